@@ -1,0 +1,103 @@
+//! One file per question an analyst asks, one register: [`ALL`].
+
+use crate::dump::Dump;
+use crate::error::{Error, Result};
+use crate::kernel::Kernel;
+use crate::report::{Column, Sink};
+use crate::value::Note;
+use std::sync::Arc;
+
+/// An opened dump with what could be made of it.
+#[derive(Debug)]
+pub struct Case {
+    /// The file.
+    pub dump: Arc<Dump>,
+    /// The kernel found in it, or why none was.
+    pub kernel: Result<Kernel, String>,
+    /// What went on while it was opened.
+    pub notes: Vec<Note>,
+}
+
+impl Case {
+    /// The kernel.
+    ///
+    /// # Errors
+    /// [`Error::NoKernel`] says which roads were tried.
+    pub fn kernel(&self) -> Result<&Kernel> {
+        self.kernel
+            .as_ref()
+            .map_err(|why| Error::NoKernel(why.clone()))
+    }
+}
+
+/// A switch of one analysis (`--stacks`, `--tag TAG`).
+#[derive(Clone, Copy, Debug)]
+pub struct Switch {
+    /// Without the dashes.
+    pub name: &'static str,
+    /// The value's name in the help, of a switch that takes one.
+    pub value: Option<&'static str>,
+    /// What it does.
+    pub about: &'static str,
+}
+
+/// What the user asked of an analysis.
+#[derive(Clone, Debug, Default)]
+pub struct Ask {
+    /// Only these process ids; empty for all.
+    pub pids: Vec<u64>,
+    /// Only processes whose name contains one of these, ignoring case; empty for all.
+    pub names: Vec<String>,
+    /// Whether rows carry the place of each field.
+    pub provenance: bool,
+    /// The analysis' own switches that were given, with their values.
+    pub switches: Vec<(&'static str, String)>,
+}
+
+impl Ask {
+    /// Whether a switch was given.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.value(name).is_some()
+    }
+    /// A switch's value.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.switches
+            .iter()
+            .find(|(n, _)| *n == name)
+            .map(|(_, v)| v.as_str())
+    }
+    /// Whether a process is asked for.
+    #[must_use]
+    pub fn wants(&self, pid: Option<u64>, name: Option<&str>) -> bool {
+        let by_pid = self.pids.is_empty() || pid.is_some_and(|p| self.pids.contains(&p));
+        let by_name = self.names.is_empty()
+            || name.is_some_and(|n| {
+                let n = n.to_lowercase();
+                self.names
+                    .iter()
+                    .any(|wanted| n.contains(&wanted.to_lowercase()))
+            });
+        by_pid && by_name
+    }
+}
+
+/// One question, and how it is answered.
+pub struct Analysis {
+    /// The subcommand, as Volatility names it where it has one.
+    pub name: &'static str,
+    /// One line.
+    pub about: &'static str,
+    /// Paragraphs for `--help`: what it shows, how to read it, an example.
+    pub help: &'static str,
+    /// The columns of its rows.
+    pub columns: &'static [Column],
+    /// Its own switches.
+    pub switches: &'static [Switch],
+    /// Answers.
+    pub run: fn(&Case, &Ask, &mut dyn Sink) -> Result<()>,
+}
+
+/// Every analysis. Adding a question is one file and one line here.
+pub static ALL: &[&Analysis] = &[];

@@ -1,0 +1,266 @@
+//! Bytes of one object of a dump: where they came from, and where they are missing.
+
+use crate::addr::{Pa, Va};
+use crate::value::{Absent, Value};
+use std::borrow::Cow;
+
+/// Where a byte stands: any of the three may be unknown (a sparse dump has no physical addresses,
+/// a page made of zeros has no file offset).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Virtual address.
+    pub va: Option<Va>,
+    /// Physical address.
+    pub pa: Option<Pa>,
+    /// Offset in the dump file.
+    pub file: Option<u64>,
+}
+
+/// A stretch of a [`Bytes`]: either bytes with one origin, or a hole with its reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Piece {
+    /// First byte, relative to the object.
+    start: u32,
+    /// One past the last.
+    end: u32,
+    /// Physical address and file offset of `start`, or why it is missing.
+    from: Value<(Option<Pa>, Option<u64>)>,
+}
+
+/// The bytes of one object. Borrowed from the map when the object lies inside one page, copied when it crosses pages.
+/// Holes are remembered with their reason, so that a field in a hole is absent and a field beside it is not.
+#[derive(Clone, Debug)]
+pub struct Bytes<'d> {
+    data: Cow<'d, [u8]>,
+    va: Option<Va>,
+    /// The whole, when it has one origin (nearly always): no allocation.
+    one: Option<Piece>,
+    /// Otherwise all pieces in order.
+    many: Vec<Piece>,
+}
+
+impl<'d> Bytes<'d> {
+    /// Bytes with one origin, borrowed.
+    #[must_use]
+    pub fn borrowed(data: &'d [u8], va: Option<Va>, pa: Option<Pa>, file: Option<u64>) -> Self {
+        let end = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        Self {
+            data: Cow::Borrowed(data),
+            va,
+            one: Some(Piece {
+                start: 0,
+                end,
+                from: Ok((pa, file)),
+            }),
+            many: Vec::new(),
+        }
+    }
+    /// Nothing but a hole of `len` bytes.
+    #[must_use]
+    pub fn hole(len: u32, va: Option<Va>, why: Absent) -> Self {
+        Self {
+            data: Cow::Borrowed(&[]),
+            va,
+            one: Some(Piece {
+                start: 0,
+                end: len,
+                from: Err(why),
+            }),
+            many: Vec::new(),
+        }
+    }
+    /// An empty object to be filled piece by piece with [`push`](Self::push) and [`push_hole`](Self::push_hole).
+    #[must_use]
+    pub fn builder(va: Option<Va>, capacity: u32) -> Self {
+        Self {
+            data: Cow::Owned(Vec::with_capacity(capacity as usize)),
+            va,
+            one: None,
+            many: Vec::with_capacity(2),
+        }
+    }
+    /// Adds bytes at the end.
+    pub fn push(&mut self, bytes: &[u8], pa: Option<Pa>, file: Option<u64>) {
+        let start = self.len();
+        self.data.to_mut().extend_from_slice(bytes);
+        self.many.push(Piece {
+            start,
+            end: self.len(),
+            from: Ok((pa, file)),
+        });
+    }
+    /// Adds a hole at the end.
+    pub fn push_hole(&mut self, len: u32, why: Absent) {
+        let start = self.len();
+        let end = start.saturating_add(len);
+        self.data.to_mut().resize(end as usize, 0);
+        self.many.push(Piece {
+            start,
+            end,
+            from: Err(why),
+        });
+    }
+    /// Bytes without origin, for tests.
+    #[must_use]
+    pub fn from_vec(data: Vec<u8>) -> Self {
+        let end = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        Self {
+            data: Cow::Owned(data),
+            va: None,
+            one: Some(Piece {
+                start: 0,
+                end,
+                from: Ok((None, None)),
+            }),
+            many: Vec::new(),
+        }
+    }
+
+    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+        self.one.iter().chain(&self.many)
+    }
+    /// Length, holes included.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        self.pieces().last().map_or(0, |p| p.end)
+    }
+    /// Whether there is not even a hole.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// `len` bytes at `offset`, or why they are not (all) there.
+    ///
+    /// # Errors
+    /// The reason of the first hole touched; [`Absent::NotMapped`] past the end.
+    pub fn at(&self, offset: u32, len: u32) -> Value<&[u8]> {
+        let end = offset.checked_add(len).ok_or(Absent::Implausible)?;
+        for p in self.pieces() {
+            if p.start < end && offset < p.end {
+                p.from?;
+            }
+        }
+        self.data
+            .get(offset as usize..end as usize)
+            .ok_or(Absent::NotMapped)
+    }
+    /// All bytes.
+    ///
+    /// # Errors
+    /// The reason of the first hole.
+    pub fn all(&self) -> Value<&[u8]> {
+        self.at(0, self.len())
+    }
+    /// The readable bytes from the start up to the first hole.
+    #[must_use]
+    pub fn prefix(&self) -> &[u8] {
+        let end = self
+            .pieces()
+            .find(|p| p.from.is_err())
+            .map_or(self.len(), |p| p.start);
+        self.data.get(..end as usize).unwrap_or(&self.data)
+    }
+    /// Every readable stretch: offset from the start, and its bytes.
+    pub fn present(&self) -> impl Iterator<Item = (u32, &[u8])> {
+        self.pieces()
+            .filter(|p| p.from.is_ok())
+            .filter_map(|p| Some((p.start, self.data.get(p.start as usize..p.end as usize)?)))
+    }
+    /// Every hole: offset from the start, length, and why.
+    pub fn holes(&self) -> impl Iterator<Item = (u32, u32, Absent)> {
+        self.pieces().filter_map(|p| {
+            p.from
+                .err()
+                .map(|why| (p.start, p.end.saturating_sub(p.start), why))
+        })
+    }
+    /// The virtual address of the first byte, where the object was met virtually.
+    #[must_use]
+    pub fn va(&self) -> Option<Va> {
+        self.va
+    }
+    /// Where the byte at `offset` stands.
+    #[must_use]
+    pub fn place(&self, offset: u32) -> Place {
+        let va = self.va.map(|v| v.add(offset.into()));
+        let found = self.pieces().find(|p| p.start <= offset && offset < p.end);
+        let Some((p, Ok((pa, file)))) = found.map(|p| (p, p.from)) else {
+            return Place {
+                va,
+                pa: None,
+                file: None,
+            };
+        };
+        let delta = u64::from(offset.saturating_sub(p.start));
+        Place {
+            va,
+            pa: pa.map(|a| a.add(delta)),
+            file: file.map(|f| f.saturating_add(delta)),
+        }
+    }
+}
+
+/// A little-endian number of 1 to 8 bytes, zero-extended. `None` for any other length.
+#[must_use]
+pub fn le(bytes: &[u8]) -> Option<u64> {
+    let mut word = [0u8; 8];
+    word.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    (!bytes.is_empty()).then(|| u64::from_le_bytes(word))
+}
+/// The little-endian `u16` at `offset`.
+#[must_use]
+pub fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(
+        bytes.get(offset..offset.checked_add(2)?)?.try_into().ok()?,
+    ))
+}
+/// The little-endian `u32` at `offset`.
+#[must_use]
+pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(
+        bytes.get(offset..offset.checked_add(4)?)?.try_into().ok()?,
+    ))
+}
+/// The little-endian `u64` at `offset`.
+#[must_use]
+pub fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(
+        bytes.get(offset..offset.checked_add(8)?)?.try_into().ok()?,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hole_costs_its_own_bytes_only() {
+        let mut b = Bytes::builder(Some(Va(0x1ff0)), 48);
+        b.push(&[1; 16], Some(Pa(0x5ff0)), Some(0x100));
+        b.push_hole(16, Absent::PagedOut);
+        b.push(&[2; 16], Some(Pa(0x9000)), Some(0x900));
+        assert_eq!(b.at(0, 16), Ok(&[1u8; 16][..]));
+        assert_eq!(b.at(15, 2), Err(Absent::PagedOut));
+        assert_eq!(b.at(32, 16), Ok(&[2u8; 16][..]));
+        assert_eq!(b.at(40, 16), Err(Absent::NotMapped));
+        assert_eq!(
+            b.place(33),
+            Place {
+                va: Some(Va(0x2011)),
+                pa: Some(Pa(0x9001)),
+                file: Some(0x901)
+            }
+        );
+        assert_eq!(b.prefix().len(), 16);
+        assert_eq!(b.holes().collect::<Vec<_>>(), [(16, 16, Absent::PagedOut)]);
+    }
+    #[test]
+    fn numbers() {
+        assert_eq!(le(&[1, 2]), Some(0x201));
+        assert_eq!(le(&[]), None);
+        assert_eq!(le(&[0; 9]), None);
+        assert_eq!(u32_at(&[0, 1, 0, 0, 0], 1), Some(1));
+        assert_eq!(u32_at(&[0; 4], 1), None);
+        assert_eq!(u64_at(&[0; 4], usize::MAX), None);
+    }
+}

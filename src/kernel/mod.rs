@@ -1,0 +1,49 @@
+//! One file per Windows object, and the walkers that find them (list, tree, table).
+
+use crate::addr::{Pa, Va};
+use crate::dump::{Arch, Dump};
+use crate::paging::{Mode, Space};
+use crate::symbols::Symbols;
+use crate::value::Note;
+use std::sync::Arc;
+
+/// A kernel found in a dump, with its symbols. Immutable and `Sync`.
+#[derive(Debug)]
+pub struct Kernel {
+    /// The dump it was found in.
+    pub dump: Arc<Dump>,
+    /// The processor.
+    pub arch: Arch,
+    /// How it translates.
+    pub mode: Mode,
+    /// A page-table root that maps the kernel (System's, or the header's).
+    pub root: Pa,
+    /// Where the kernel image lies.
+    pub base: Va,
+    /// Bytes of the kernel image, where known.
+    pub size: Option<u32>,
+    /// The build number (`19045`), where known.
+    pub build: Option<u32>,
+    /// Its symbols.
+    pub symbols: Symbols,
+    /// What is worth knowing of how it was found.
+    pub notes: Vec<Note>,
+}
+
+impl Kernel {
+    /// A fresh view of the kernel's address space, with a translation cache of its own.
+    #[must_use]
+    pub fn space(&self) -> Space<'_> {
+        Space::new(&self.dump, self.mode, self.root)
+    }
+    /// The address space of another page-table root.
+    #[must_use]
+    pub fn space_of(&self, root: Pa) -> Space<'_> {
+        Space::new(&self.dump, self.mode, root)
+    }
+    /// The virtual address of a kernel global.
+    #[must_use]
+    pub fn global(&self, name: &str) -> Option<Va> {
+        Some(self.base.add(self.symbols.rva(name)?.into()))
+    }
+}

@@ -1,0 +1,2 @@
+//! The `dumpwalk` command.
+fn main() {}

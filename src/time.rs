@@ -1,0 +1,78 @@
+//! Windows time stamps.
+
+use std::fmt;
+
+/// 100-nanosecond ticks since 1601-01-01 00:00 UTC, as `KeQuerySystemTime` gives them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FileTime(pub u64);
+
+/// Seconds from 1601-01-01 to 1970-01-01.
+const UNIX_EPOCH_SECONDS: i64 = 11_644_473_600;
+const TICKS_PER_SECOND: u64 = 10_000_000;
+
+impl FileTime {
+    /// From seconds since 1970 (PE time stamps, minidump headers).
+    #[must_use]
+    pub fn from_unix(seconds: u32) -> Self {
+        let since_1601 = u64::from(seconds).saturating_add(UNIX_EPOCH_SECONDS.unsigned_abs());
+        Self(since_1601.saturating_mul(TICKS_PER_SECOND))
+    }
+    /// Whole seconds since 1970; negative before.
+    #[must_use]
+    pub fn unix_seconds(self) -> i64 {
+        i64::try_from(self.0 / TICKS_PER_SECOND)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(UNIX_EPOCH_SECONDS)
+    }
+    /// RFC 3339 in UTC with all seven digits (`2021-02-21T01:38:22.0698125Z`); `None` past the year 9999.
+    #[must_use]
+    pub fn rfc3339(self) -> Option<String> {
+        let ts = jiff::Timestamp::from_second(self.unix_seconds()).ok()?;
+        let t = jiff::tz::TimeZone::UTC.to_datetime(ts);
+        Some(format!(
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:07}Z",
+            t.year(),
+            t.month(),
+            t.day(),
+            t.hour(),
+            t.minute(),
+            t.second(),
+            self.0 % TICKS_PER_SECOND
+        ))
+    }
+}
+
+impl fmt::Display for FileTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rfc3339() {
+            Some(text) => f.write_str(&text),
+            None => write!(f, "{} ticks", self.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_seven_digits_survive() {
+        // 2021-02-21 01:38:22.0698 is the creation time of System in a real dump.
+        assert_eq!(
+            FileTime(132_583_451_020_698_125).to_string(),
+            "2021-02-21T01:38:22.0698125Z"
+        );
+    }
+    #[test]
+    fn the_epochs() {
+        assert_eq!(FileTime(0).to_string(), "1601-01-01T00:00:00.0000000Z");
+        assert_eq!(
+            FileTime::from_unix(0).to_string(),
+            "1970-01-01T00:00:00.0000000Z"
+        );
+    }
+    #[test]
+    fn nonsense_is_not_a_date() {
+        assert_eq!(FileTime(u64::MAX).rfc3339(), None);
+    }
+}
