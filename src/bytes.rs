@@ -47,58 +47,33 @@ impl<'d> Bytes<'d> {
         Self {
             data: Cow::Borrowed(data),
             va,
-            one: Some(Piece {
-                start: 0,
-                end,
-                from: Ok((pa, file)),
-            }),
+            one: Some(Piece { start: 0, end, from: Ok((pa, file)) }),
             many: Vec::new(),
         }
     }
     /// Nothing but a hole of `len` bytes.
     #[must_use]
     pub fn hole(len: u32, va: Option<Va>, why: Absent) -> Self {
-        Self {
-            data: Cow::Borrowed(&[]),
-            va,
-            one: Some(Piece {
-                start: 0,
-                end: len,
-                from: Err(why),
-            }),
-            many: Vec::new(),
-        }
+        Self { data: Cow::Borrowed(&[]), va, one: Some(Piece { start: 0, end: len, from: Err(why) }), many: Vec::new() }
     }
     /// An empty object to be filled piece by piece with [`push`](Self::push) and [`push_hole`](Self::push_hole).
     #[must_use]
     pub fn builder(va: Option<Va>, capacity: u32) -> Self {
-        Self {
-            data: Cow::Owned(Vec::with_capacity(capacity as usize)),
-            va,
-            one: None,
-            many: Vec::with_capacity(2),
-        }
+        Self { data: Cow::Owned(Vec::with_capacity(capacity as usize)), va, one: None, many: Vec::with_capacity(2) }
     }
     /// Adds bytes at the end.
     pub fn push(&mut self, bytes: &[u8], pa: Option<Pa>, file: Option<u64>) {
         let start = self.len();
+        let end = start.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.data.to_mut().extend_from_slice(bytes);
-        self.many.push(Piece {
-            start,
-            end: self.len(),
-            from: Ok((pa, file)),
-        });
+        self.many.push(Piece { start, end, from: Ok((pa, file)) });
     }
     /// Adds a hole at the end.
     pub fn push_hole(&mut self, len: u32, why: Absent) {
         let start = self.len();
         let end = start.saturating_add(len);
         self.data.to_mut().resize(end as usize, 0);
-        self.many.push(Piece {
-            start,
-            end,
-            from: Err(why),
-        });
+        self.many.push(Piece { start, end, from: Err(why) });
     }
     /// Bytes without origin, for tests.
     #[must_use]
@@ -107,11 +82,7 @@ impl<'d> Bytes<'d> {
         Self {
             data: Cow::Owned(data),
             va: None,
-            one: Some(Piece {
-                start: 0,
-                end,
-                from: Ok((None, None)),
-            }),
+            one: Some(Piece { start: 0, end, from: Ok((None, None)) }),
             many: Vec::new(),
         }
     }
@@ -140,9 +111,7 @@ impl<'d> Bytes<'d> {
                 p.from?;
             }
         }
-        self.data
-            .get(offset as usize..end as usize)
-            .ok_or(Absent::NotMapped)
+        self.data.get(offset as usize..end as usize).ok_or(Absent::NotMapped)
     }
     /// All bytes.
     ///
@@ -154,10 +123,7 @@ impl<'d> Bytes<'d> {
     /// The readable bytes from the start up to the first hole.
     #[must_use]
     pub fn prefix(&self) -> &[u8] {
-        let end = self
-            .pieces()
-            .find(|p| p.from.is_err())
-            .map_or(self.len(), |p| p.start);
+        let end = self.pieces().find(|p| p.from.is_err()).map_or(self.len(), |p| p.start);
         self.data.get(..end as usize).unwrap_or(&self.data)
     }
     /// Every readable stretch: offset from the start, and its bytes.
@@ -168,11 +134,7 @@ impl<'d> Bytes<'d> {
     }
     /// Every hole: offset from the start, length, and why.
     pub fn holes(&self) -> impl Iterator<Item = (u32, u32, Absent)> {
-        self.pieces().filter_map(|p| {
-            p.from
-                .err()
-                .map(|why| (p.start, p.end.saturating_sub(p.start), why))
-        })
+        self.pieces().filter_map(|p| p.from.err().map(|why| (p.start, p.end.saturating_sub(p.start), why)))
     }
     /// The virtual address of the first byte, where the object was met virtually.
     #[must_use]
@@ -185,18 +147,10 @@ impl<'d> Bytes<'d> {
         let va = self.va.map(|v| v.add(offset.into()));
         let found = self.pieces().find(|p| p.start <= offset && offset < p.end);
         let Some((p, Ok((pa, file)))) = found.map(|p| (p, p.from)) else {
-            return Place {
-                va,
-                pa: None,
-                file: None,
-            };
+            return Place { va, pa: None, file: None };
         };
         let delta = u64::from(offset.saturating_sub(p.start));
-        Place {
-            va,
-            pa: pa.map(|a| a.add(delta)),
-            file: file.map(|f| f.saturating_add(delta)),
-        }
+        Place { va, pa: pa.map(|a| a.add(delta)), file: file.map(|f| f.saturating_add(delta)) }
     }
 }
 
@@ -210,23 +164,17 @@ pub fn le(bytes: &[u8]) -> Option<u64> {
 /// The little-endian `u16` at `offset`.
 #[must_use]
 pub fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(
-        bytes.get(offset..offset.checked_add(2)?)?.try_into().ok()?,
-    ))
+    Some(u16::from_le_bytes(bytes.get(offset..offset.checked_add(2)?)?.try_into().ok()?))
 }
 /// The little-endian `u32` at `offset`.
 #[must_use]
 pub fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(
-        bytes.get(offset..offset.checked_add(4)?)?.try_into().ok()?,
-    ))
+    Some(u32::from_le_bytes(bytes.get(offset..offset.checked_add(4)?)?.try_into().ok()?))
 }
 /// The little-endian `u64` at `offset`.
 #[must_use]
 pub fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(
-        bytes.get(offset..offset.checked_add(8)?)?.try_into().ok()?,
-    ))
+    Some(u64::from_le_bytes(bytes.get(offset..offset.checked_add(8)?)?.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -243,14 +191,7 @@ mod tests {
         assert_eq!(b.at(15, 2), Err(Absent::PagedOut));
         assert_eq!(b.at(32, 16), Ok(&[2u8; 16][..]));
         assert_eq!(b.at(40, 16), Err(Absent::NotMapped));
-        assert_eq!(
-            b.place(33),
-            Place {
-                va: Some(Va(0x2011)),
-                pa: Some(Pa(0x9001)),
-                file: Some(0x901)
-            }
-        );
+        assert_eq!(b.place(33), Place { va: Some(Va(0x2011)), pa: Some(Pa(0x9001)), file: Some(0x901) });
         assert_eq!(b.prefix().len(), 16);
         assert_eq!(b.holes().collect::<Vec<_>>(), [(16, 16, Absent::PagedOut)]);
     }

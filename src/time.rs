@@ -20,9 +20,7 @@ impl FileTime {
     /// Whole seconds since 1970; negative before.
     #[must_use]
     pub fn unix_seconds(self) -> i64 {
-        i64::try_from(self.0 / TICKS_PER_SECOND)
-            .unwrap_or(i64::MAX)
-            .saturating_sub(UNIX_EPOCH_SECONDS)
+        i64::try_from(self.0 / TICKS_PER_SECOND).unwrap_or(i64::MAX).saturating_sub(UNIX_EPOCH_SECONDS)
     }
     /// RFC 3339 in UTC with all seven digits (`2021-02-21T01:38:22.0698125Z`); `None` past the year 9999.
     #[must_use]
@@ -58,18 +56,12 @@ mod tests {
     #[test]
     fn all_seven_digits_survive() {
         // 2021-02-21 01:38:22.0698 is the creation time of System in a real dump.
-        assert_eq!(
-            FileTime(132_583_451_020_698_125).to_string(),
-            "2021-02-21T01:38:22.0698125Z"
-        );
+        assert_eq!(FileTime(132_583_451_020_698_125).to_string(), "2021-02-21T01:38:22.0698125Z");
     }
     #[test]
     fn the_epochs() {
         assert_eq!(FileTime(0).to_string(), "1601-01-01T00:00:00.0000000Z");
-        assert_eq!(
-            FileTime::from_unix(0).to_string(),
-            "1970-01-01T00:00:00.0000000Z"
-        );
+        assert_eq!(FileTime::from_unix(0).to_string(), "1970-01-01T00:00:00.0000000Z");
     }
     #[test]
     fn nonsense_is_not_a_date() {

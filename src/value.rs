@@ -99,16 +99,10 @@ pub struct Note {
 impl Note {
     /// A fact worth knowing that lost nothing.
     pub fn info(text: impl Into<String>) -> Self {
-        Self {
-            loss: false,
-            text: text.into(),
-        }
+        Self { loss: false, text: text.into() }
     }
     /// Something that may have cost rows or values.
     pub fn loss(text: impl Into<String>) -> Self {
-        Self {
-            loss: true,
-            text: text.into(),
-        }
+        Self { loss: true, text: text.into() }
     }
 }

@@ -24,9 +24,7 @@ impl Case {
     /// # Errors
     /// [`Error::NoKernel`] says which roads were tried.
     pub fn kernel(&self) -> Result<&Kernel> {
-        self.kernel
-            .as_ref()
-            .map_err(|why| Error::NoKernel(why.clone()))
+        self.kernel.as_ref().map_err(|why| Error::NoKernel(why.clone()))
     }
 }
 
@@ -63,10 +61,7 @@ impl Ask {
     /// A switch's value.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.switches
-            .iter()
-            .find(|(n, _)| *n == name)
-            .map(|(_, v)| v.as_str())
+        self.switches.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
     /// Whether a process is asked for.
     #[must_use]
@@ -75,9 +70,7 @@ impl Ask {
         let by_name = self.names.is_empty()
             || name.is_some_and(|n| {
                 let n = n.to_lowercase();
-                self.names
-                    .iter()
-                    .any(|wanted| n.contains(&wanted.to_lowercase()))
+                self.names.iter().any(|wanted| n.contains(&wanted.to_lowercase()))
             });
         by_pid && by_name
     }

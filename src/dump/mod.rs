@@ -106,10 +106,7 @@ impl Dump {
     /// # Errors
     /// The file cannot be read, or is no dump dumpwalk knows.
     pub fn open(path: &Path) -> Result<Self> {
-        Err(Error::NotADump {
-            path: path.into(),
-            what: "no container is implemented".into(),
-        })
+        Err(Error::NotADump { path: path.into(), what: "no container is implemented".into() })
     }
     /// One physical page, straight from the map.
     #[must_use]

@@ -55,11 +55,7 @@ impl<'d> Space<'d> {
     /// Bytes in a pointer: 4 or 8.
     #[must_use]
     pub fn pointer_size(&self) -> u32 {
-        if matches!(self.mode, Mode::X86 | Mode::Pae) {
-            4
-        } else {
-            8
-        }
+        if matches!(self.mode, Mode::X86 | Mode::Pae) { 4 } else { 8 }
     }
     /// Where a virtual address lies in physical memory.
     ///
@@ -100,7 +96,7 @@ impl<'d> Space<'d> {
     /// # Errors
     /// Why it is not there: an odd length, or a length above the maximum, is implausible.
     pub fn text(&self, s: Counted) -> Value<String> {
-        if s.length % 2 != 0 || s.length > s.maximum {
+        if !s.length.is_multiple_of(2) || s.length > s.maximum {
             return Err(Absent::Implausible);
         }
         if s.length == 0 {
@@ -110,12 +106,7 @@ impl<'d> Space<'d> {
             return Err(Absent::NotApplicable);
         }
         let bytes = self.fetch(s.buffer, s.length.into());
-        let units = bytes
-            .all()?
-            .chunks_exact(2)
-            .filter_map(|c| Some(u16::from_le_bytes(c.try_into().ok()?)));
-        Ok(char::decode_utf16(units)
-            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect())
+        let units = bytes.all()?.chunks_exact(2).filter_map(|c| Some(u16::from_le_bytes(c.try_into().ok()?)));
+        Ok(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
     }
 }

@@ -103,22 +103,12 @@ pub struct Column {
 /// A column, shown in tables.
 #[must_use]
 pub const fn col(key: &'static str, kind: Kind, about: &'static str) -> Column {
-    Column {
-        key,
-        kind,
-        about,
-        table: true,
-    }
+    Column { key, kind, about, table: true }
 }
 /// A column that only JSON and CSV (and `--wide` tables) show.
 #[must_use]
 pub const fn wide(key: &'static str, kind: Kind, about: &'static str) -> Column {
-    Column {
-        key,
-        kind,
-        about,
-        table: false,
-    }
+    Column { key, kind, about, table: false }
 }
 
 /// One row: a cell for each column, in the columns' order.
@@ -138,10 +128,7 @@ impl Row {
     /// A row of these cells.
     #[must_use]
     pub fn new(cells: Vec<Cell>) -> Self {
-        Self {
-            cells,
-            ..Self::default()
-        }
+        Self { cells, ..Self::default() }
     }
     /// The same row, with the place of its object.
     #[must_use]

@@ -137,10 +137,7 @@ macro_rules! slot {
 fn plain(m: &Member, max: u32) -> bool {
     m.bits.is_none() && matches!(m.size, 1 | 2 | 4 | 8) && m.size <= max
 }
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "`plain` bounds the size of the member"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "`plain` bounds the size of the member")]
 mod numbers {
     use super::{Bytes, Field, Member, Slot, Value, le, plain};
     use crate::value::Absent;
@@ -157,11 +154,7 @@ mod numbers {
 
     fn signed(bytes: &[u8]) -> Option<i64> {
         let unused = 64u32.checked_sub(u32::try_from(bytes.len()).ok()?.checked_mul(8)?)?;
-        Some(
-            (le(bytes)? as i64)
-                .wrapping_shl(unused)
-                .wrapping_shr(unused),
-        )
+        Some((le(bytes)? as i64).wrapping_shl(unused).wrapping_shr(unused))
     }
 }
 slot!(
@@ -183,9 +176,7 @@ impl<const N: usize> Slot for [u8; N] {
     }
     fn read(field: Field, bytes: &Bytes<'_>) -> Value<[u8; N]> {
         let raw = field.bytes(bytes)?;
-        raw.get(..N)
-            .and_then(|b| b.try_into().ok())
-            .ok_or(Absent::Implausible)
+        raw.get(..N).and_then(|b| b.try_into().ok()).ok_or(Absent::Implausible)
     }
 }
 
@@ -255,25 +246,12 @@ pub fn find<T: Slot>(
     paths: &'static [&'static str],
 ) -> Result<Option<Field>, LayoutError> {
     let Some((field, m)) = paths.iter().find_map(|p| Some((*p, types.member(ty, p)?))) else {
-        return if T::OPTIONAL {
-            Ok(None)
-        } else {
-            Err(LayoutError::NoField { ty, tried: paths })
-        };
+        return if T::OPTIONAL { Ok(None) } else { Err(LayoutError::NoField { ty, tried: paths }) };
     };
     if !T::fits(&m) {
-        return Err(LayoutError::WrongSize {
-            ty,
-            field,
-            want: T::WANT,
-            found: m.size,
-        });
+        return Err(LayoutError::WrongSize { ty, field, want: T::WANT, found: m.size });
     }
-    Ok(Some(Field {
-        offset: m.offset,
-        size: m.size,
-        bits: m.bits,
-    }))
+    Ok(Some(Field { offset: m.offset, size: m.size, bits: m.bits }))
 }
 
 /// One object: its layout and its bytes.
@@ -386,16 +364,8 @@ mod tests {
     }
 
     fn types() -> Types {
-        let m = |offset, size, ty: &str, bits| Member {
-            offset,
-            size,
-            ty: ty.into(),
-            bits,
-        };
-        let mut t = Types {
-            pointer_size: 8,
-            ..Types::default()
-        };
+        let m = |offset, size, ty: &str, bits| Member { offset, size, ty: ty.into(), bits };
+        let mut t = Types { pointer_size: 8, ..Types::default() };
         let eprocess = [
             ("Pcb", m(0, 0x438, "_KPROCESS", None)),
             ("UniqueProcessId", m(0x440, 8, "*void", None)),
@@ -404,21 +374,9 @@ mod tests {
             ("Wow64Process", m(0x580, 8, "*void", None)),
             ("ThreadListHead", m(0x5e0, 16, "_LIST_ENTRY", None)),
         ];
-        t.types.insert(
-            "_EPROCESS".into(),
-            Type {
-                size: 0xa40,
-                members: eprocess.map(|(k, v)| (k.into(), v)).into(),
-            },
-        );
+        t.types.insert("_EPROCESS".into(), Type { size: 0xa40, members: eprocess.map(|(k, v)| (k.into(), v)).into() });
         let kprocess = [("DirectoryTableBase", m(0x28, 8, "uint64", None))];
-        t.types.insert(
-            "_KPROCESS".into(),
-            Type {
-                size: 0x438,
-                members: kprocess.map(|(k, v)| (k.into(), v)).into(),
-            },
-        );
+        t.types.insert("_KPROCESS".into(), Type { size: 0x438, members: kprocess.map(|(k, v)| (k.into(), v)).into() });
         t
     }
 
@@ -447,33 +405,14 @@ mod tests {
     #[test]
     fn a_missing_required_field_names_itself() {
         let mut t = types();
-        t.types
-            .get_mut("_EPROCESS")
-            .unwrap()
-            .members
-            .remove("UniqueProcessId");
+        t.types.get_mut("_EPROCESS").unwrap().members.remove("UniqueProcessId");
         let error = EProcess::resolve(&t).unwrap_err();
-        assert_eq!(
-            error,
-            LayoutError::NoField {
-                ty: "_EPROCESS",
-                tried: &["UniqueProcessId"]
-            }
-        );
+        assert_eq!(error, LayoutError::NoField { ty: "_EPROCESS", tried: &["UniqueProcessId"] });
     }
     #[test]
     fn a_field_of_another_size_is_refused() {
         let mut t = types();
-        t.types
-            .get_mut("_EPROCESS")
-            .unwrap()
-            .members
-            .get_mut("UniqueProcessId")
-            .unwrap()
-            .size = 16;
-        assert!(matches!(
-            EProcess::resolve(&t),
-            Err(LayoutError::WrongSize { found: 16, .. })
-        ));
+        t.types.get_mut("_EPROCESS").unwrap().members.get_mut("UniqueProcessId").unwrap().size = 16;
+        assert!(matches!(EProcess::resolve(&t), Err(LayoutError::WrongSize { found: 16, .. })));
     }
 }

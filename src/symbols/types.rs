@@ -49,9 +49,7 @@ impl Types {
     /// Follows a dotted path: `Pcb.DirectoryTableBase`. The offset is from the start of `ty`.
     #[must_use]
     pub fn member(&self, ty: &str, path: &str) -> Option<Member> {
-        let (head, rest) = path
-            .split_once('.')
-            .map_or((path, None), |(h, r)| (h, Some(r)));
+        let (head, rest) = path.split_once('.').map_or((path, None), |(h, r)| (h, Some(r)));
         let here = self.get(ty)?.members.get(head)?;
         let Some(rest) = rest else {
             return Some(here.clone());
