@@ -4,6 +4,8 @@ use crate::addr::{Pa, Va};
 use crate::dump::{Arch, Dump};
 use crate::paging::{Mode, Space};
 use crate::symbols::Symbols;
+use crate::symbols::layout::{Layout, LayoutError};
+use crate::symbols::resolved::Resolved;
 use crate::value::Note;
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ pub struct Kernel {
     pub symbols: Symbols,
     /// What is worth knowing of how it was found.
     pub notes: Vec<Note>,
+    /// The layouts asked for so far, by [`Kernel::layout`]. Start with `Resolved::default()`.
+    pub resolved: Resolved,
 }
 
 impl Kernel {
@@ -40,6 +44,13 @@ impl Kernel {
     #[must_use]
     pub fn space_of(&self, root: Pa) -> Space<'_> {
         Space::new(&self.dump, self.mode, root)
+    }
+    /// A structure's layout in this kernel, resolved once.
+    ///
+    /// # Errors
+    /// The symbols lack the type or a field that must be there.
+    pub fn layout<L: Layout + Send + Sync + 'static>(&self) -> Result<&L, LayoutError> {
+        self.resolved.get(&self.symbols.types)
     }
     /// The virtual address of a kernel global.
     #[must_use]

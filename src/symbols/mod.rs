@@ -1,6 +1,7 @@
 //! What a kernel's names mean: types, fields, enumerations and globals, from a PDB, an ISF file, a text table or the cache.
 
 pub mod layout;
+pub mod resolved;
 pub mod types;
 
 use std::collections::BTreeMap;

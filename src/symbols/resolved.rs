@@ -1,0 +1,86 @@
+//! Layouts resolved once for one kernel, shared by every thread.
+
+use super::layout::{Layout, LayoutError};
+use super::types::Types;
+use std::any::Any;
+use std::sync::OnceLock;
+
+/// A layout, or why there is none: what a [`Node`] keeps.
+type Kept<L> = Result<L, LayoutError>;
+
+/// One resolved layout and the way to the next. Nodes are only ever added, so references into them stay good.
+struct Node {
+    /// A `Kept<L>` of some layout `L`.
+    kept: Box<dyn Any + Send + Sync>,
+    next: OnceLock<Box<Node>>,
+}
+
+/// Every layout asked for so far, each resolved once. A few dozen at most, so a list is as fast as a table, and needs no lock.
+#[derive(Default)]
+pub struct Resolved {
+    first: OnceLock<Box<Node>>,
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Resolved")
+    }
+}
+
+impl Resolved {
+    /// The layout `L` by these types. Ask always with the same types: the first answer is kept.
+    ///
+    /// # Errors
+    /// See [`Layout::resolve`].
+    pub fn get<L: Layout + Send + Sync + 'static>(&self, types: &Types) -> Result<&L, LayoutError> {
+        let mut slot = &self.first;
+        loop {
+            // Two threads may resolve the same layout at once; the slower one's is dropped and the list walked on.
+            let node = slot.get_or_init(|| Box::new(Node { kept: Box::new(L::resolve(types)), next: OnceLock::new() }));
+            if let Some(kept) = node.kept.downcast_ref::<Kept<L>>() {
+                return kept.as_ref().map_err(Clone::clone);
+            }
+            slot = &node.next;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbols::types::{Member, Type};
+
+    crate::layout! {
+        /// One.
+        struct One: "_ONE" {
+            /// A.
+            a: u32 = "A",
+        }
+    }
+    crate::layout! {
+        /// Two.
+        struct Two: "_TWO" {
+            /// B.
+            b: u32 = "B",
+        }
+    }
+
+    #[test]
+    fn each_layout_is_resolved_once_and_errors_are_kept() {
+        let mut types = Types::default();
+        let member = Member { offset: 8, size: 4, ty: "ulong".into(), bits: None };
+        types.types.insert("_ONE".into(), Type { size: 16, members: [("A".into(), member)].into() });
+        let resolved = Resolved::default();
+        assert_eq!(resolved.get::<Two>(&types).unwrap_err(), LayoutError::NoType("_TWO"));
+        let one = resolved.get::<One>(&types).unwrap();
+        assert_eq!(one.span(), 12);
+        std::thread::scope(|s| {
+            for _ in 0..4 {
+                s.spawn(|| {
+                    assert!(std::ptr::eq(resolved.get::<One>(&types).unwrap(), one));
+                    assert_eq!(resolved.get::<Two>(&types).unwrap_err(), LayoutError::NoType("_TWO"));
+                });
+            }
+        });
+    }
+}
