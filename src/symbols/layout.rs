@@ -374,9 +374,15 @@ mod tests {
             ("Wow64Process", m(0x580, 8, "*void", None)),
             ("ThreadListHead", m(0x5e0, 16, "_LIST_ENTRY", None)),
         ];
-        t.types.insert("_EPROCESS".into(), Type { size: 0xa40, members: eprocess.map(|(k, v)| (k.into(), v)).into() });
+        t.types.insert(
+            "_EPROCESS".into(),
+            Type { size: 0xa40, is_union: false, members: eprocess.map(|(k, v)| (k.into(), v)).into() },
+        );
         let kprocess = [("DirectoryTableBase", m(0x28, 8, "uint64", None))];
-        t.types.insert("_KPROCESS".into(), Type { size: 0x438, members: kprocess.map(|(k, v)| (k.into(), v)).into() });
+        t.types.insert(
+            "_KPROCESS".into(),
+            Type { size: 0x438, is_union: false, members: kprocess.map(|(k, v)| (k.into(), v)).into() },
+        );
         t
     }
 

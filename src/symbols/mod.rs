@@ -4,6 +4,8 @@ pub mod layout;
 pub mod resolved;
 pub mod types;
 
+use crate::error::Error;
+use crate::value::Note;
 use std::collections::BTreeMap;
 use types::Types;
 
@@ -26,17 +28,54 @@ impl PdbId {
     }
 }
 
+/// The processor a module was built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Machine {
+    /// 32-bit x86.
+    X86,
+    /// x64.
+    X64,
+    /// ARM64.
+    Arm64,
+}
+
+impl Machine {
+    /// Bytes of a pointer.
+    #[must_use]
+    pub const fn pointer_size(self) -> u8 {
+        match self {
+            Self::X86 => 4,
+            Self::X64 | Self::Arm64 => 8,
+        }
+    }
+    /// The word of the table format: `x86`, `x64`, `arm64`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::X86 => "x86",
+            Self::X64 => "x64",
+            Self::Arm64 => "arm64",
+        }
+    }
+}
+
 /// Everything known of one module's symbols.
 #[derive(Clone, Debug, Default)]
 pub struct Symbols {
     /// Structures and enumerations.
     pub types: Types,
+    /// The processor, where the source states it.
+    pub machine: Option<Machine>,
+    /// The module's file version (`10.0.19041.2965`), where the source states it. A PDB does not.
+    pub version: Option<String>,
     /// Globals and functions: name to RVA.
     pub globals: BTreeMap<Box<str>, u32>,
     /// The identity, where the source states one.
     pub id: Option<PdbId>,
     /// Where they came from, for people: a path, a URL, `built-in table x64-10.0.19045.2965`.
     pub origin: String,
+    /// What was odd about the source: damaged records left out, a build that is only near.
+    pub notes: Vec<Note>,
 }
 
 impl Symbols {
@@ -45,4 +84,27 @@ impl Symbols {
     pub fn rva(&self, name: &str) -> Option<u32> {
         self.globals.get(name).copied()
     }
+}
+
+/// Where a kernel's symbols come from. [`kernel`](crate::kernel) asks; the store answers.
+pub trait SymbolSource {
+    /// The symbols of exactly this PDB.
+    ///
+    /// # Errors
+    /// [`Error::NoSymbols`] lists every place tried and what to do next.
+    fn load(&self, id: &PdbId) -> Result<Symbols, Error>;
+    /// Structure layouts (no globals) to try when the exact symbols are not to be had, nearest build first.
+    /// They serve only after checks against the dump itself.
+    fn fallbacks(&self, wanted: &Fallback) -> Vec<Symbols>;
+}
+
+/// What is known of a kernel whose symbols are not to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// The processor.
+    pub machine: Machine,
+    /// The build number, where known.
+    pub build: Option<u32>,
+    /// The revision (the fourth part of the file version), where known.
+    pub revision: Option<u32>,
 }

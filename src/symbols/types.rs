@@ -20,8 +20,45 @@ pub struct Member {
 pub struct Type {
     /// Bytes.
     pub size: u32,
+    /// Whether it was declared as a union. Only for showing it: the members' offsets say the same.
+    pub is_union: bool,
     /// By name. Members of unnamed nested types stand here at their absolute offset.
     pub members: BTreeMap<Box<str>, Member>,
+}
+
+/// One enumeration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Enum {
+    /// Bytes of a member of this type.
+    pub size: u32,
+    /// Value and name, by value; names of one value in the order the source has them.
+    pub names: Vec<(i64, Box<str>)>,
+}
+
+impl Enum {
+    /// An enumeration from its values in any order.
+    #[must_use]
+    pub fn new(size: u32, mut names: Vec<(i64, Box<str>)>) -> Self {
+        names.sort_by_key(|(value, _)| *value);
+        Self { size, names }
+    }
+    /// The first name of a value. A value read without sign finds a negative one of the same bits.
+    #[must_use]
+    pub fn name(&self, value: i64) -> Option<&str> {
+        let at = |value| {
+            let i = self.names.partition_point(|(v, _)| *v < value);
+            self.names.get(i).filter(|(v, _)| *v == value).map(|(_, name)| name.as_ref())
+        };
+        let unused = 64u32.saturating_sub(self.size.saturating_mul(8));
+        let signed = value.wrapping_shl(unused).wrapping_shr(unused);
+        let unsigned = signed.cast_unsigned().wrapping_shl(unused).wrapping_shr(unused).cast_signed();
+        at(value).or_else(|| at(signed)).or_else(|| at(unsigned))
+    }
+    /// The value of a name.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<i64> {
+        self.names.iter().find(|(_, n)| n.as_ref() == name).map(|(v, _)| *v)
+    }
 }
 
 /// All structures and enumerations of one kernel.
@@ -31,8 +68,8 @@ pub struct Types {
     pub pointer_size: u8,
     /// Structures and unions by name.
     pub types: BTreeMap<Box<str>, Type>,
-    /// Enumerations: value to name, by enumeration.
-    pub enums: BTreeMap<Box<str>, BTreeMap<i64, Box<str>>>,
+    /// Enumerations by name.
+    pub enums: BTreeMap<Box<str>, Enum>,
 }
 
 impl Types {
@@ -61,6 +98,23 @@ impl Types {
     /// The name of an enumeration's value.
     #[must_use]
     pub fn enum_name(&self, name: &str, value: i64) -> Option<&str> {
-        self.enums.get(name)?.get(&value).map(AsRef::as_ref)
+        self.enums.get(name)?.name(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_enumeration_is_found_with_and_without_sign() {
+        let e = Enum::new(4, vec![(2, "Two".into()), (-1, "Invalid".into()), (2, "Max".into())]);
+        assert_eq!(e.name(2), Some("Two"));
+        assert_eq!(e.name(0xffff_ffff), Some("Invalid"));
+        assert_eq!(e.name(-1), Some("Invalid"));
+        assert_eq!(e.name(3), None);
+        assert_eq!(e.value("Max"), Some(2));
+        let unsigned = Enum::new(4, vec![(0xffff_ffff, "All".into())]);
+        assert_eq!(unsigned.name(-1), Some("All"));
     }
 }
