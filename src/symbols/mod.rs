@@ -1,12 +1,17 @@
 //! What a kernel's names mean: types, fields, enumerations and globals, from a PDB, an ISF file, a text table or the cache.
 
+mod codeview;
 pub mod layout;
+pub mod pdb;
 pub mod resolved;
+pub mod table;
 pub mod types;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::value::Note;
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
 use types::Types;
 
 /// A PDB's identity: what a debugger asks a symbol server for.
@@ -60,7 +65,7 @@ impl Machine {
 }
 
 /// Everything known of one module's symbols.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Symbols {
     /// Structures and enumerations.
     pub types: Types,
@@ -92,7 +97,7 @@ pub trait SymbolSource {
     ///
     /// # Errors
     /// [`Error::NoSymbols`] lists every place tried and what to do next.
-    fn load(&self, id: &PdbId) -> Result<Symbols, Error>;
+    fn load(&self, id: &PdbId) -> Result<Symbols>;
     /// Structure layouts (no globals) to try when the exact symbols are not to be had, nearest build first.
     /// They serve only after checks against the dump itself.
     fn fallbacks(&self, wanted: &Fallback) -> Vec<Symbols>;
@@ -107,4 +112,21 @@ pub struct Fallback {
     pub build: Option<u32>,
     /// The revision (the fourth part of the file version), where known.
     pub revision: Option<u32>,
+}
+
+/// Reads a whole file of at most `largest` bytes.
+fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let file = std::fs::File::open(path).map_err(io)?;
+    let len = file.metadata().map_err(io)?.len();
+    let too_large = || Error::BadSymbols {
+        origin: path.display().to_string(),
+        what: format!("it has more than {} MiB, which no symbol file has", largest >> 20),
+    };
+    if len > largest {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(len).unwrap_or(0));
+    file.take(largest.saturating_add(1)).read_to_end(&mut bytes).map_err(io)?;
+    if bytes.len() as u64 > largest { Err(too_large()) } else { Ok(bytes) }
 }

@@ -69,7 +69,7 @@ mod tests {
     fn each_layout_is_resolved_once_and_errors_are_kept() {
         let mut types = Types::default();
         let member = Member { offset: 8, size: 4, ty: "ulong".into(), bits: None };
-        types.types.insert("_ONE".into(), Type { size: 16, members: [("A".into(), member)].into() });
+        types.types.insert("_ONE".into(), Type { size: 16, is_union: false, members: [("A".into(), member)].into() });
         let resolved = Resolved::default();
         assert_eq!(resolved.get::<Two>(&types).unwrap_err(), LayoutError::NoType("_TWO"));
         let one = resolved.get::<One>(&types).unwrap();
