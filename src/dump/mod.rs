@@ -1,9 +1,30 @@
 //! A dump file as physical memory (or, of triage dumps, as blocks of virtual memory). One file per container.
+//!
+//! [`Dump::open`] maps the file and recognises it; [`Dump::page`] gives a physical page straight from the map. A new
+//! container is one file that turns a header into [`Pages`] (runs or a bitmap), and one line in `recognise`.
+
+mod bitmap;
+mod full;
+mod header;
+mod map;
+mod pages;
+mod ranges;
+mod raw;
+mod raw_image;
+mod sniff;
+mod summary;
+#[cfg(test)]
+mod testing;
+
+pub use pages::Runs;
 
 use crate::addr::{PAGE_SIZE, Pa, Pfn};
 use crate::error::{Error, Result};
 use crate::value::{Absent, Note, Value};
-use std::path::Path;
+use header::Width;
+use map::Map;
+use pages::Pages;
+use std::path::{Path, PathBuf};
 
 /// The kind of container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +95,12 @@ pub struct Header {
     pub exception: Option<(u64, u32)>,
     /// The comment.
     pub comment: Option<String>,
+    /// `ProductType`: 1 workstation, 2 domain controller, 3 server.
+    pub product_type: Option<u32>,
+    /// `SuiteMask`, where not zero.
+    pub suite_mask: Option<u32>,
+    /// `SecondaryDataState`, where not zero.
+    pub secondary_state: Option<u32>,
 }
 
 /// One stretch of physical pages that lie one after another in the file.
@@ -98,6 +125,17 @@ pub struct Dump {
     pub header: Option<Header>,
     /// What was odd about the file.
     pub notes: Vec<Note>,
+    path: PathBuf,
+    map: Map,
+    pages: Pages,
+}
+
+/// What a container's file found.
+struct Found {
+    kind: Kind,
+    arch: Option<Arch>,
+    header: Option<Header>,
+    pages: Pages,
 }
 
 impl Dump {
@@ -106,17 +144,63 @@ impl Dump {
     /// # Errors
     /// The file cannot be read, or is no dump dumpwalk knows.
     pub fn open(path: &Path) -> Result<Self> {
-        Err(Error::NotADump { path: path.into(), what: "no container is implemented".into() })
+        Self::from_map(path, Map::open(path)?)
+    }
+    /// The same from bytes in memory, which are copied; `name` stands for the path. For tests and fuzzing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn from_bytes(name: &Path, bytes: &[u8]) -> Result<Self> {
+        if bytes.is_empty() {
+            return Err(Error::NotADump { path: name.into(), what: "the file is empty (0 bytes)".into() });
+        }
+        let map = Map::from_bytes(bytes).map_err(|source| Error::Io { path: name.into(), source })?;
+        Self::from_map(name, map)
+    }
+    fn from_map(path: &Path, map: Map) -> Result<Self> {
+        let mut notes = Vec::new();
+        let found = recognise(&map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
+        let Found { kind, arch, header, pages } = found;
+        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages })
+    }
+    /// The file's path, as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    /// The whole file.
+    #[must_use]
+    pub fn map(&self) -> &[u8] {
+        &self.map
+    }
+    /// Bytes of the file. Never 0: an empty file is not opened.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> u64 {
+        self.map.len() as u64
+    }
+    /// Physical pages that are in the file as a whole.
+    #[must_use]
+    pub fn page_count(&self) -> u64 {
+        self.pages.count()
+    }
+    /// The highest physical page in the file.
+    #[must_use]
+    pub fn highest_page(&self) -> Option<Pfn> {
+        self.pages.highest(&self.map)
     }
     /// One physical page, straight from the map.
     #[must_use]
-    pub fn page(&self, _pfn: Pfn) -> Option<&[u8; PAGE_SIZE as usize]> {
-        None
+    #[inline]
+    pub fn page(&self, pfn: Pfn) -> Option<&[u8; PAGE_SIZE as usize]> {
+        let at = usize::try_from(self.pages.file(&self.map, pfn)?).ok()?;
+        self.map.get(at..at.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
     }
     /// The bytes from `pa` to at most `len` or the end of its page.
     ///
     /// # Errors
     /// [`Absent::NotInDump`].
+    #[inline]
     pub fn bytes(&self, pa: Pa, len: usize) -> Value<&[u8]> {
         let page = self.page(pa.pfn()).ok_or(Absent::NotInDump)?;
         let from = usize::try_from(pa.offset_in_page()).map_err(|_| Absent::Implausible)?;
@@ -125,11 +209,52 @@ impl Dump {
     }
     /// Where a physical byte stands in the file.
     #[must_use]
-    pub fn file_offset(&self, _pa: Pa) -> Option<u64> {
-        None
+    #[inline]
+    pub fn file_offset(&self, pa: Pa) -> Option<u64> {
+        self.pages.file(&self.map, pa.pfn()).map(|at| at.saturating_add(pa.offset_in_page()))
     }
-    /// All runs in file order.
-    pub fn runs(&self) -> impl Iterator<Item = Run> + '_ {
-        std::iter::empty()
+    /// All runs in file order, each cut to the pages the file has.
+    pub fn runs(&self) -> Runs<'_> {
+        self.pages.runs(&self.map)
     }
 }
+
+/// Tells the container by its signatures and opens it.
+fn recognise(map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
+    if let Some(width) = Width::of(map) {
+        return crash_dump(map, width, notes);
+    }
+    if let Some(why) = sniff::not_raw(map) {
+        return Err(why);
+    }
+    Ok(Found { kind: Kind::Raw, arch: None, header: None, pages: raw_image::open(map, notes)? })
+}
+
+/// A kernel crash dump, by the type its header names.
+fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, String> {
+    let parsed = header::parse(map, width, notes)?;
+    let body = width.header_size();
+    let (kind, pages) = match parsed.dump_type {
+        1 => (Kind::Full, full::open(map, width, notes)?),
+        2 => (Kind::Summary, summary::open(map, width, notes)?),
+        5 => (Kind::BitmapFull, bitmap::open(map, body, notes)?),
+        // 7 ("automatic") is a setting; a file of that type would be written as a kernel dump.
+        6 | 7 => (Kind::BitmapKernel, bitmap::open(map, body, notes)?),
+        8 => (Kind::RangeKernel, ranges::open(map, body, false, notes)?),
+        9 => (Kind::RangeKernelUser, ranges::open(map, body, false, notes)?),
+        0xa => (Kind::RangeComplete, ranges::open(map, body, true, notes)?),
+        other => {
+            let at = if width == Width::Bits64 { raw::TAIL64 } else { raw::TAIL32 };
+            let what = match other {
+                0 | raw::FILL32 => "which was never written: Windows was stopped while it wrote the file",
+                3 => "a header without memory",
+                _ => "unknown to dumpwalk",
+            };
+            return Err(format!("a Windows crash dump of type {other:#x} (at {at:#x}), {what}"));
+        }
+    };
+    Ok(Found { kind, arch: parsed.arch, header: Some(parsed.header), pages })
+}
+
+#[cfg(test)]
+mod tests;
