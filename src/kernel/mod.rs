@@ -1,5 +1,11 @@
 //! One file per Windows object, and the walkers that find them (list, tree, table).
 
+pub mod privilege;
+pub mod service_names;
+pub mod sid;
+pub mod sid_names;
+pub mod token;
+
 use crate::addr::{Pa, Va};
 use crate::dump::{Arch, Dump};
 use crate::paging::{Mode, Space};
