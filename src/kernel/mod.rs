@@ -4,6 +4,8 @@ pub mod privilege;
 pub mod service_names;
 pub mod sid;
 pub mod sid_names;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod token;
 
 use crate::addr::{Pa, Va};

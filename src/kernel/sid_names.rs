@@ -85,7 +85,7 @@ pub fn capability_hash(name: &str) -> [u32; 8] {
 pub fn well_known(sid: &Sid) -> Option<Cow<'static, str>> {
     let parts = sid.parts();
     let fixed = match sid.authority() {
-        0 | 1 | 2 | 3 => world(sid.authority(), parts),
+        0..=3 => world(sid.authority(), parts),
         5 => nt(parts),
         15 => package(parts),
         16 => parts.first().filter(|_| parts.len() == 1).and_then(|level| label(*level)),

@@ -490,6 +490,23 @@ mod tests {
             ["HAS_TRAVERSE_PRIVILEGE", "HAS_IMPERSONATE_PRIVILEGE", "IS_FILTERED", "LOWBOX"]
         );
     }
+    /// Every known kernel's token can be read, and what one lacks is what it is known to lack.
+    #[test]
+    fn every_known_kernel() {
+        for (name, symbols) in crate::kernel::testing::kernels() {
+            let tokens = Tokens::new(&symbols.types).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let xp = name.starts_with("x86-5.1");
+            let seven = name.contains("-6.1.");
+            let has = |field| tokens.layout.field(field).is_some();
+            assert_eq!(tokens.old.is_some(), xp, "{name}");
+            assert_eq!((has("present"), has("integrity_index"), has("logon_session")), (!xp, !xp, !xp), "{name}");
+            assert_eq!((has("package"), has("capabilities")), (!xp && !seven, !xp && !seven), "{name}");
+            assert_eq!(has("trust"), !xp && !seven && !name.contains("-6.2."), "{name}");
+            let pointer = u32::from(symbols.types.pointer_size);
+            assert_eq!(tokens.entry_size, pointer * 2, "{name}");
+            assert_eq!(tokens.logon.is_some_and(|l| l.field("account").is_some()), !xp, "{name}");
+        }
+    }
     #[test]
     fn who_is_sensitive() {
         let sid = |parts: &[u32]| Sid::new(5, parts).unwrap();

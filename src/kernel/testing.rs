@@ -1,0 +1,28 @@
+//! What the tests of this layer share.
+
+use crate::symbols::{Symbols, table};
+use std::path::{Path, PathBuf};
+
+/// A folder of the shared data beside the project; says so where there is none.
+pub fn shared(name: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let root = if beside.is_dir() { Some(beside) } else { std::env::var_os("DUMPWALK_SHARED").map(PathBuf::from) };
+    let found = root.map(|r| r.join(name)).filter(|f| f.exists());
+    if found.is_none() {
+        println!("skipped: {name} is not there (set DUMPWALK_SHARED)");
+    }
+    found
+}
+
+/// The layouts of 22 real kernels, by file name; none where the tables are not there.
+pub fn kernels() -> Vec<(String, Symbols)> {
+    let Some(folder) = shared("layouts") else { return Vec::new() };
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    let name = |f: &Path| f.file_stem().unwrap().to_string_lossy().into_owned();
+    files
+        .iter()
+        .filter(|f| name(f).starts_with('x') && f.extension().is_some_and(|e| e == "txt"))
+        .map(|f| (name(f), table::parse(&std::fs::read_to_string(f).unwrap(), &name(f)).unwrap()))
+        .collect()
+}
