@@ -63,8 +63,8 @@ fn equal(pdb: &Symbols, table: &Symbols, exact: bool) -> Vec<String> {
             got => wrong.push(format!("enum {name}: {got:?} and {want:?}")),
         }
     }
-    for (name, rva) in &table.globals {
-        if pdb.rva(name) != Some(*rva) {
+    for (name, rva) in table.globals.iter() {
+        if pdb.rva(name) != Some(rva) {
             wrong.push(format!("symbol {name}: {:x?} and {rva:x}", pdb.rva(name)));
         }
     }

@@ -1,6 +1,8 @@
 //! What a kernel's names mean: types, fields, enumerations and globals, from a PDB, an ISF file, a text table or the cache.
 
 mod codeview;
+pub mod compact;
+pub mod globals;
 pub mod layout;
 pub mod pdb;
 pub mod resolved;
@@ -9,7 +11,7 @@ pub mod types;
 
 use crate::error::{Error, Result};
 use crate::value::Note;
-use std::collections::BTreeMap;
+use globals::Globals;
 use std::io::Read as _;
 use std::path::Path;
 use types::Types;
@@ -74,7 +76,7 @@ pub struct Symbols {
     /// The module's file version (`10.0.19041.2965`), where the source states it. A PDB does not.
     pub version: Option<String>,
     /// Globals and functions: name to RVA.
-    pub globals: BTreeMap<Box<str>, u32>,
+    pub globals: Globals,
     /// The identity, where the source states one.
     pub id: Option<PdbId>,
     /// Where they came from, for people: a path, a URL, `built-in table x64-10.0.19045.2965`.
@@ -87,7 +89,7 @@ impl Symbols {
     /// The RVA of a global. Add the module's base.
     #[must_use]
     pub fn rva(&self, name: &str) -> Option<u32> {
-        self.globals.get(name).copied()
+        self.globals.get(name)
     }
 }
 

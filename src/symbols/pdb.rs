@@ -3,13 +3,12 @@
 //! The container and the symbol records are read through the `pdb` crate; types by our own [`codeview`] decoder.
 
 use super::codeview;
+use super::globals::Globals;
 use super::{Machine, PdbId, Symbols};
 use crate::bytes::{u16_at, u32_at};
 use crate::error::{Error, Result};
 use crate::value::Note;
 use pdb::{FallibleIterator as _, SourceSlice, SourceView, SymbolData};
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::path::Path;
 
 /// The largest file that is read as a PDB. Kernels' are 10 to 30 MB.
@@ -45,7 +44,7 @@ pub fn parse(bytes: &[u8], name: &str, origin: &str) -> Result<Symbols> {
         Ok(globals) => globals,
         Err(why) => {
             notes.push(Note::loss(format!("the PDB's symbols cannot be read: {why}")));
-            BTreeMap::new()
+            Globals::default()
         }
     };
     if types.types.is_empty() && globals.is_empty() {
@@ -101,15 +100,11 @@ fn identity(pdb: &mut Pdb<'_>, name: &str) -> std::result::Result<(PdbId, Option
 }
 
 /// Publics and global data by name.
-fn globals(
-    pdb: &mut Pdb<'_>,
-    machine: Option<Machine>,
-    notes: &mut Vec<Note>,
-) -> std::result::Result<BTreeMap<Box<str>, u32>, String> {
+fn globals(pdb: &mut Pdb<'_>, machine: Option<Machine>, notes: &mut Vec<Note>) -> std::result::Result<Globals, String> {
     let places = Places::read(pdb)?;
     let table = match pdb.global_symbols() {
         Ok(table) => table,
-        Err(pdb::Error::GlobalSymbolsNotFound | pdb::Error::StreamNotFound(_)) => return Ok(BTreeMap::new()),
+        Err(pdb::Error::GlobalSymbolsNotFound | pdb::Error::StreamNotFound(_)) => return Ok(Globals::default()),
         Err(e) => return Err(e.to_string()),
     };
     let mut found = Vec::new();
@@ -137,6 +132,9 @@ fn globals(
                 continue;
             }
         };
+        if is_literal(&name.to_string()) {
+            continue;
+        }
         match places.rva(at.section, at.offset) {
             Some(rva) => found.push((plain_name(&name.to_string(), machine), name, rva)),
             // Section 0 and the one past the last hold constants without an address.
@@ -150,20 +148,23 @@ fn globals(
     if damaged > 0 {
         notes.push(Note::loss(format!("{damaged} symbols of the PDB are damaged and left out")));
     }
-    let mut globals = BTreeMap::new();
-    for (plain, raw, rva) in found {
-        match globals.entry(plain) {
-            Entry::Vacant(e) => {
-                e.insert(rva);
-            }
-            // Two functions that differ in their parameters only: the second keeps its decorated name.
-            Entry::Occupied(e) if *e.get() != rva => {
-                globals.entry(raw.to_string().into()).or_insert(rva);
-            }
-            Entry::Occupied(_) => {}
+    // Two functions that differ in their parameters only: the second keeps its decorated name.
+    found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    let mut last: Option<(Box<str>, u32)> = None;
+    let named = found.into_iter().map(|(plain, raw, rva)| match &last {
+        Some((before, at)) if *before == plain && *at != rva => (raw.to_string().into(), rva),
+        _ => {
+            last = Some((plain.clone(), rva));
+            (plain, rva)
         }
-    }
-    Ok(globals)
+    });
+    Ok(named.collect())
+}
+
+/// Whether a name is one that the compiler made from the text of a string literal. They are a quarter of a kernel's
+/// names, nobody asks for them, and they are long.
+pub(super) fn is_literal(name: &str) -> bool {
+    name.starts_with("??_C@")
 }
 
 /// A public's name as people write it: `?SmGlobals@@3U_SM_GLOBALS@@A` is `SmGlobals`, and on x86

@@ -26,7 +26,7 @@ use std::fmt::Write as _;
 /// # Errors
 /// [`Error::BadSymbols`] with the line that is not understood, or that contradicts another.
 pub fn parse(text: &str, origin: &str) -> Result<Symbols> {
-    let mut reader = Reader { out: Symbols { origin: origin.into(), ..Symbols::default() }, open: None };
+    let mut reader = Reader { out: Symbols { origin: origin.into(), ..Symbols::default() }, ..Reader::default() };
     for (number, line) in text.lines().enumerate() {
         if let Err(what) = reader.line(line) {
             let what = format!("line {}: {what}: {}", number.saturating_add(1), clipped(line));
@@ -34,6 +34,11 @@ pub fn parse(text: &str, origin: &str) -> Result<Symbols> {
         }
     }
     reader.close().map_err(|what| Error::BadSymbols { origin: origin.into(), what: what.into() })?;
+    let symbols = reader.globals.len();
+    reader.out.globals = reader.globals.into_iter().collect();
+    if reader.out.globals.len() != symbols {
+        return Err(Error::BadSymbols { origin: origin.into(), what: "a symbol stands there twice".into() });
+    }
     if reader.out.machine.is_none() {
         let what = "no `# kernel` line: this is no layout table".into();
         return Err(Error::BadSymbols { origin: origin.into(), what });
@@ -49,8 +54,10 @@ fn clipped(line: &str) -> Cow<'_, str> {
     }
 }
 
+#[derive(Default)]
 struct Reader {
     out: Symbols,
+    globals: Vec<(Box<str>, u32)>,
     /// The structure whose members are being read.
     open: Option<(Box<str>, Type)>,
 }
@@ -144,10 +151,8 @@ impl Reader {
     fn symbol(&mut self, rest: &str) -> Line {
         self.close()?;
         let (name, rva) = rest.split_once(' ').ok_or("no address")?;
-        match self.out.globals.insert(plain(name)?, hex(rva)?) {
-            None => Ok(()),
-            Some(_) => Err("the symbol stands here twice"),
-        }
+        self.globals.push((plain(name)?, hex(rva)?));
+        Ok(())
     }
     fn close(&mut self) -> Line {
         let Some((name, ty)) = self.open.take() else { return Ok(()) };
@@ -225,7 +230,7 @@ pub fn write(symbols: &Symbols) -> String {
     // Writing to a String cannot fail.
     let _ = writeln!(out, "# kernel - {} {} pdb {name} {key}", Escaped(version), machine.word());
     write_types(&mut out, &symbols.types);
-    for (name, rva) in &symbols.globals {
+    for (name, rva) in symbols.globals.iter() {
         let _ = writeln!(out, "symbol {} {rva:#x}", Escaped(name));
     }
     out
