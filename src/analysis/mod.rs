@@ -1,5 +1,11 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
+mod modules;
+pub mod parallel;
+pub mod pslist;
+mod pstree;
+mod unloaded;
+
 use crate::dump::Dump;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -93,4 +99,4 @@ pub struct Analysis {
 }
 
 /// Every analysis. Adding a question is one file and one line here.
-pub static ALL: &[&Analysis] = &[];
+pub static ALL: &[&Analysis] = &[&modules::MODULES, &pslist::PSLIST, &pstree::PSTREE, &unloaded::UNLOADED];

@@ -1,15 +1,23 @@
 //! One file per Windows object, and the walkers that find them (list, tree, table).
 
+pub mod handle_table;
+pub mod list;
+pub mod module;
 pub mod privilege;
+pub mod process;
 pub mod service_names;
+pub mod session;
 pub mod sid;
 pub mod sid_names;
+pub mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod token;
+pub mod unloaded;
 
 use crate::addr::{Pa, Va};
 use crate::dump::{Arch, Dump};
+use crate::error::Error;
 use crate::paging::{Mode, Space};
 use crate::symbols::Symbols;
 use crate::symbols::layout::{Layout, LayoutError};
@@ -59,6 +67,11 @@ impl Kernel {
     /// The symbols lack the type or a field that must be there.
     pub fn layout<L: Layout + Send + Sync + 'static>(&self) -> Result<&L, LayoutError> {
         self.resolved.get(&self.symbols.types)
+    }
+    /// The error of a structure that these symbols do not describe.
+    #[must_use]
+    pub fn unreadable(&self, why: &LayoutError) -> Error {
+        Error::BadSymbols { origin: self.symbols.origin.clone(), what: why.to_string() }
     }
     /// The virtual address of a kernel global.
     #[must_use]

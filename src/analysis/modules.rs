@@ -1,0 +1,58 @@
+//! `modules`: the kernel's loaded modules.
+
+use super::{Analysis, Ask, Case};
+use crate::error::Result;
+use crate::kernel::module::Module;
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::value::Absent;
+
+/// The register's entry.
+pub static MODULES: Analysis = Analysis {
+    name: "modules",
+    about: "Loaded kernel modules",
+    help: "Walks PsLoadedModuleList in load order. Of a triage dump, the driver list it holds; of a user-mode minidump, the \
+           process's own modules.",
+    columns: &COLUMNS,
+    switches: &[],
+    run,
+};
+
+const COLUMNS: [Column; 11] = [
+    col("offset", Kind::Hex, "Address of the loader's entry"),
+    col("base", Kind::Hex, "First byte of the image"),
+    col("size", Kind::Hex, "Bytes of the image"),
+    col("name", Kind::Text, "File name"),
+    col("path", Kind::Text, "Path as the loader saw it"),
+    wide("entry", Kind::Hex, "Entry point"),
+    wide("flags", Kind::Hex, "Loader flags"),
+    wide("load_count", Kind::Number, "How often it is loaded"),
+    wide("timestamp", Kind::Hex, "TimeDateStamp of its PE header (a hash where the build is reproducible)"),
+    wide("build_time", Kind::Time, "The same as a time"),
+    wide("checksum", Kind::Hex, "CheckSum of its PE header"),
+];
+
+fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let found = case.kernel()?.modules()?;
+    for module in &found.list {
+        sink.row(row(module))?;
+    }
+    found.notes.into_iter().for_each(|n| sink.note(n));
+    Ok(())
+}
+
+fn row(m: &Module) -> Row {
+    let cells: [Cell; COLUMNS.len()] = [
+        m.offset.ok_or(Absent::NotRecorded).into(),
+        m.base.into(),
+        m.size.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
+        m.name.clone().into(),
+        m.path.clone().into(),
+        m.entry.into(),
+        m.flags.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
+        m.load_count.into(),
+        m.timestamp.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
+        m.built().into(),
+        m.checksum.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
+    ];
+    Row::new(cells.into()).at(m.place)
+}

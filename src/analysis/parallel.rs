@@ -1,0 +1,250 @@
+//! Work on many processes at once, with rows coming out in the order of the processes.
+//!
+//! Workers take units (a process, or a part of one) in order from a common source, so that a long one keeps one worker busy and
+//! no other waiting. Rows stream: the first unfinished unit's go straight out, those of later units wait in a bounded
+//! buffer, and a worker whose buffer is full waits for its turn. The first unit's worker never waits, so the whole never stops.
+//! Memory is bounded by `WINDOW × threads × CHUNK × CHUNKS` rows, however many a unit makes.
+
+use super::{Ask, Case};
+use crate::error::{Error, Result};
+use crate::kernel::process::Process;
+use crate::paging::Space;
+use crate::report::{Row, Sink};
+use crate::value::Note;
+use std::io;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Mutex, PoisonError};
+
+/// Units that may be in work or finished ahead of the first unfinished one, for each thread.
+const WINDOW: usize = 8;
+/// Rows sent at a time.
+const CHUNK: usize = 64;
+/// Chunks that wait for each unit's turn.
+const CHUNKS: usize = 16;
+
+/// What a unit gives.
+enum Item {
+    Row(Row),
+    Note(Note),
+}
+/// One message of a unit: rows, or the error that ended it.
+type Message = Result<Vec<Item>>;
+
+/// Runs `work` on every unit and hands rows and notes to `sink` in the order of the units, the same at any number of threads
+/// (those of the rayon pool in use). `start` makes each worker's own state, such as an address space with its cache.
+///
+/// # Errors
+/// The first failing unit's error, or the sink's.
+pub fn in_order<U: Send, W>(
+    units: impl Iterator<Item = U> + Send,
+    start: impl Fn() -> W + Sync,
+    work: impl Fn(&mut W, U, &mut dyn Sink) -> Result<()> + Sync,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    let threads = rayon::current_num_threads();
+    if threads < 2 {
+        let mut state = start();
+        let mut units = units;
+        return units.try_for_each(|unit| work(&mut state, unit, sink));
+    }
+    let (order, turns) = sync_channel::<Receiver<Message>>(threads.saturating_mul(WINDOW));
+    let source = Mutex::new((units, Some(order)));
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut state = start();
+                while let Some((unit, rows)) = claim(&source) {
+                    let mut buffer = Buffer { items: Vec::new(), rows };
+                    match work(&mut state, unit, &mut buffer) {
+                        Ok(()) => _ = buffer.flush(),
+                        Err(e) => {
+                            _ = buffer.flush();
+                            _ = buffer.rows.send(Err(e));
+                        }
+                    }
+                }
+            });
+        }
+        let result = drain(turns, sink);
+        if result.is_err() {
+            // The receivers are gone: what is in work ends at its next chunk, and nothing new is begun.
+            source.lock().unwrap_or_else(PoisonError::into_inner).1 = None;
+        }
+        result
+    })
+}
+
+/// Takes the next unit and a place in the order of output for it. Waits while too many are ahead.
+fn claim<U, I: Iterator<Item = U>>(
+    source: &Mutex<(I, Option<SyncSender<Receiver<Message>>>)>,
+) -> Option<(U, SyncSender<Message>)> {
+    let mut source = source.lock().unwrap_or_else(PoisonError::into_inner);
+    let (units, order) = &mut *source;
+    let next = order.as_ref().and_then(|_| units.next());
+    let Some(unit) = next else {
+        *order = None; // The last: the reader's loop ends when all places are read.
+        return None;
+    };
+    let (rows, turn) = sync_channel(CHUNKS);
+    order.as_ref()?.send(turn).ok()?;
+    Some((unit, rows))
+}
+
+/// Hands everything on in order.
+fn drain(turns: Receiver<Receiver<Message>>, sink: &mut dyn Sink) -> Result<()> {
+    for turn in turns {
+        for message in turn {
+            for item in message? {
+                match item {
+                    Item::Row(row) => sink.row(row)?,
+                    Item::Note(note) => sink.note(note),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A unit's rows on their way out.
+struct Buffer {
+    items: Vec<Item>,
+    rows: SyncSender<Message>,
+}
+impl Buffer {
+    fn flush(&mut self) -> Result<()> {
+        let items = std::mem::take(&mut self.items);
+        // Nobody listens any more: the run is over, for a reason that is reported elsewhere.
+        self.rows.send(Ok(items)).map_err(|_| Error::Output(io::ErrorKind::BrokenPipe.into()))
+    }
+}
+impl Sink for Buffer {
+    fn row(&mut self, row: Row) -> Result<()> {
+        self.items.push(Item::Row(row));
+        if self.items.len() >= CHUNK { self.flush() } else { Ok(()) }
+    }
+    fn note(&mut self, note: Note) {
+        self.items.push(Item::Note(note));
+    }
+}
+
+/// The processes a user asks for, each handed to `work` with an address space of the kernel's, on all threads.
+/// Notes on the process list come first.
+///
+/// # Errors
+/// No kernel, no symbols for processes, or the sink's error.
+pub fn each_process<'k>(
+    case: &'k Case,
+    ask: &Ask,
+    sink: &mut dyn Sink,
+    work: impl Fn(&Space<'k>, &Process<'k>, &mut dyn Sink) -> Result<()> + Sync,
+) -> Result<()> {
+    let kernel = case.kernel()?;
+    let wanted = asked_for(case, ask, sink)?;
+    in_order(wanted.into_iter(), || kernel.space(), |space, process, sink| work(space, &process, sink), sink)
+}
+
+/// The processes a user asks for, in list order. Hands the notes on the list to `sink`.
+///
+/// # Errors
+/// No kernel, or no symbols for processes.
+pub fn asked_for<'k>(case: &'k Case, ask: &Ask, sink: &mut dyn Sink) -> Result<Vec<Process<'k>>> {
+    let kernel = case.kernel()?;
+    let found = kernel.processes()?;
+    for note in found.notes {
+        sink.note(note);
+    }
+    let space = kernel.space();
+    let mut list = found.list;
+    if ask.pids.is_empty() && ask.names.is_empty() {
+        return Ok(list);
+    }
+    let all = list.len();
+    list.retain(|p| wanted(ask, p, &space));
+    if list.is_empty() {
+        sink.note(Note::info(format!("none of the {all} listed processes is one that was asked for")));
+    }
+    Ok(list)
+}
+
+/// Whether a process is asked for, by its id or by either of its names.
+#[must_use]
+pub fn wanted(ask: &Ask, process: &Process<'_>, space: &Space<'_>) -> bool {
+    let pid = process.pid().ok();
+    ask.wants(pid, process.name().ok().as_deref())
+        || (!ask.names.is_empty() && ask.wants(pid, process.long_name(space).ok().as_deref()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Cell, Collected};
+
+    /// Rows of a unit: as many as its number says, the first 1,000 times more.
+    fn run(threads: usize, units: u64) -> Collected {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let mut out = Collected::default();
+        pool.install(|| {
+            in_order(
+                0..units,
+                || 0u64,
+                |state, unit, sink| {
+                    *state += 1;
+                    let rows = if unit == 0 { 20_000 } else { unit % 7 };
+                    for n in 0..rows {
+                        sink.row(Row::new(vec![Cell::Dec(unit), Cell::Dec(n)]))?;
+                    }
+                    sink.note(Note::info(format!("{unit} done")));
+                    Ok(())
+                },
+                &mut out,
+            )
+        })
+        .unwrap();
+        out
+    }
+
+    #[test]
+    fn order_does_not_depend_on_threads() {
+        let one = run(1, 300);
+        let eight = run(8, 300);
+        assert_eq!(one.rows.len(), 20_000 + (1..300u64).map(|u| u % 7).sum::<u64>() as usize);
+        assert_eq!(one.notes.len(), 300);
+        assert_eq!(one.notes, eight.notes);
+        assert!(one.rows.iter().map(|r| &r.cells).eq(eight.rows.iter().map(|r| &r.cells)));
+    }
+
+    #[test]
+    fn a_closed_output_ends_the_run() {
+        struct Closes(usize);
+        impl Sink for Closes {
+            fn row(&mut self, _: Row) -> Result<()> {
+                self.0 += 1;
+                if self.0 > 10 { Err(Error::Output(io::ErrorKind::BrokenPipe.into())) } else { Ok(()) }
+            }
+            fn note(&mut self, _: Note) {}
+        }
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let mut sink = Closes(0);
+        // Endless: it returns only if the closed output stops the workers.
+        let result = pool.install(|| {
+            in_order(0u64.., || (), |(), _, sink| (0..500).try_for_each(|_| sink.row(Row::default())), &mut sink)
+        });
+        assert!(matches!(result, Err(Error::Output(_))));
+        assert_eq!(sink.0, 11);
+    }
+
+    #[test]
+    fn an_error_comes_after_the_rows_before_it() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap();
+        let mut out = Collected::default();
+        let result = pool.install(|| {
+            let work = |(): &mut (), unit: u64, sink: &mut dyn Sink| {
+                sink.row(Row::new(vec![Cell::Dec(unit)]))?;
+                if unit == 5 { Err(Error::NotAvailable("five".into())) } else { Ok(()) }
+            };
+            in_order(0..100, || (), work, &mut out)
+        });
+        assert_eq!(result.unwrap_err().to_string(), "five");
+        assert_eq!(out.rows.len(), 6);
+    }
+}

@@ -1,0 +1,284 @@
+//! `pstree`: processes under the parents that can have made them.
+
+use super::parallel::{in_order, wanted};
+use super::{Analysis, Ask, Case, pslist};
+use crate::error::Result;
+use crate::kernel::process::Process;
+use crate::report::{Cell, Column, Kind, Sink, col};
+use crate::time::FileTime;
+use crate::value::Note;
+use std::collections::HashMap;
+
+/// The register's entry.
+pub static PSTREE: Analysis = Analysis {
+    name: "pstree",
+    about: "Processes as a tree of parents and children",
+    help: "A process id is used again once its process is gone, so a parent id alone proves nothing. A process stands under \
+           its parent only if that one was created before it and had not ended by then; the parent column says why not \
+           otherwise. A process that was asked for by --pid or --name is shown with all its descendants.",
+    columns: &COLUMNS,
+    switches: &[],
+    run,
+};
+
+const OWN: usize = 2;
+/// `pslist`'s columns, and the tree's own.
+const COLUMNS: [Column; pslist::COLUMNS.len() + OWN] = columns();
+#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler: a wrong index does not build")]
+const fn columns() -> [Column; pslist::COLUMNS.len() + OWN] {
+    let own = [
+        col(
+            "parent",
+            Kind::Text,
+            "found; gone (no process has the id); younger (the id was used again); ended (before); unknown",
+        ),
+        col("depth", Kind::Number, "Depth in the tree, from 0"),
+    ];
+    let mut all = [own[0]; pslist::COLUMNS.len() + OWN];
+    let mut i = 0;
+    while i < pslist::COLUMNS.len() {
+        all[i] = pslist::COLUMNS[i];
+        i += 1;
+    }
+    all[i] = own[0];
+    all[i + 1] = own[1];
+    all
+}
+
+/// Why a process stands where it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parent {
+    /// Its parent, by index.
+    Found(usize),
+    /// No listed process has the id.
+    Gone,
+    /// The process with the id was created later.
+    Younger,
+    /// The process with the id had ended before.
+    Ended,
+    /// One of the times needed is absent, or the id is its own.
+    Unknown,
+}
+impl Parent {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Found(_) => "found",
+            Self::Gone => "gone",
+            Self::Younger => "younger",
+            Self::Ended => "ended",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What the tree needs of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Its id.
+    pub pid: Option<u64>,
+    /// Its parent's id.
+    pub ppid: Option<u64>,
+    /// When it was created.
+    pub created: Option<FileTime>,
+    /// When it ended.
+    pub ended: Option<FileTime>,
+}
+
+/// The parent of each member: of those with the right id the youngest that was there when the member was created.
+#[must_use]
+pub fn parents(members: &[Member]) -> Vec<Parent> {
+    let mut by_pid: HashMap<u64, Vec<usize>> = HashMap::new();
+    for (i, m) in members.iter().enumerate() {
+        if let Some(pid) = m.pid {
+            by_pid.entry(pid).or_default().push(i);
+        }
+    }
+    members.iter().enumerate().map(|(i, m)| parent_of(i, m, members, &by_pid)).collect()
+}
+
+fn parent_of(i: usize, m: &Member, members: &[Member], by_pid: &HashMap<u64, Vec<usize>>) -> Parent {
+    let Some(ppid) = m.ppid else { return Parent::Unknown };
+    if ppid == 0 {
+        return Parent::Gone; // System, and what the idle process is said to have made
+    }
+    let Some(candidates) = by_pid.get(&ppid) else { return Parent::Gone };
+    let mut best: Option<(FileTime, usize)> = None;
+    let mut why_not = Parent::Unknown;
+    for &c in candidates {
+        let Some(other) = members.get(c) else { continue };
+        let (Some(created), Some(born)) = (m.created, other.created) else { continue };
+        if c == i {
+            continue;
+        }
+        if born > created {
+            why_not = Parent::Younger;
+        } else if other.ended.is_some_and(|ended| ended < created) {
+            why_not = Parent::Ended;
+        } else if best.is_none_or(|(b, _)| born > b) {
+            best = Some((born, c));
+        }
+    }
+    best.map_or(why_not, |(_, c)| Parent::Found(c))
+}
+
+/// The members in tree order with their depths: roots and children by creation time, then by list order. Members of a
+/// cycle (possible only between equal creation times) hang from the first of them in the list.
+#[must_use]
+pub fn order(members: &[Member], parents: &[Parent]) -> (Vec<(usize, u16)>, Vec<usize>) {
+    let mut children: Vec<Vec<usize>> = vec![Vec::new(); members.len()];
+    let mut roots = Vec::new();
+    for (i, p) in parents.iter().enumerate() {
+        match p {
+            Parent::Found(up) => {
+                if let Some(list) = children.get_mut(*up) {
+                    list.push(i);
+                }
+            }
+            _ => roots.push(i),
+        }
+    }
+    let age = |i: &usize| (members.get(*i).and_then(|m| m.created), *i);
+    for list in &mut children {
+        list.sort_by_key(age);
+    }
+    roots.sort_by_key(age);
+    let mut out = Vec::with_capacity(members.len());
+    let mut seen = vec![false; members.len()];
+    let mut descend = |root: usize, out: &mut Vec<(usize, u16)>| {
+        let mut stack = vec![(root, 0u16)];
+        while let Some((i, depth)) = stack.pop() {
+            let Some(s) = seen.get_mut(i) else { continue };
+            if std::mem::replace(s, true) {
+                continue;
+            }
+            out.push((i, depth));
+            for c in children.get(i).into_iter().flatten().rev() {
+                stack.push((*c, depth.saturating_add(1)));
+            }
+        }
+    };
+    for root in roots {
+        descend(root, &mut out);
+    }
+    let mut cycles = Vec::new();
+    for i in 0..members.len() {
+        let before = out.len();
+        descend(i, &mut out);
+        if out.len() > before {
+            cycles.push(i);
+        }
+    }
+    (out, cycles)
+}
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let kernel = case.kernel()?;
+    let found = kernel.processes()?;
+    found.notes.into_iter().for_each(|n| sink.note(n));
+    let list = &found.list;
+    let members: Vec<Member> = list.iter().map(member).collect();
+    let parents = parents(&members);
+    let (order, cycles) = order(&members, &parents);
+    for i in cycles {
+        let pid = members.get(i).and_then(|m| m.pid).unwrap_or_default();
+        sink.note(Note::info(format!("process {pid} is among its own ancestors by parent ids; shown as a root")));
+    }
+    let units = shown(&order, list, ask, &kernel.space());
+    in_order(
+        units.into_iter(),
+        || kernel.space(),
+        |space, (i, depth), sink| {
+            let Some(process) = list.get(i) else { return Ok(()) };
+            let mut row = pslist::row(process, space, ask);
+            row.cells.push(Cell::from(parents.get(i).map_or("unknown", |p| p.word())));
+            row.cells.push(Cell::from(depth));
+            row.depth = depth;
+            sink.row(row)
+        },
+        sink,
+    )
+}
+
+fn member(p: &Process<'_>) -> Member {
+    Member { pid: p.pid().ok(), ppid: p.ppid().ok(), created: p.create_time().ok(), ended: p.exit_time().ok() }
+}
+
+/// Those asked for and everything below them.
+fn shown(
+    order: &[(usize, u16)],
+    list: &[Process<'_>],
+    ask: &Ask,
+    space: &crate::paging::Space<'_>,
+) -> Vec<(usize, u16)> {
+    let mut below: Option<u16> = None;
+    let mut out = Vec::new();
+    for &(i, depth) in order {
+        if below.is_some_and(|d| depth <= d) {
+            below = None;
+        }
+        if below.is_none() && list.get(i).is_some_and(|p| wanted(ask, p, space)) {
+            below = Some(depth);
+        }
+        if below.is_some() {
+            out.push((i, depth));
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn m(pid: u64, ppid: u64, created: u64, ended: u64) -> Member {
+        let time = |t| (t > 0).then_some(FileTime(t));
+        Member { pid: Some(pid), ppid: Some(ppid), created: time(created), ended: time(ended) }
+    }
+
+    #[test]
+    fn a_parent_must_have_been_there() {
+        let all = [
+            m(4, 0, 10, 0),
+            m(8, 4, 20, 0),
+            m(12, 8, 15, 0), // 8 is younger: the id was used again
+            m(16, 99, 30, 0),
+            m(20, 24, 50, 0), // two processes had the id 24: the one there at 50 counts
+            m(24, 4, 30, 40),
+            m(24, 4, 45, 0),
+            m(28, 32, 50, 0),
+            m(32, 4, 20, 30), // ended before 28 was made
+            m(36, 36, 50, 0),
+        ];
+        let found = parents(&all);
+        assert_eq!(
+            found,
+            [
+                Parent::Gone,
+                Parent::Found(0),
+                Parent::Younger,
+                Parent::Gone,
+                Parent::Found(6),
+                Parent::Found(0),
+                Parent::Found(0),
+                Parent::Ended,
+                Parent::Found(0),
+                Parent::Unknown,
+            ]
+        );
+        let (order, cycles) = order(&all, &found);
+        assert!(cycles.is_empty());
+        assert_eq!(order.len(), all.len());
+        assert_eq!(order.iter().find(|(i, _)| *i == 4), Some(&(4, 2)));
+        // Under System: 8 and 32 (both at 20, list order), 24 at 30, 24 at 45 with its child.
+        assert_eq!(order.get(..6).unwrap(), [(0, 0), (1, 1), (8, 1), (5, 1), (6, 1), (4, 2)]);
+    }
+
+    #[test]
+    fn a_cycle_of_equal_times_is_cut_and_told() {
+        let all = [m(4, 8, 10, 0), m(8, 4, 10, 0), m(12, 8, 11, 0)];
+        let found = parents(&all);
+        let (order, cycles) = order(&all, &found);
+        assert_eq!(cycles, [0]);
+        assert_eq!(order, [(0, 0), (1, 1), (2, 2)]);
+    }
+}

@@ -1,0 +1,514 @@
+//! `_EPROCESS`: one process, as the kernel holds it.
+
+use super::list::List;
+use super::{Kernel, session};
+use crate::addr::{Pa, Va};
+use crate::bytes::{Bytes, Place};
+use crate::dump::Arch;
+use crate::error::{Error, Result};
+use crate::layout;
+use crate::paging::{Mode, Space};
+use crate::symbols::layout::{Bits, Counted, FastRef, Here, Link, View};
+use crate::time::FileTime;
+use crate::value::{Absent, Note, Value};
+use rayon::prelude::*;
+
+layout! {
+    /// `_EPROCESS`. Spellings are those of the 22 kernels in the layout tables, XP to Windows 11 24H2.
+    pub struct EProcess: "_EPROCESS" {
+        /// `Pcb.Header.Type`: 3 for a process in every known kernel.
+        kind: u8 = "Pcb.Header.Type",
+        /// `Pcb.Header.SignalState`: non-zero once the process has ended.
+        signal_state: i32 = "Pcb.Header.SignalState",
+        /// `Pcb.DirectoryTableBase`, low bits (PCID) included. On XP an array whose first word counts.
+        dtb_raw: [u8; 4] = "Pcb.DirectoryTableBase",
+        /// The same as a whole, where it is one number.
+        dtb_wide: u64 = "Pcb.DirectoryTableBase",
+        /// `Pcb.UserDirectoryTableBase` (from 1803, and updates of older builds): 0 or 1 where shadowing is off.
+        user_dtb_raw: Option<u64> = "Pcb.UserDirectoryTableBase",
+        /// `Pcb.BasePriority`.
+        base_priority: u8 = "Pcb.BasePriority",
+        /// `Pcb.KernelTime`, in clock ticks.
+        kernel_ticks: u64 = "Pcb.KernelTime",
+        /// `Pcb.UserTime`, in clock ticks.
+        user_ticks: u64 = "Pcb.UserTime",
+        /// `Pcb.CycleTime`, in processor cycles.
+        cycles: Option<u64> = "Pcb.CycleTime",
+        /// `Pcb.SecureState.SecureHandle`: the trustlet's handle in the secure kernel.
+        secure_handle: Option<u64> = "Pcb.SecureState.SecureHandle" | "Pcb.SecurePid",
+        /// `UniqueProcessId`.
+        id: u64 = "UniqueProcessId",
+        /// `InheritedFromUniqueProcessId`: who the parent is said to be (the creator may have named another).
+        parent: u64 = "InheritedFromUniqueProcessId",
+        /// `OwnerProcessId` (8.1), `ConsoleHostProcess` before: the console host, or the creator; low bits are flags.
+        owner: Option<u64> = "OwnerProcessId" | "ConsoleHostProcess",
+        /// `ActiveProcessLinks`.
+        links: Link = "ActiveProcessLinks",
+        /// `CreateTime`.
+        created: FileTime = "CreateTime",
+        /// `ExitTime`.
+        exited: FileTime = "ExitTime",
+        /// `ExitStatus`: 0x103 while it runs.
+        exit_code: u32 = "ExitStatus",
+        /// `ImageFileName`: 15 bytes, no terminator when full.
+        short_name: [u8; 15] = "ImageFileName",
+        /// `SeAuditProcessCreationInfo.ImageFileName`: an `_OBJECT_NAME_INFORMATION`.
+        audit_name: Va = "SeAuditProcessCreationInfo.ImageFileName",
+        /// `ImageFilePointer`, a `_FILE_OBJECT` (from 1607).
+        image_file: Option<Va> = "ImageFilePointer",
+        /// `SectionObject`.
+        section: Va = "SectionObject",
+        /// `SectionBaseAddress`: where the image was mapped.
+        image_base: Va = "SectionBaseAddress",
+        /// `Peb`.
+        peb_raw: Va = "Peb",
+        /// `WoW64Process`, `Wow64Process` before 1607; x86 kernels have neither.
+        wow64: Option<Va> = "WoW64Process" | "Wow64Process",
+        /// `Machine` (from Server 2022): the image's machine type.
+        machine: Option<u16> = "Machine",
+        /// `Session`: a session-space structure.
+        session: Option<Va> = "Session",
+        /// `SessionId`, should a kernel keep it here. // future
+        session_id: Option<u32> = "SessionId",
+        /// `ObjectTable`.
+        handle_table: Va = "ObjectTable",
+        /// `Token`.
+        token: FastRef = "Token",
+        /// `Job`.
+        job: Va = "Job",
+        /// `JobLinks`.
+        job_links: Link = "JobLinks",
+        /// `DebugPort`.
+        debug_port: Va = "DebugPort",
+        /// `ThreadListHead`.
+        thread_list: Here = "ThreadListHead",
+        /// `ActiveThreads`.
+        active_threads: u32 = "ActiveThreads",
+        /// `LastThreadExitStatus`.
+        last_thread_exit: u32 = "LastThreadExitStatus",
+        /// `VadRoot`.
+        vad_root: Here = "VadRoot",
+        /// `PriorityClass`.
+        priority_class: u8 = "PriorityClass",
+        /// `CommitCharge`, in pages.
+        commit: u64 = "CommitCharge",
+        /// `CommitChargePeak`, in pages.
+        commit_peak: u64 = "CommitChargePeak",
+        /// `NumberOfPrivatePages`.
+        private_pages: u64 = "NumberOfPrivatePages",
+        /// `VirtualSize`, in bytes.
+        virtual_size: u64 = "VirtualSize",
+        /// `PeakVirtualSize`, in bytes.
+        virtual_peak: u64 = "PeakVirtualSize",
+        /// Working set, in pages: `Vm.Instance.WorkingSetSize` from 1607, `Vm.WorkingSetSize` before.
+        working_set: u64 = "Vm.Instance.WorkingSetSize" | "Vm.WorkingSetSize",
+        /// Its peak, in pages.
+        working_set_peak: u64 = "Vm.Instance.PeakWorkingSetSize" | "Vm.PeakWorkingSetSize",
+        /// `Protection`, a `_PS_PROTECTION` (from 8.1).
+        protection_byte: Option<u8> = "Protection",
+        /// `ProtectedProcess`: Vista to 7.
+        protected_flag: Option<Bits> = "ProtectedProcess",
+        /// `SignatureLevel` (from 8).
+        signature_level: Option<u8> = "SignatureLevel",
+        /// `SectionSignatureLevel` (from 8).
+        section_signature_level: Option<u8> = "SectionSignatureLevel",
+        /// `Flags`.
+        flags: u32 = "Flags",
+        /// `Flags2`.
+        flags2: Option<u32> = "Flags2",
+        /// `Flags3`.
+        flags3: Option<u32> = "Flags3",
+        /// `Flags4`.
+        flags4: Option<u32> = "Flags4",
+        /// `MitigationFlags`.
+        mitigation_flags: Option<u32> = "MitigationFlags",
+        /// `MitigationFlags2`.
+        mitigation_flags2: Option<u32> = "MitigationFlags2",
+        /// `MitigationFlags3`.
+        mitigation_flags3: Option<u32> = "MitigationFlags3",
+        /// `ProcessExiting`.
+        exiting: Bits = "ProcessExiting",
+        /// `ProcessDelete`.
+        deleted: Bits = "ProcessDelete",
+        /// `Minimal` (from 8.1): no user-mode image of its own.
+        minimal: Option<Bits> = "Minimal",
+        /// `PicoCreated`: made by a pico provider (WSL 1).
+        pico: Option<Bits> = "PicoCreated",
+        /// `PicoContext`.
+        pico_context: Option<Va> = "PicoContext",
+        /// `MemoryCompressionProcess` (24H2).
+        compression: Option<Bits> = "MemoryCompressionProcess",
+        /// `VmProcessorHost`: hosts a virtual machine (`vmmem`).
+        vm_host: Option<Bits> = "VmProcessorHost",
+        /// `BreakOnTermination`: the machine stops when it ends.
+        critical: Bits = "BreakOnTermination",
+        /// `Crashed`.
+        crashed: Option<Bits> = "Crashed",
+        /// `ProcessSelfDelete`.
+        self_deleted: Option<Bits> = "ProcessSelfDelete",
+        /// `ServerSilo`.
+        silo: Option<Va> = "ServerSilo",
+        /// `SequenceNumber`: never used twice, unlike the process id.
+        sequence: Option<u64> = "SequenceNumber",
+        /// `DeviceMap`: the drive letters it sees.
+        device_map: Option<FastRef> = "DeviceMap",
+        /// `Win32Process`.
+        win32_process: Va = "Win32Process",
+        /// `Win32WindowStation`, a handle.
+        window_station: Va = "Win32WindowStation",
+        /// `HighestUserAddress`.
+        highest_user: Option<Va> = "HighestUserAddress",
+    }
+}
+layout! {
+    /// `_OBJECT_NAME_INFORMATION`.
+    pub struct NameInformation: "_OBJECT_NAME_INFORMATION" {
+        /// `Name`.
+        name: Counted = "Name",
+    }
+}
+layout! {
+    /// `_EWOW64PROCESS` (from 1607).
+    pub struct EWow64: "_EWOW64PROCESS" {
+        /// `Peb`: the 32-bit PEB.
+        peb: Va = "Peb",
+        /// `Machine`, up to Windows 10 22H2; later in `_EPROCESS`.
+        machine: Option<u16> = "Machine",
+    }
+}
+
+/// More processes than a list may have: process ids are multiples of 4 below 2³², yet no machine holds a million.
+const MOST_PROCESSES: usize = 1 << 20;
+/// `STATUS_PENDING`: the exit status of what has not ended.
+const STATUS_PENDING: u32 = 0x103;
+
+/// The 32-bit side of a process on a 64-bit kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wow64 {
+    /// The 32-bit PEB.
+    pub peb: Value<Va>,
+    /// The machine type of its code, as in a PE header.
+    pub machine: Value<u16>,
+}
+
+/// One process. Where its bytes came from (the list, a physical scan, a triage dump's copy) makes no difference.
+#[derive(Clone, Debug)]
+pub struct Process<'k> {
+    /// The kernel it belongs to.
+    pub kernel: &'k Kernel,
+    /// The `_EPROCESS`.
+    pub view: View<'k, EProcess>,
+}
+
+/// The processes of the active list.
+#[derive(Debug)]
+pub struct Processes<'k> {
+    /// In list order.
+    pub list: Vec<Process<'k>>,
+    /// How the walk went.
+    pub notes: Vec<Note>,
+}
+
+impl Kernel {
+    /// The processes of the active list (`PsActiveProcessHead`), in its order; of a triage dump the one it holds.
+    ///
+    /// # Errors
+    /// The symbols lack what is needed to read a process, or nothing says where the list is.
+    pub fn processes(&self) -> Result<Processes<'_>> {
+        let layout = self.layout::<EProcess>().map_err(|e| self.unreadable(&e))?;
+        let head = self.global("PsActiveProcessHead").ok_or_else(|| {
+            Error::NotAvailable("the active process list was not found: no symbol PsActiveProcessHead".into())
+        })?;
+        let offset = layout.links_offset();
+        let space = self.space();
+        let list = List { what: "active process list", head, width: space.pointer_size(), limit: MOST_PROCESSES };
+        let walked = list.walk(&space, |link| self.process_in(&space, layout, link.sub(offset)).looks_alive());
+        let at = |link: &Va| link.sub(offset);
+        let list = walked
+            .links
+            .par_iter()
+            .map_init(|| self.space(), |space, link| self.process_in(space, layout, at(link)))
+            .collect();
+        Ok(Processes { list, notes: walked.notes })
+    }
+
+    /// The process at an address.
+    ///
+    /// # Errors
+    /// The symbols lack what is needed to read a process.
+    pub fn process_at<'k>(&'k self, space: &Space<'k>, va: Va) -> Result<Process<'k>> {
+        let layout = self.layout::<EProcess>().map_err(|e| self.unreadable(&e))?;
+        Ok(self.process_in(space, layout, va))
+    }
+
+    /// The process in these bytes, wherever they were found.
+    ///
+    /// # Errors
+    /// The symbols lack what is needed to read a process.
+    pub fn process_of<'k>(&'k self, bytes: Bytes<'k>) -> Result<Process<'k>> {
+        let layout = self.layout::<EProcess>().map_err(|e| self.unreadable(&e))?;
+        Ok(Process { kernel: self, view: View::new(layout, bytes) })
+    }
+
+    fn process_in<'k>(&'k self, space: &Space<'k>, layout: &'k EProcess, va: Va) -> Process<'k> {
+        Process { kernel: self, view: space.view(layout, va) }
+    }
+}
+
+impl<'k> Process<'k> {
+    /// Where the `_EPROCESS` is.
+    #[must_use]
+    pub fn offset(&self) -> Option<Va> {
+        self.view.va()
+    }
+    /// Virtual address, physical address and file offset of the `_EPROCESS`.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.view.place()
+    }
+    /// The process id. 32 bits in every known kernel.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn pid(&self) -> Value<u64> {
+        self.view.id()
+    }
+    /// The id of the process this one inherited from.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn ppid(&self) -> Value<u64> {
+        self.view.parent()
+    }
+    /// The image's name as the kernel keeps it: at most 15 bytes. Bytes outside ASCII are in an unknown code page and
+    /// become U+FFFD where they are not UTF-8.
+    ///
+    /// # Errors
+    /// Why it is not there; [`Absent::NotApplicable`] when it is empty.
+    pub fn name(&self) -> Value<String> {
+        let raw = self.view.short_name()?;
+        let text = raw.split(|b| *b == 0).next().unwrap_or_default();
+        if text.is_empty() {
+            return Err(Absent::NotApplicable);
+        }
+        Ok(String::from_utf8_lossy(text).into_owned())
+    }
+    /// The image's path as security auditing saw it when the process was made: `\Device\HarddiskVolume3\…`.
+    /// User mode cannot change it. Minimal processes have a bare name, System has none.
+    ///
+    /// # Errors
+    /// Why it is not there; [`Absent::NotApplicable`] when none was recorded.
+    pub fn image_path(&self, space: &Space<'_>) -> Value<String> {
+        let at = self.view.audit_name()?;
+        if at.is_null() {
+            return Err(Absent::NotApplicable);
+        }
+        let layout = self.kernel.layout::<NameInformation>().map_err(|_| Absent::NoSymbol)?;
+        let name = space.view(layout, at).name()?;
+        match space.text(name)? {
+            text if text.is_empty() => Err(Absent::NotApplicable),
+            text => Ok(text),
+        }
+    }
+    /// The whole image name: the path's last part where the 15 bytes are its beginning, else those 15 bytes.
+    ///
+    /// # Errors
+    /// Why there is no name at all.
+    pub fn long_name(&self, space: &Space<'_>) -> Value<String> {
+        let short = self.name()?;
+        // 14 characters and a terminator, or 15: both are seen when a name is cut.
+        if short.len() < 14 {
+            return Ok(short);
+        }
+        match self.image_path(space) {
+            Ok(path) => Ok(whole_name(short, &path)),
+            Err(_) => Ok(short),
+        }
+    }
+    /// The page-table root, without the low bits that are no address (PCID on x64, the alignment of PAE).
+    ///
+    /// # Errors
+    /// Why it is not there; zero is implausible.
+    pub fn dtb(&self) -> Value<Pa> {
+        let raw = match self.kernel.arch {
+            Arch::X86 => u32::from_le_bytes(self.view.dtb_raw()?).into(),
+            Arch::X64 | Arch::Arm64 => self.view.dtb_wide()?,
+        };
+        match self.root(raw) {
+            0 => Err(Absent::Implausible),
+            root => Ok(Pa(root)),
+        }
+    }
+    /// The page-table root that user mode runs on while kernel addresses are shadowed (KVAS).
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`] where shadowing is off for it.
+    pub fn user_dtb(&self) -> Value<Pa> {
+        match self.view.user_dtb_raw()? {
+            0 | 1 => Err(Absent::NotApplicable),
+            raw => Ok(Pa(self.root(raw))),
+        }
+    }
+    fn root(&self, raw: u64) -> u64 {
+        match self.kernel.mode {
+            Mode::Pae => raw & 0xffff_ffe0,
+            Mode::X86 => raw & 0xffff_f000,
+            // Bits 52 to 63 and 0 to 11 of CR3 are no address (Intel SDM vol. 3, 2.5 and 4.5); ARM64's TTBR has the ASID on top.
+            Mode::X64 | Mode::La57 | Mode::Blocks => raw & 0x000f_ffff_ffff_f000,
+            Mode::Arm64 => raw & 0x0000_ffff_ffff_f000,
+        }
+    }
+    /// Its address space, for user addresses.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn space(&self) -> Value<Space<'k>> {
+        if self.kernel.mode == Mode::Blocks {
+            return Ok(self.kernel.space());
+        }
+        Ok(self.kernel.space_of(self.dtb()?))
+    }
+    /// The PEB.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`]: the process has none (System, minimal processes, ended ones).
+    pub fn peb(&self) -> Value<Va> {
+        applicable(self.view.peb_raw()?)
+    }
+    /// Threads not yet ended.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn threads(&self) -> Value<u32> {
+        self.view.active_threads()
+    }
+    /// The session's number.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`]: it belongs to none (System, smss.exe, Registry).
+    pub fn session(&self, space: &Space<'_>) -> Value<u32> {
+        match self.view.session_id() {
+            Err(Absent::NotInBuild) => session::id(self, space),
+            id => id,
+        }
+    }
+    /// Its 32-bit side on a 64-bit kernel.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`]: it has none.
+    pub fn wow64(&self, space: &Space<'_>) -> Value<Wow64> {
+        if self.kernel.arch == Arch::X86 {
+            return Err(Absent::NotApplicable);
+        }
+        let at = applicable(self.view.wow64()?)?;
+        match self.kernel.layout::<EWow64>() {
+            Ok(layout) => {
+                let view = space.view(layout, at);
+                let machine = view.machine().or_else(|_| self.view.machine());
+                Ok(Wow64 { peb: view.peb(), machine })
+            }
+            // Before 1607 the field itself points at the 32-bit PEB, and x86 is the only other machine.
+            Err(_) => Ok(Wow64 { peb: Ok(at), machine: self.view.machine() }),
+        }
+    }
+    /// Whether it runs 32-bit code on a 64-bit kernel.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    pub fn is_wow64(&self) -> Value<bool> {
+        if self.kernel.arch == Arch::X86 {
+            return Ok(false);
+        }
+        Ok(!self.view.wow64()?.is_null())
+    }
+    /// When it was made.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn create_time(&self) -> Value<FileTime> {
+        self.view.created()
+    }
+    /// When it ended.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`] while it runs.
+    pub fn exit_time(&self) -> Value<FileTime> {
+        self.view.exited()
+    }
+    /// What it ended with.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`] while it runs.
+    pub fn exit_status(&self) -> Value<u32> {
+        match self.view.exit_code()? {
+            STATUS_PENDING if self.exit_time() == Err(Absent::NotApplicable) => Err(Absent::NotApplicable),
+            status => Ok(status),
+        }
+    }
+    /// Whether these bytes can be a process at all: the dispatcher type, an id divisible by 4, a page-table root, a name.
+    #[must_use]
+    pub fn looks_alive(&self) -> bool {
+        let id = self.pid().is_ok_and(|id| id.is_multiple_of(4) && id <= u64::from(u32::MAX));
+        let name = self.view.short_name().is_ok_and(|n| n.first().is_some_and(|c| (0x20..0x7f).contains(c)));
+        // DISPATCHER_HEADER.Type of a process is 3 (ProcessObject in the kernel's _KOBJECTS).
+        self.view.kind() == Ok(3) && id && name && self.dtb().is_ok()
+    }
+}
+
+impl EProcess {
+    /// The offset of `ActiveProcessLinks`.
+    #[must_use]
+    pub fn links_offset(&self) -> u64 {
+        use crate::symbols::layout::Layout;
+        self.field("links").map_or(0, |f| f.offset.into())
+    }
+}
+
+/// A pointer that is not null.
+///
+/// # Errors
+/// [`Absent::NotApplicable`] for null.
+pub fn applicable(va: Va) -> Value<Va> {
+    if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }
+}
+
+/// The last part of `path` where `short` is its beginning (both may be cut in the middle of a character).
+fn whole_name(short: String, path: &str) -> String {
+    let last = path.rsplit('\\').next().unwrap_or(path);
+    if last.len() > short.len() && last.starts_with(&short) { last.to_owned() } else { short }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::testing;
+    use crate::symbols::layout::Layout;
+
+    #[test]
+    fn every_known_kernel_has_the_fields() {
+        for (name, symbols) in testing::kernels() {
+            let t = &symbols.types;
+            let layout = EProcess::resolve(t).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let has = |accessor: &str| layout.field(accessor).is_some();
+            let x64 = name.starts_with("x64");
+            assert_eq!(has("wow64"), x64, "{name}");
+            assert_eq!(
+                has("protection_byte"),
+                !name.contains("-5.1.") && !name.contains("-6.1.") && !name.contains("-6.2."),
+                "{name}"
+            );
+            assert!(has("session"), "{name}");
+            assert_eq!(NameInformation::resolve(t).unwrap().span(), if x64 { 16 } else { 8 }, "{name}");
+            assert_eq!(layout.links_offset(), u64::from(t.member("_EPROCESS", "ActiveProcessLinks").unwrap().offset));
+            assert!(!has("session_id"), "{name}: no longer in the future");
+        }
+    }
+
+    #[test]
+    fn a_cut_name_is_made_whole_by_the_path_it_begins() {
+        let path = r"\Device\HarddiskVolume3\Windows\ImmersiveControlPanel\SystemSettings.exe";
+        assert_eq!(whole_name("SystemSettings".into(), path), "SystemSettings.exe");
+        assert_eq!(whole_name("SystemSettingz".into(), path), "SystemSettingz");
+        assert_eq!(whole_name("MemCompression".into(), "MemCompression"), "MemCompression");
+    }
+}
