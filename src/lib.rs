@@ -3,10 +3,12 @@
 pub mod addr;
 pub mod analysis;
 pub mod bytes;
+pub mod cli;
 pub mod dump;
 pub mod error;
 pub mod kernel;
 pub mod paging;
+pub mod progress;
 pub mod report;
 pub mod symbols;
 pub mod time;

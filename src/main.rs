@@ -1,2 +1,5 @@
 //! The `dumpwalk` command.
-fn main() {}
+
+fn main() -> dumpwalk::cli::Exit {
+    dumpwalk::cli::main(std::env::args_os())
+}

@@ -9,9 +9,22 @@ mod unloaded;
 use crate::dump::Dump;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+use crate::progress::Progress;
 use crate::report::{Column, Sink};
 use crate::value::Note;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Where symbols may come from while a dump is opened.
+#[derive(Clone, Debug, Default)]
+pub struct OpenOptions {
+    /// Folders and files to look in first.
+    pub symbols: Vec<PathBuf>,
+    /// Never use the network.
+    pub offline: bool,
+    /// Counts what takes long.
+    pub progress: Progress,
+}
 
 /// An opened dump with what could be made of it.
 #[derive(Debug)]
@@ -25,6 +38,19 @@ pub struct Case {
 }
 
 impl Case {
+    /// Opens a dump and looks for a kernel in it.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no dump. That no kernel was found is no error yet: see [`Case::kernel`].
+    pub fn open(path: &Path, _options: &OpenOptions) -> Result<Self> {
+        let dump = Arc::new(Dump::open(path)?);
+        Ok(Self { dump, kernel: Err("looking for one is not built in".into()), notes: Vec::new() })
+    }
+    /// What is worth knowing of the dump, of how it was opened and of its kernel.
+    pub fn all_notes(&self) -> impl Iterator<Item = &Note> {
+        let of_kernel = self.kernel.iter().flat_map(|k| &k.notes);
+        self.dump.notes.iter().chain(&self.notes).chain(of_kernel)
+    }
     /// The kernel.
     ///
     /// # Errors
@@ -56,6 +82,8 @@ pub struct Ask {
     pub provenance: bool,
     /// The analysis' own switches that were given, with their values.
     pub switches: Vec<(&'static str, String)>,
+    /// Counts what takes long (scans).
+    pub progress: Progress,
 }
 
 impl Ask {
@@ -79,6 +107,12 @@ impl Ask {
                 self.names.iter().any(|wanted| n.contains(&wanted.to_lowercase()))
             });
         by_pid && by_name
+    }
+}
+
+impl std::fmt::Debug for Analysis {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
     }
 }
 

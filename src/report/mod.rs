@@ -1,168 +1,25 @@
 //! Rows of typed cells, and what writes them. Knows nothing of Windows.
+//!
+//! An analysis makes a [`Row`] of [`Cell`]s for its [`Column`]s and hands it to a [`Sink`]; it never knows which format
+//! is asked for. [`Report`] is the sink that writes: one [`Writer`] per format, rows as they come.
+//!
+//! * **Absent values** keep their reason: JSON `null` and `"absent": {key: reason}`, CSV an empty field and a column
+//!   `absent`, tables one of the marks `-` `?` `!` and a legend.
+//! * **Text from a dump is chosen by whoever wrote to that memory.** [`guard`] keeps it from steering a terminal or a
+//!   spreadsheet; JSON keeps every character (dangerous ones as `\u` escapes, which mean the same to a parser).
+//! * **Order** is the analysis' own; nothing here depends on a hash or on time.
 
-use crate::addr::{Pa, Va};
-use crate::bytes::Place;
-use crate::error::Result;
-use crate::time::FileTime;
-use crate::value::{Absent, Note, Value};
-use std::borrow::Cow;
+mod cell;
+mod csv;
+pub mod guard;
+mod json;
+mod row;
+pub mod schema;
+mod table;
+#[cfg(test)]
+mod tests;
+mod writer;
 
-/// One value of a row.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Cell {
-    /// Not there, and why.
-    Absent(Absent),
-    /// Yes or no.
-    Bool(bool),
-    /// A count, an id.
-    Dec(u64),
-    /// A signed number.
-    Int(i64),
-    /// An address or mask: `"0x…"` everywhere.
-    Hex(u64),
-    /// A time.
-    Time(FileTime),
-    /// Text. Text from the dump is attacker-chosen: writers guard it.
-    Text(Cow<'static, str>),
-    /// Several values.
-    List(Vec<Cell>),
-    /// Named values.
-    Object(Vec<(Cow<'static, str>, Cell)>),
-}
-
-macro_rules! from {
-    ($($t:ty => |$v:ident| $e:expr),* $(,)?) => {$(
-        impl From<$t> for Cell { fn from($v: $t) -> Self { $e } }
-    )*};
-}
-from! {
-    bool => |v| Self::Bool(v),
-    u8 => |v| Self::Dec(v.into()),
-    u16 => |v| Self::Dec(v.into()),
-    u32 => |v| Self::Dec(v.into()),
-    u64 => |v| Self::Dec(v),
-    i32 => |v| Self::Int(v.into()),
-    i64 => |v| Self::Int(v),
-    Va => |v| Self::Hex(v.0),
-    Pa => |v| Self::Hex(v.0),
-    FileTime => |v| Self::Time(v),
-    String => |v| Self::Text(v.into()),
-    &'static str => |v| Self::Text(v.into()),
-    Cow<'static, str> => |v| Self::Text(v),
-    Absent => |v| Self::Absent(v),
-}
-impl<T> From<Value<T>> for Cell
-where
-    Self: From<T>,
-{
-    fn from(v: Value<T>) -> Self {
-        v.map_or_else(Self::Absent, Self::from)
-    }
-}
-impl<T> From<Vec<T>> for Cell
-where
-    Self: From<T>,
-{
-    fn from(v: Vec<T>) -> Self {
-        Self::List(v.into_iter().map(Self::from).collect())
-    }
-}
-
-/// What a column holds: gives the JSON schema and the alignment of tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `true` or `false`.
-    Bool,
-    /// A decimal number.
-    Number,
-    /// `"0x…"`.
-    Hex,
-    /// RFC 3339 in UTC.
-    Time,
-    /// Text.
-    Text,
-    /// An array of text.
-    Texts,
-    /// An array of objects, or an object.
-    Nested,
-}
-
-/// One column of an analysis.
-#[derive(Clone, Copy, Debug)]
-pub struct Column {
-    /// The key in JSON and CSV, `snake_case`.
-    pub key: &'static str,
-    /// What it holds.
-    pub kind: Kind,
-    /// What it means, with unit and source.
-    pub about: &'static str,
-    /// Whether the terminal table shows it; JSON and CSV always do.
-    pub table: bool,
-}
-
-/// A column, shown in tables.
-#[must_use]
-pub const fn col(key: &'static str, kind: Kind, about: &'static str) -> Column {
-    Column { key, kind, about, table: true }
-}
-/// A column that only JSON and CSV (and `--wide` tables) show.
-#[must_use]
-pub const fn wide(key: &'static str, kind: Kind, about: &'static str) -> Column {
-    Column { key, kind, about, table: false }
-}
-
-/// One row: a cell for each column, in the columns' order.
-#[derive(Clone, Debug, Default)]
-pub struct Row {
-    /// The cells.
-    pub cells: Vec<Cell>,
-    /// Where the row's object starts.
-    pub place: Option<Place>,
-    /// Where single fields stand, by column key; filled only when asked for.
-    pub fields: Vec<(&'static str, Place)>,
-    /// Depth in a tree (`pstree`, `vadtree`): tables indent by it.
-    pub depth: u16,
-}
-
-impl Row {
-    /// A row of these cells.
-    #[must_use]
-    pub fn new(cells: Vec<Cell>) -> Self {
-        Self { cells, ..Self::default() }
-    }
-    /// The same row, with the place of its object.
-    #[must_use]
-    pub fn at(mut self, place: Place) -> Self {
-        self.place = Some(place);
-        self
-    }
-}
-
-/// What takes an analysis' rows and notes, as they come.
-pub trait Sink {
-    /// Takes a row.
-    ///
-    /// # Errors
-    /// The output is closed or full.
-    fn row(&mut self, row: Row) -> Result<()>;
-    /// Takes a note.
-    fn note(&mut self, note: Note);
-}
-
-/// Collects everything, for tests and for analyses made of others.
-#[derive(Debug, Default)]
-pub struct Collected {
-    /// The rows.
-    pub rows: Vec<Row>,
-    /// The notes.
-    pub notes: Vec<Note>,
-}
-impl Sink for Collected {
-    fn row(&mut self, row: Row) -> Result<()> {
-        self.rows.push(row);
-        Ok(())
-    }
-    fn note(&mut self, note: Note) {
-        self.notes.push(note);
-    }
-}
+pub use cell::Cell;
+pub use row::{Collected, Column, Kind, Row, Sink, col, wide};
+pub use writer::{Finished, Format, Provenance, Report, Style, Writer};

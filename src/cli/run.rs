@@ -1,0 +1,151 @@
+//! Does a job: opens the case, runs the analysis into the report, tells the notes.
+
+use super::exit::Exit;
+use super::job::Job;
+use super::output::Output;
+use super::progress::Bar;
+use super::{docs, interrupt, logging, words};
+use crate::analysis::Case;
+use crate::error::{Error, Result};
+use crate::report::{Cell, Column, Finished, Report, Row, Sink, Style, guard};
+use crate::value::Note;
+use clap::ArgMatches;
+use std::io::{self, Write};
+
+/// Notes shown on standard error without `-v`.
+const NOTES_SHOWN: usize = 25;
+
+/// Does what was asked.
+pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
+    let Some((name, matches)) = matches.subcommand() else { return Ok(Exit::Usage) };
+    match name {
+        "analyses" => docs::analyses(matches)?,
+        "schema" => docs::schema(matches)?,
+        "completions" => docs::completions(matches)?,
+        "man" => docs::man(matches)?,
+        name => {
+            let analysis =
+                words::analysis(name).ok_or_else(|| Error::Usage(format!("there is no command '{name}'")))?;
+            logging::start(matches.get_count("verbose"));
+            return analyse(&Job::new(analysis, matches)?);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn analyse(job: &Job) -> anyhow::Result<Exit> {
+    interrupt::take_over();
+    // Outputs first: an hour of work must not end at a file that exists.
+    let mut output = Output::open(job.output.as_deref(), job.force, &job.dump)?;
+    let notes_file = job.notes.as_ref().map(|path| Output::open(Some(path), job.force, &job.dump)).transpose()?;
+    let bar = Bar::start(&job.open.progress);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(job.threads)
+        .build()
+        .map_err(|e| Error::Usage(format!("cannot start {} threads: {e}", job.threads)))?;
+
+    let case = pool.install(|| Case::open(&job.dump, &job.open))?;
+    let terminal = output.is_terminal();
+    let style = Style {
+        format: job.format,
+        wide: job.wide,
+        provenance: job.provenance,
+        width: terminal.then(|| terminal_size::terminal_size().map_or(80, |(width, _)| width.0)),
+        colour: terminal && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never,
+        terminal,
+    };
+    let mut out = output.writer()?;
+    if terminal {
+        out = bar.hidden_by(out);
+    }
+    let told = pool.install(|| answer(job, &case, out, style));
+    drop(bar);
+    let (finished, worst) = match told {
+        Ok(told) => told,
+        Err((error, notes)) => {
+            // What is known so far helps to understand the error.
+            tell(&Finished { notes, ..Finished::default() }, job.verbose);
+            return Err(error.into());
+        }
+    };
+    output.keep()?;
+    if let Some(mut file) = notes_file {
+        write_notes(&finished.notes, file.writer()?)?;
+        file.keep()?;
+    }
+    tell(&finished, job.verbose);
+    Ok(match job.fail_on {
+        Some(least) if worst.is_some_and(|w| w >= least) => Exit::Findings,
+        _ if finished.loss() => Exit::Partial,
+        _ => Exit::Done,
+    })
+}
+
+/// Runs the analysis into the report: what it left and the worst severity, or the error and the notes so far.
+fn answer(
+    job: &Job,
+    case: &Case,
+    out: Box<dyn Write + Send + '_>,
+    style: Style,
+) -> Result<(Finished, Option<usize>), (Error, Vec<Note>)> {
+    let mut watching = Watching {
+        report: Report::new(out, job.analysis.columns, style),
+        severity: job.analysis.columns.iter().position(|c| c.key == "severity"),
+        worst: None,
+    };
+    case.all_notes().for_each(|note| watching.note(note.clone()));
+    let done = (job.analysis.run)(case, &job.ask, &mut watching);
+    let Watching { report, worst, .. } = watching;
+    match done {
+        Ok(()) => Ok((report.finish().map_err(|e| (e, Vec::new()))?, worst)),
+        Err(error) => Err((error, report.abandon())),
+    }
+}
+
+/// A report that remembers the worst severity that went by.
+struct Watching<'w> {
+    report: Report<'w>,
+    severity: Option<usize>,
+    worst: Option<usize>,
+}
+
+impl Sink for Watching<'_> {
+    fn row(&mut self, row: Row) -> Result<()> {
+        if let Some(Cell::Text(text)) = self.severity.and_then(|i| row.cells.get(i)) {
+            self.worst = self.worst.max(words::SEVERITIES.iter().position(|s| s == text));
+        }
+        self.report.row(row)
+    }
+    fn note(&mut self, note: Note) {
+        self.report.note(note);
+    }
+    fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {
+        self.report.section(title, columns)
+    }
+}
+
+/// Legend and notes, on standard error.
+fn tell(finished: &Finished, verbose: bool) {
+    let mut err = io::stderr().lock();
+    // Nobody is left to tell if standard error is closed.
+    if let Some(legend) = &finished.legend {
+        let _ = writeln!(err, "legend: {legend}");
+    }
+    let shown = if verbose { finished.notes.len() } else { NOTES_SHOWN };
+    for note in finished.notes.iter().take(shown) {
+        let kind = if note.loss { "loss" } else { "note" };
+        let _ = writeln!(err, "{kind}: {}", guard::visible(&note.text));
+    }
+    let more = finished.notes.len().saturating_sub(shown);
+    if more > 0 {
+        let _ = writeln!(err, "note: {more} more notes (-v shows them, --notes FILE keeps them)");
+    }
+}
+
+/// One JSON object a line: `{"loss":true,"text":"…"}`.
+fn write_notes(notes: &[Note], mut out: Box<dyn Write + Send + '_>) -> Result<()> {
+    for note in notes {
+        writeln!(out, "{}", serde_json::json!({"loss": note.loss, "text": note.text}))?;
+    }
+    Ok(out.flush()?)
+}

@@ -1,0 +1,283 @@
+//! The words of the command line, as typed.
+
+use super::exit;
+use crate::analysis::{ALL, Analysis};
+use crate::report::Format;
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, Command, value_parser};
+use std::path::PathBuf;
+
+/// The analysis of a subcommand's name.
+#[must_use]
+pub(super) fn analysis(name: &str) -> Option<&'static Analysis> {
+    ALL.iter().copied().find(|a| a.name == name)
+}
+
+/// The whole command line. Completions and manual pages are made from it too.
+#[must_use]
+pub fn command() -> Command {
+    let mut out = Command::new("dumpwalk")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Opens a Windows memory dump on any workstation and says what was running")
+        .long_about(
+            "Opens a Windows memory dump on any workstation and says what was running: processes with their image, \
+             address space, handles, threads, token and modules; what hides; and what to look at first.\n\n\
+             Any dump Windows writes will do (full, bitmap, kernel, triage, live, 32-bit, user-mode minidump) and raw \
+             images. Symbols are found by themselves: --symbols, _NT_SYMBOL_PATH, the cache, Microsoft's server; without \
+             any, built-in tables serve and a note says so.",
+        )
+        .after_help("See 'dumpwalk help ANALYSIS' for one analysis with its columns, 'dumpwalk help' for examples.")
+        .after_long_help(format!(
+            "Examples:\n  \
+             dumpwalk pstree memory.dmp                          the tree of processes\n  \
+             dumpwalk handles memory.dmp --name lsass --wide     everything known of lsass's handles\n  \
+             dumpwalk vadinfo memory.dmp --pid 1337 -f json | jq '.[] | select(.protection|test(\"EXECUTE\"))'\n  \
+             dumpwalk modules memory.dmp -f csv -o modules.csv   into a file that must not exist yet\n  \
+             dumpwalk pslist memory.dmp --provenance             with the place of each row in the dump file\n  \
+             dumpwalk symbols fetch memory.dmp -o usb/           symbols for a machine without network\n  \
+             dumpwalk completions bash > /etc/bash_completion.d/dumpwalk\n\n{}",
+            exit::HELP
+        ))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(false)
+        .infer_subcommands(false)
+        .override_usage("dumpwalk ANALYSIS DUMP [PID]... [OPTIONS]\n       dumpwalk COMMAND ...")
+        .subcommand_help_heading("Analyses and commands")
+        .max_term_width(110);
+    for analysis in ALL {
+        out = out.subcommand(of_analysis(analysis));
+    }
+    out.subcommand(
+        Command::new("analyses")
+            .about("List all analyses")
+            .long_about("Lists all analyses with one line each.")
+            .arg(format())
+            .arg(verbose()),
+    )
+    .subcommand(
+        Command::new("schema")
+            .about("Print the JSON Schema of an analysis' output")
+            .long_about(
+                "Prints the JSON Schema (draft 2020-12) of the array that '--format json' writes; the lines of \
+                 '--format jsonl' are its items.",
+            )
+            .arg(
+                Arg::new("analysis")
+                    .value_name("ANALYSIS")
+                    .required(true)
+                    .value_parser(PossibleValuesParser::new(ALL.iter().map(|a| a.name)))
+                    .hide_possible_values(true)
+                    .help("The analysis, as 'dumpwalk analyses' lists it"),
+            ),
+    )
+    .subcommand(
+        Command::new("completions")
+            .about("Print a completion script for a shell")
+            .long_about(
+                "Prints a completion script.\n\n  bash:        dumpwalk completions bash > /etc/bash_completion.d/dumpwalk\n  \
+                 zsh:         dumpwalk completions zsh > ~/.zfunc/_dumpwalk\n  \
+                 fish:        dumpwalk completions fish > ~/.config/fish/completions/dumpwalk.fish\n  \
+                 PowerShell:  dumpwalk completions powershell >> $PROFILE",
+            )
+            .arg(
+                Arg::new("shell")
+                    .value_name("SHELL")
+                    .required(true)
+                    .value_parser(value_parser!(clap_complete::Shell))
+                    .help("The shell"),
+            ),
+    )
+    .subcommand(
+        Command::new("man")
+            .about("Print the manual page")
+            .long_about(
+                "Prints the manual page of dumpwalk, or of one of its commands, in the form 'man -l' reads.\n\n  \
+                 dumpwalk man | man -l -",
+            )
+            .arg(Arg::new("of").value_name("COMMAND").help("The command; without it, dumpwalk itself")),
+    )
+}
+
+fn of_analysis(analysis: &'static Analysis) -> Command {
+    let mut columns = String::from("Columns (those in brackets with --wide, and always in JSON and CSV):\n");
+    let longest = analysis.columns.iter().map(|c| c.key.len()).max().unwrap_or(0).saturating_add(2);
+    for column in analysis.columns {
+        let key = if column.table { column.key.to_owned() } else { format!("[{}]", column.key) };
+        columns.push_str(&format!("  {key:longest$}  {}\n", column.about));
+    }
+    let mut out = Command::new(analysis.name)
+        .about(analysis.about)
+        .long_about(format!("{}\n\n{}", analysis.about, analysis.help).trim_end().to_owned())
+        .after_long_help(columns.trim_end().to_owned())
+        .arg(
+            Arg::new("dump")
+                .value_name("DUMP")
+                .required(true)
+                .num_args(1..)
+                .value_parser(value_parser!(std::ffi::OsString))
+                .value_hint(clap::ValueHint::FilePath)
+                .help("The dump; process ids may stand beside it")
+                .long_help("The dump. Numbers beside it are process ids, as of --pid: 'dumpwalk process 1337 memory.dmp'. A dump that is named like a number is written ./1337."),
+        )
+        .arg(
+            Arg::new("pid")
+                .long("pid")
+                .short('p')
+                .value_name("PID")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_parser(pid)
+                .help_heading("Selection")
+                .help("Only these processes (repeatable, or a list with commas)"),
+        )
+        .arg(
+            Arg::new("name")
+                .long("name")
+                .short('n')
+                .value_name("TEXT")
+                .action(ArgAction::Append)
+                .help_heading("Selection")
+                .help("Only processes whose name contains this, ignoring case (repeatable)"),
+        )
+        .args(output())
+        .args(symbols())
+        .arg(
+            Arg::new("threads")
+                .long("threads")
+                .value_name("N")
+                .value_parser(value_parser!(u16).range(1..=1024))
+                .help_heading("Running")
+                .help("Threads to use; the output is the same with any number [default: one a processor]"),
+        )
+        .arg(verbose());
+    for switch in analysis.switches {
+        let arg = Arg::new(switch.name).long(switch.name).help(switch.about).help_heading("This analysis");
+        out = out.arg(match switch.value {
+            Some(value) => arg.value_name(value).action(ArgAction::Append),
+            None => arg.action(ArgAction::SetTrue),
+        });
+    }
+    if has_severity(analysis) {
+        out = out.arg(
+            Arg::new("fail-on")
+                .long("fail-on")
+                .value_name("SEVERITY")
+                .value_parser(PossibleValuesParser::new(SEVERITIES))
+                .help_heading("Running")
+                .help("Exit with 1 when a row has this severity or a higher one"),
+        );
+    }
+    out
+}
+
+/// Severities of findings, lowest first.
+pub(super) const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
+
+/// Whether an analysis' rows are findings.
+pub(super) fn has_severity(analysis: &Analysis) -> bool {
+    analysis.columns.iter().any(|c| c.key == "severity")
+}
+
+fn format() -> Arg {
+    Arg::new("format")
+        .long("format")
+        .short('f')
+        .value_name("FORMAT")
+        .value_parser(PossibleValuesParser::new(Format::ALL.map(Format::name)))
+        .default_value(Format::Table.name())
+        .help_heading("Output")
+        .help("How rows are written; json is one array, jsonl one object a line")
+}
+
+fn output() -> [Arg; 6] {
+    let arg = |name: &'static str| Arg::new(name).long(name).help_heading("Output");
+    [
+        format(),
+        arg("output")
+            .short('o')
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .value_hint(clap::ValueHint::FilePath)
+            .help("Write to a file, complete or not at all; an existing one is not touched"),
+        arg("force").action(ArgAction::SetTrue).help("Let -o and --notes replace an existing file (never the dump)"),
+        arg("wide").short('w').action(ArgAction::SetTrue).help("Tables show all columns, uncut"),
+        arg("provenance")
+            .value_name("WHAT")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("rows")
+            .value_parser(PossibleValuesParser::new(["rows", "fields"]))
+            .hide_possible_values(true)
+            .help("Add where each row stands: virtual, physical, file offset; =fields for each value too"),
+        arg("notes")
+            .value_name("FILE")
+            .value_parser(value_parser!(PathBuf))
+            .value_hint(clap::ValueHint::FilePath)
+            .help("Write the notes there as JSON Lines, besides showing them on standard error"),
+    ]
+}
+
+/// Where symbols come from.
+pub(super) fn symbols() -> [Arg; 2] {
+    [
+        Arg::new("symbols")
+            .long("symbols")
+            .short('s')
+            .value_name("DIR")
+            .action(ArgAction::Append)
+            .value_parser(value_parser!(PathBuf))
+            .value_hint(clap::ValueHint::AnyPath)
+            .help_heading("Symbols")
+            .help("Look for PDB and ISF files here first (repeatable); then _NT_SYMBOL_PATH, cache, server"),
+        Arg::new("offline")
+            .long("offline")
+            .action(ArgAction::SetTrue)
+            .help_heading("Symbols")
+            .help("Never use the network"),
+    ]
+}
+
+pub(super) fn verbose() -> Arg {
+    Arg::new("verbose")
+        .long("verbose")
+        .short('v')
+        .action(ArgAction::Count)
+        .help_heading("Running")
+        .help("Say what is being done (-vv more, -vvv everything)")
+}
+
+/// A process id, decimal or `0x…`.
+pub(super) fn pid(text: &str) -> Result<u64, String> {
+    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| format!("'{text}' is no process id: a number, as 1337 or 0x539"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        command().debug_assert();
+    }
+    #[test]
+    fn no_analysis_takes_a_reserved_word() {
+        for analysis in ALL {
+            assert!(!["analyses", "schema", "symbols", "completions", "man", "help"].contains(&analysis.name));
+            for column in analysis.columns {
+                assert!(!["absent", "place", "places", "section"].contains(&column.key), "{}", analysis.name);
+                assert!(column.key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
+            }
+        }
+    }
+    #[test]
+    fn process_ids_are_numbers() {
+        assert_eq!(pid("1337"), Ok(1337));
+        assert_eq!(pid("0x539"), Ok(1337));
+        assert!(pid("-1").is_err() && pid("4x").is_err() && pid("").is_err());
+    }
+}

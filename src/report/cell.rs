@@ -1,0 +1,132 @@
+//! One typed value of a row.
+
+use crate::addr::{Pa, Va};
+use crate::time::FileTime;
+use crate::value::{Absent, Value};
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// One value of a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell {
+    /// Not there, and why.
+    Absent(Absent),
+    /// Yes or no.
+    Bool(bool),
+    /// A count, an id.
+    Dec(u64),
+    /// A signed number.
+    Int(i64),
+    /// An address or mask: `"0x…"` everywhere.
+    Hex(u64),
+    /// A time.
+    Time(FileTime),
+    /// Text. Text from the dump is attacker-chosen: writers guard it.
+    Text(Cow<'static, str>),
+    /// Several values.
+    List(Vec<Cell>),
+    /// Named values.
+    Object(Vec<(Cow<'static, str>, Cell)>),
+}
+
+macro_rules! from {
+    ($($t:ty => |$v:ident| $e:expr),* $(,)?) => {$(
+        impl From<$t> for Cell { fn from($v: $t) -> Self { $e } }
+    )*};
+}
+from! {
+    bool => |v| Self::Bool(v),
+    u8 => |v| Self::Dec(v.into()),
+    u16 => |v| Self::Dec(v.into()),
+    u32 => |v| Self::Dec(v.into()),
+    u64 => |v| Self::Dec(v),
+    i32 => |v| Self::Int(v.into()),
+    i64 => |v| Self::Int(v),
+    Va => |v| Self::Hex(v.0),
+    Pa => |v| Self::Hex(v.0),
+    FileTime => |v| Self::Time(v),
+    String => |v| Self::Text(v.into()),
+    &'static str => |v| Self::Text(v.into()),
+    Cow<'static, str> => |v| Self::Text(v),
+    Absent => |v| Self::Absent(v),
+}
+impl<T> From<Value<T>> for Cell
+where
+    Self: From<T>,
+{
+    fn from(v: Value<T>) -> Self {
+        v.map_or_else(Self::Absent, Self::from)
+    }
+}
+impl<T> From<Vec<T>> for Cell
+where
+    Self: From<T>,
+{
+    fn from(v: Vec<T>) -> Self {
+        Self::List(v.into_iter().map(Self::from).collect())
+    }
+}
+
+impl Cell {
+    /// Why the value is absent, if it is. A time past the year 9999 is no time.
+    #[must_use]
+    pub fn absent(&self) -> Option<Absent> {
+        match self {
+            Self::Absent(why) => Some(*why),
+            Self::Time(t) if t.rfc3339().is_none() => Some(Absent::Implausible),
+            _ => None,
+        }
+    }
+    /// Adds the value as people read it, unguarded: absent values as their mark, lists joined by `|`, objects as
+    /// `key=value key=value`.
+    pub fn write_text(&self, out: &mut String) {
+        if let Some(why) = self.absent() {
+            out.push_str(why.mark());
+            return;
+        }
+        // Writing to a string cannot fail.
+        let _ = match self {
+            Self::Absent(_) => Ok(()),
+            Self::Bool(v) => write!(out, "{v}"),
+            Self::Dec(v) => write!(out, "{v}"),
+            Self::Int(v) => write!(out, "{v}"),
+            Self::Hex(v) => write!(out, "{v:#x}"),
+            Self::Time(v) => write!(out, "{v}"),
+            Self::Text(v) => {
+                out.push_str(v);
+                Ok(())
+            }
+            Self::List(items) => {
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push_str(if matches!(item, Self::Object(_)) { "; " } else { "|" });
+                    }
+                    item.write_text(out);
+                }
+                Ok(())
+            }
+            Self::Object(fields) => {
+                for (i, (key, value)) in fields.iter().enumerate() {
+                    if i > 0 {
+                        out.push(' ');
+                    }
+                    out.push_str(key);
+                    out.push('=');
+                    value.write_text(out);
+                }
+                Ok(())
+            }
+        };
+    }
+    /// Whether it or anything inside it is absent: calls `seen` with each reason.
+    pub fn each_absent(&self, seen: &mut dyn FnMut(Absent)) {
+        if let Some(why) = self.absent() {
+            seen(why);
+        }
+        match self {
+            Self::List(items) => items.iter().for_each(|c| c.each_absent(seen)),
+            Self::Object(fields) => fields.iter().for_each(|(_, c)| c.each_absent(seen)),
+            _ => {}
+        }
+    }
+}
