@@ -109,11 +109,12 @@ fn json_lines_are_the_arrays_items() {
 
 #[test]
 fn every_scalar_survives_json() {
-    for c in (0..=0x10_ffff_u32).filter_map(char::from_u32) {
-        let row = Row::new(vec![1_u64.into(), format!("a{c}b").into()]);
+    for block in (0..=0x10_ffff_u32).step_by(0x1000) {
+        let all: String = (block..block + 0x1000).filter_map(char::from_u32).collect();
+        let row = Row::new(vec![1_u64.into(), all.clone().into()]);
         let (text, _) = written(of(Format::Jsonl), vec![row]);
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["name"], format!("a{c}b"));
+        assert!(value["name"] == all, "block {block:#x}");
     }
 }
 
