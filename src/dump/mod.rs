@@ -15,8 +15,10 @@ mod sniff;
 mod summary;
 #[cfg(test)]
 mod testing;
+mod triage;
 
 pub use pages::Runs;
+pub use triage::{Block, Driver, Part, Triage, UnloadedDriver};
 
 use crate::addr::{PAGE_SIZE, Pa, Pfn};
 use crate::error::{Error, Result};
@@ -128,6 +130,7 @@ pub struct Dump {
     path: PathBuf,
     map: Map,
     pages: Pages,
+    triage: Option<triage::Contents>,
 }
 
 /// What a container's file found.
@@ -136,6 +139,7 @@ struct Found {
     arch: Option<Arch>,
     header: Option<Header>,
     pages: Pages,
+    triage: Option<triage::Contents>,
 }
 
 impl Dump {
@@ -160,8 +164,8 @@ impl Dump {
     fn from_map(path: &Path, map: Map) -> Result<Self> {
         let mut notes = Vec::new();
         let found = recognise(&map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
-        let Found { kind, arch, header, pages } = found;
-        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages })
+        let Found { kind, arch, header, pages, triage } = found;
+        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage })
     }
     /// The file's path, as it was given.
     #[must_use]
@@ -213,6 +217,11 @@ impl Dump {
     pub fn file_offset(&self, pa: Pa) -> Option<u64> {
         self.pages.file(&self.map, pa.pfn()).map(|at| at.saturating_add(pa.offset_in_page()))
     }
+    /// What a triage dump holds instead of physical memory.
+    #[must_use]
+    pub fn triage(&self) -> Option<Triage<'_>> {
+        self.triage.as_ref().map(|contents| Triage::new(&self.map, contents))
+    }
     /// All runs in file order, each cut to the pages the file has.
     pub fn runs(&self) -> Runs<'_> {
         self.pages.runs(&self.map)
@@ -227,14 +236,19 @@ fn recognise(map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
     if let Some(why) = sniff::not_raw(map) {
         return Err(why);
     }
-    Ok(Found { kind: Kind::Raw, arch: None, header: None, pages: raw_image::open(map, notes)? })
+    Ok(Found { kind: Kind::Raw, arch: None, header: None, pages: raw_image::open(map, notes)?, triage: None })
 }
 
 /// A kernel crash dump, by the type its header names.
 fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, String> {
     let parsed = header::parse(map, width, notes)?;
     let body = width.header_size();
+    let mut triage = None;
     let (kind, pages) = match parsed.dump_type {
+        4 => {
+            triage = Some(triage::open(map, width, parsed.header.kdbg, notes)?);
+            (Kind::Triage, Pages::None)
+        }
         1 => (Kind::Full, full::open(map, width, notes)?),
         2 => (Kind::Summary, summary::open(map, width, notes)?),
         5 => (Kind::BitmapFull, bitmap::open(map, body, notes)?),
@@ -253,7 +267,7 @@ fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, 
             return Err(format!("a Windows crash dump of type {other:#x} (at {at:#x}), {what}"));
         }
     };
-    Ok(Found { kind, arch: parsed.arch, header: Some(parsed.header), pages })
+    Ok(Found { kind, arch: parsed.arch, header: Some(parsed.header), pages, triage })
 }
 
 #[cfg(test)]

@@ -16,7 +16,6 @@ pub enum Pages {
     /// One bit a page.
     Bitmap(Bitmap),
     /// No physical pages at all (triage dumps, user minidumps).
-    #[allow(dead_code)]
     None,
 }
 

@@ -193,6 +193,121 @@ pub struct RangeCount {
     pub pages: u64,
 }
 
+/// `_TRIAGE_DUMP64`: what a 64-bit triage dump has after its header. Offsets are from the start of the file.
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct Triage64 {
+    pub common: Triage,
+    pub top_of_stack: u64,
+    /// Of Itanium machines.
+    pub architecture: [u8; 16],
+    pub data_page_address: u64,
+    pub data_page_offset: u32,
+    pub data_page_size: u32,
+    pub debugger_data_offset: u32,
+    pub debugger_data_size: u32,
+    pub data_blocks_offset: u32,
+    pub data_blocks_count: u32,
+}
+
+/// `_TRIAGE_DUMP32`.
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct Triage32 {
+    pub common: Triage,
+    pub top_of_stack: u32,
+    pub data_page_address: u32,
+    pub data_page_offset: u32,
+    pub data_page_size: u32,
+    pub debugger_data_offset: u32,
+    pub debugger_data_size: u32,
+    pub data_blocks_offset: u32,
+    pub data_blocks_count: u32,
+}
+
+/// What both begin with.
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct Triage {
+    pub service_pack_build: u32,
+    pub size_of_dump: u32,
+    /// Where the end mark `TRGD` stands.
+    pub valid_offset: u32,
+    pub context_offset: u32,
+    pub exception_offset: u32,
+    pub mm_offset: u32,
+    pub unloaded_drivers_offset: u32,
+    pub prcb_offset: u32,
+    pub process_offset: u32,
+    pub thread_offset: u32,
+    pub call_stack_offset: u32,
+    pub size_of_call_stack: u32,
+    pub driver_list_offset: u32,
+    pub driver_count: u32,
+    pub string_pool_offset: u32,
+    pub string_pool_size: u32,
+    pub broken_driver_offset: u32,
+    pub triage_options: u32,
+}
+
+/// A kept stretch of virtual memory (`_TRIAGE_DATA_BLOCK`).
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct TriageBlock {
+    pub address: u64,
+    pub offset: u32,
+    pub size: u32,
+}
+
+/// An entry of a 64-bit triage dump's driver list: the name's offset and the frozen `_KLDR_DATA_TABLE_ENTRY` that
+/// debuggers know, of which these fields are filled in.
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct TriageDriver64 {
+    pub name_offset: u32,
+    pub pad: u32,
+    pub before_base: [u8; 0x30],
+    pub base: u64,
+    pub entry_point: u64,
+    pub size_of_image: u32,
+    pub before_sum: [u8; 0x34],
+    pub checksum: u32,
+    pub pad2: u32,
+    pub time_stamp: u32,
+    pub pad3: u32,
+}
+
+/// The same of 32-bit dumps.
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct TriageDriver32 {
+    pub name_offset: u32,
+    pub before_base: [u8; 0x18],
+    pub base: u32,
+    pub entry_point: u32,
+    pub size_of_image: u32,
+    pub before_sum: [u8; 0x1c],
+    pub checksum: u32,
+    pub time_stamp: u32,
+}
+
+/// An unloaded driver of a 64-bit triage dump (`_DUMP_UNLOADED_DRIVERS64`): a `_UNICODE_STRING` whose buffer follows it.
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct TriageUnloaded64 {
+    pub length: u16,
+    pub maximum: u16,
+    pub pad: u32,
+    pub buffer: u64,
+    pub name: [u8; 24],
+    pub start: u64,
+    pub end: u64,
+}
+
+/// The same of 32-bit dumps.
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct TriageUnloaded32 {
+    pub length: u16,
+    pub maximum: u16,
+    pub buffer: u32,
+    pub name: [u8; 24],
+    pub start: u32,
+    pub end: u32,
+}
+
 /// Size of a 64-bit header: two pages.
 pub const HEADER64: usize = 0x2000;
 /// Size of a 32-bit header: one page.
@@ -250,6 +365,14 @@ mod tests {
         assert_eq!(size::<Summary64>(), 0x28);
         assert_eq!(size::<RangeHead>(), 0x20);
         assert_eq!(size::<RangeCount>(), 0x10);
+        assert_eq!(size::<Triage>(), 0x48);
+        assert_eq!(size::<Triage64>(), 0x80);
+        assert_eq!(size::<Triage32>(), 0x68);
+        assert_eq!(size::<TriageBlock>(), 0x10);
+        assert_eq!(size::<TriageDriver64>(), 0x90);
+        assert_eq!(size::<TriageDriver32>(), 0x4c);
+        assert_eq!(size::<TriageUnloaded64>(), 0x38);
+        assert_eq!(size::<TriageUnloaded32>(), 0x28);
     }
     #[test]
     fn records_do_not_overlap() {

@@ -129,6 +129,11 @@ pub fn not_raw(map: &[u8]) -> Option<String> {
             "a Windows crash dump whose first header was never written (its second header stands at 0x2000): Windows was stopped while it wrote the file. It cannot be opened; look for another dump of the machine".into(),
         );
     }
+    if map.len() < UNFINISHED && map.get(..0x2000).is_some_and(zero) && map.windows(4).any(|w| w == b"TRGD") {
+        return Some(
+            "a triage dump whose header was never written (its end mark TRGD is there, its first 8192 bytes are zeros): the disk was full, or Windows was stopped. It cannot be opened; look for another dump of the machine".into(),
+        );
+    }
     if map.len() < raw_image::SMALLEST {
         return Some(format!(
             "neither a Windows crash dump (PAGEDU64, PAGEDUMP) nor a minidump (MDMP): it begins with {}; and {} bytes are too few for a raw image of memory",
@@ -139,11 +144,17 @@ pub fn not_raw(map: &[u8]) -> Option<String> {
     None
 }
 
+/// Triage dumps are smaller than this; larger files are not searched for the end mark of one.
+const UNFINISHED: usize = 16 << 20;
+
+fn zero(part: &[u8]) -> bool {
+    part.iter().all(|b| *b == 0)
+}
+
 /// Whether a file holds nothing. All of a small one is looked at; of a large one the first megabytes and a sample.
 fn all_zero(map: &[u8]) -> bool {
     const WHOLE: usize = 16 << 20;
     const SAMPLES: usize = 2048;
-    let zero = |part: &[u8]| part.iter().all(|b| *b == 0);
     if !zero(map.get(..WHOLE).unwrap_or(map)) {
         return false;
     }
