@@ -339,7 +339,7 @@ fn without_overlaps(map: &[u8], sorted: Vec<Block>, notes: &mut Vec<Note>) -> Ve
                 // What lies before the last block was compared with the one before it.
                 let before = last.va.0.saturating_sub(b.va.0);
                 let same = twice.saturating_sub(before);
-                if same <= budget {
+                if (1..=budget).contains(&same) {
                     budget = budget.saturating_sub(same);
                     let there = last.file.saturating_add(b.va.0.saturating_sub(last.va.0));
                     if slice(map, there, same) != slice(map, b.file.saturating_add(before), same) {
