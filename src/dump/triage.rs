@@ -183,7 +183,7 @@ fn used(offset: u32) -> bool {
     offset != 0 && offset != raw::FILL32
 }
 fn written(address: u64) -> Option<Va> {
-    (address != 0 && address != raw::FILL64 && address != raw::FILL32.into()).then_some(Va(address))
+    (address != 0 && address != raw::FILL64 && address != u64::from(raw::FILL32)).then_some(Va(address))
 }
 fn slice(map: &[u8], at: u64, len: u64) -> Option<&[u8]> {
     let at = usize::try_from(at).ok()?;

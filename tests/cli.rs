@@ -1,0 +1,236 @@
+//! The built binary: words, exit codes, what goes to which stream, what is never overwritten.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use assert_cmd::Command;
+use common::samples;
+use dumpwalk::analysis::ALL;
+use std::io::Read;
+use std::process::{Output, Stdio};
+
+/// The binary, without anything of the user's: no symbols, no cache, no colours.
+fn dumpwalk(words: &[&str]) -> Command {
+    let mut out = Command::cargo_bin("dumpwalk").unwrap();
+    clean(&mut out);
+    out.args(words);
+    out
+}
+
+fn clean(command: &mut Command) {
+    command.env_remove("_NT_SYMBOL_PATH").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+}
+
+fn run(words: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = dumpwalk(words).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+/// A sample and the words that give its symbols; `None` without samples.
+fn sample() -> Option<(String, Vec<String>)> {
+    let all = samples();
+    let found = all.iter().find(|s| s.name.ends_with("/full")).or(all.first());
+    if found.is_none() {
+        println!("skipped: no samples under testdata/");
+    }
+    found.map(|s| {
+        let symbols = s.symbols.to_string_lossy().into_owned();
+        (s.path.to_string_lossy().into_owned(), vec!["--symbols".into(), symbols, "--offline".into()])
+    })
+}
+
+fn on_sample<'a>(analysis: &'a str, sample: &'a (String, Vec<String>), more: &[&'a str]) -> Vec<&'a str> {
+    let mut words = vec![analysis, sample.0.as_str()];
+    words.extend(sample.1.iter().map(String::as_str));
+    words.extend(more);
+    words
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    for words in [&["--help"][..], &["-h"], &["help"], &["--version"], &["help", "pslist"], &["pslist", "--help"]] {
+        let (code, out, err) = run(words);
+        assert_eq!((code, err.as_str()), (0, ""), "{words:?}");
+        assert!(out.contains("dumpwalk"), "{words:?}");
+    }
+    assert!(run(&["--help"]).1.contains("Exit codes:"));
+}
+
+#[test]
+fn nonsense_is_a_usage_error_on_stderr() {
+    for words in [
+        &[][..],
+        &["nosuch", "x.dmp"],
+        &["pslist"],
+        &["pslist", "x.dmp", "--format", "xml"],
+        &["pslist", "x.dmp", "--pid", "four"],
+        &["pslist", "x.dmp", "--threads", "0"],
+        &["pslist", "x.dmp", "y.dmp"],
+        &["schema", "nosuch"],
+        &["man", "nosuch"],
+        &["completions", "nosuch"],
+    ] {
+        let (code, out, err) = run(words);
+        assert_eq!(code, 2, "{words:?}: {err}");
+        assert!(out.is_empty() && !err.is_empty(), "{words:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_says_so_on_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = dir.path().join("letter.txt");
+    std::fs::write(&text, "Dear Sir or Madam,\n".repeat(1000)).unwrap();
+    let empty = dir.path().join("empty.dmp");
+    std::fs::write(&empty, b"").unwrap();
+    let missing = dir.path().join("nosuch.dmp");
+    for path in [&text, &empty, &missing, &dir.path().to_path_buf()] {
+        let (code, out, err) = run(&["pslist", path.to_str().unwrap(), "--offline"]);
+        assert_eq!(code, 3, "{}: {err}", path.display());
+        assert!(out.is_empty(), "{}", path.display());
+        let complaint: Vec<&str> = err.lines().filter(|l| l.starts_with("dumpwalk: ")).collect();
+        assert_eq!(complaint.len(), 1, "{err}");
+        assert!(complaint[0].contains(path.file_name().unwrap().to_str().unwrap()), "names the file: {err}");
+    }
+}
+
+#[test]
+fn every_analysis_has_a_schema_a_manual_page_and_stands_in_the_list() {
+    let list = run(&["analyses", "--format", "csv"]).1;
+    for analysis in ALL {
+        assert!(list.lines().any(|l| l.starts_with(&format!("{},", analysis.name))), "{}", analysis.name);
+        let (code, out, _) = run(&["schema", analysis.name]);
+        let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(code, 0);
+        for column in analysis.columns {
+            assert!(!schema["items"]["properties"][column.key].is_null(), "{} {}", analysis.name, column.key);
+        }
+        let (code, page, _) = run(&["man", analysis.name]);
+        assert!(code == 0 && page.contains(".TH") && page.contains("PROVENANCE") | page.contains("provenance"));
+    }
+    let (code, page, _) = run(&["man"]);
+    assert!(code == 0 && page.contains(".SH NAME"));
+}
+
+#[test]
+fn completions_name_every_analysis() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (code, script, _) = run(&["completions", shell]);
+        assert_eq!(code, 0);
+        for analysis in ALL {
+            assert!(script.contains(analysis.name), "{shell} {}", analysis.name);
+        }
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_success() {
+    for words in [&["--help"][..], &["completions", "bash"], &["man"]] {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("dumpwalk"))
+            .args(words)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert_eq!((child.wait().unwrap().code(), err.as_str()), (Some(0), ""), "{words:?}");
+    }
+    let Some(sample) = sample() else { return };
+    for format in ["table", "json", "jsonl", "csv"] {
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("dumpwalk"))
+            .args(on_sample("pslist", &sample, &["--format", format]))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let mut err = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{format}: {err}");
+        assert!(!err.contains("dumpwalk: "), "{err}");
+    }
+}
+
+#[test]
+fn data_goes_to_stdout_and_all_else_to_stderr() {
+    let Some(sample) = sample() else { return };
+    let (code, out, err) = run(&on_sample("pslist", &sample, &["--format", "json"]));
+    assert!(code == 0 || code == 4, "{err}");
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&out).expect("nothing but JSON");
+    assert!(rows.iter().any(|r| r["pid"] == 4 && r["name"] == "System"));
+    let (_, only, _) = run(&on_sample("pslist", &sample, &["--format", "jsonl", "--pid", "4"]));
+    assert_eq!(only.lines().count(), 1);
+    assert_eq!(run(&on_sample("pslist", &sample, &["--format", "jsonl", "4"])).1, only, "a number is a process id");
+    assert_eq!(run(&on_sample("pslist", &sample, &["--format", "jsonl", "--name", "SYSTEM"])).1.lines().count(), 1);
+    let (_, placed, _) = run(&on_sample("pslist", &sample, &["--format", "json", "--provenance=fields", "4"]));
+    let placed: serde_json::Value = serde_json::from_str(&placed).unwrap();
+    assert!(placed[0]["place"]["va"].is_string() && placed[0]["places"]["pid"]["file"].is_string(), "{placed}");
+}
+
+#[test]
+fn the_byte_a_place_names_holds_the_value() {
+    let Some(sample) = sample() else { return };
+    let (_, placed, _) = run(&on_sample("pslist", &sample, &["--format", "json", "--provenance=fields"]));
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&placed).unwrap();
+    let file = std::fs::read(&sample.0).unwrap();
+    assert!(!rows.is_empty());
+    for row in rows {
+        let at = row["places"]["pid"]["file"].as_str().expect("the pid's place in the file");
+        let at = usize::from_str_radix(at.trim_start_matches("0x"), 16).unwrap();
+        let bytes: [u8; 4] = file[at..at + 4].try_into().unwrap();
+        assert_eq!(u64::from(u32::from_le_bytes(bytes)), row["pid"].as_u64().unwrap());
+    }
+}
+
+#[test]
+fn outputs_are_the_same_bytes_and_nothing_is_overwritten() {
+    let Some(sample) = sample() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    // Blanks and letters beyond ASCII are ordinary in paths.
+    let out = dir.path().join("prüf ergebnis.json");
+    let to = out.to_str().unwrap();
+    let (_, stdout, _) = run(&on_sample("pslist", &sample, &["--format", "json"]));
+    let (code, nothing, err) = run(&on_sample("pslist", &sample, &["--format", "json", "-o", to]));
+    assert!(code == 0 || code == 4, "{err}");
+    assert!(nothing.is_empty());
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), stdout);
+    std::fs::write(&out, "evidence").unwrap();
+    assert_eq!(run(&on_sample("pslist", &sample, &["-o", to])).0, 2);
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "evidence");
+    let (code, _, err) = run(&on_sample("pslist", &sample, &["--format", "json", "-o", to, "--force"]));
+    assert!(code == 0 || code == 4, "{err}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), stdout);
+    let copy = dir.path().join("copy.dmp");
+    std::fs::copy(&sample.0, &copy).unwrap();
+    let copied = (copy.to_str().unwrap().to_owned(), sample.1.clone());
+    assert_eq!(run(&on_sample("pslist", &copied, &["-o", &copied.0, "--force"])).0, 2);
+    assert_eq!(std::fs::metadata(&copy).unwrap().len(), std::fs::metadata(&sample.0).unwrap().len());
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "no temporary file is left: {left:?}");
+}
+
+#[test]
+fn the_binary_writes_the_same_at_any_thread_count() {
+    let Some(sample) = sample() else { return };
+    let one = run(&on_sample("pslist", &sample, &["--format", "json", "--threads", "1"]));
+    assert_eq!(run(&on_sample("pslist", &sample, &["--format", "json", "--threads", "8"])), one);
+}
+
+#[test]
+fn notes_can_be_kept_as_json_lines() {
+    let Some(sample) = sample() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let notes = dir.path().join("notes.jsonl");
+    let (_, _, err) = run(&on_sample("pslist", &sample, &["-v", "--notes", notes.to_str().unwrap()]));
+    let kept = std::fs::read_to_string(&notes).unwrap();
+    let shown = err.lines().filter(|l| l.starts_with("note: ") || l.starts_with("loss: ")).count();
+    assert_eq!(kept.lines().count(), shown);
+    for line in kept.lines() {
+        let note: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(note["loss"].is_boolean() && note["text"].is_string());
+    }
+}
