@@ -7,11 +7,14 @@ pub mod privilege;
 pub mod process;
 pub mod service_names;
 pub mod session;
+pub mod shared_data;
 pub mod sid;
 pub mod sid_names;
 pub mod standing;
+pub mod stack;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod thread;
 pub mod token;
 pub mod unloaded;
 

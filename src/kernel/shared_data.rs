@@ -1,0 +1,133 @@
+//! `KUSER_SHARED_DATA`: the page that the kernel shares with every process. Clock, tick length, version.
+//!
+//! Its address is fixed in every Windows since XP (`wdm.h`, `ntexapi_x.h`: `KI_USER_SHARED_DATA`):
+//! `0xFFFFF780_00000000` on x64 and ARM64, `0xFFDF0000` on x86.
+
+use super::Kernel;
+use crate::addr::Va;
+use crate::bytes::le;
+use crate::dump::Arch;
+use crate::layout;
+use crate::paging::Space;
+use crate::symbols::layout::View;
+use crate::time::FileTime;
+use crate::value::{Absent, Value};
+
+layout! {
+    /// `_KUSER_SHARED_DATA`.
+    pub struct SharedData: "_KUSER_SHARED_DATA" {
+        /// `SystemTime`, a `_KSYSTEM_TIME`: low part, then high part twice.
+        system_time_raw: [u8; 12] = "SystemTime",
+        /// `InterruptTime`: 100 ns since the machine started.
+        interrupt_time_raw: [u8; 12] = "InterruptTime",
+        /// `TickCount`: clock ticks since the machine started (Server 2003 and later).
+        tick_count_raw: Option<[u8; 12]> = "TickCount",
+        /// `TickCountLowDeprecated`, XP's `TickCountLow`.
+        tick_count_low: u32 = "TickCountLowDeprecated" | "TickCountLow",
+        /// `TickCountMultiplier`: milliseconds of a tick, times 2²⁴.
+        multiplier: u32 = "TickCountMultiplier",
+    }
+}
+
+/// The 64-bit value of a `_KSYSTEM_TIME`. A torn one (written while it was read) is implausible.
+fn system_time(raw: &[u8; 12]) -> Value<u64> {
+    let [low, high, again] = [0, 4, 8].map(|at| raw.get(at..at + 4).and_then(le));
+    match (low, high, again) {
+        (Some(low), Some(high), Some(again)) if high == again => Ok(high << 32 | low),
+        _ => Err(Absent::Implausible),
+    }
+}
+
+/// Clocks of the moment the dump was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// The system time.
+    pub now: Value<FileTime>,
+    /// Ticks since start.
+    pub ticks: Value<u64>,
+    /// 100 ns units in a tick (usually 156,250).
+    pub tick: Value<u64>,
+}
+
+impl Clock {
+    /// The duration of so many ticks, in 100 ns.
+    ///
+    /// # Errors
+    /// Why the length of a tick is not known.
+    pub fn duration(&self, ticks: u64) -> Value<u64> {
+        self.tick?.checked_mul(ticks).ok_or(Absent::Implausible)
+    }
+    /// How long ago a 32-bit tick count was, in 100 ns.
+    ///
+    /// # Errors
+    /// Why the tick count is not known.
+    pub fn since(&self, tick_count: u32) -> Value<u64> {
+        let now = self.ticks? & u64::from(u32::MAX);
+        let now = u32::try_from(now).map_err(|_| Absent::Implausible)?;
+        self.duration(now.wrapping_sub(tick_count).into())
+    }
+}
+
+impl Kernel {
+    /// Where the shared page lies in kernel space.
+    #[must_use]
+    pub fn shared_data_va(&self) -> Va {
+        match self.arch {
+            Arch::X86 => Va(0xffdf_0000),
+            Arch::X64 | Arch::Arm64 => Va(0xffff_f780_0000_0000),
+        }
+    }
+    /// The shared page.
+    ///
+    /// # Errors
+    /// The symbols lack its type.
+    pub fn shared_data<'k>(&'k self, space: &Space<'k>) -> Value<View<'k, SharedData>> {
+        let layout = self.layout::<SharedData>().map_err(|_| Absent::NoSymbol)?;
+        Ok(space.view(layout, self.shared_data_va()))
+    }
+    /// The clocks of the moment the dump was taken.
+    #[must_use]
+    pub fn clock(&self, space: &Space<'_>) -> Clock {
+        let data = self.kernel_shared(space);
+        let data = match &data {
+            Ok(data) => data,
+            Err(why) => return Clock { now: Err(*why), ticks: Err(*why), tick: Err(*why) },
+        };
+        let now = data.system_time_raw().and_then(|raw| system_time(&raw));
+        let ticks = match data.tick_count_raw() {
+            Ok(raw) => system_time(&raw),
+            Err(Absent::NotInBuild) => data.tick_count_low().map(u64::from),
+            Err(why) => Err(why),
+        };
+        let tick = data.multiplier().and_then(|m| match u64::from(m).saturating_mul(10_000) >> 24 {
+            // From half a millisecond to a fifth of a second: anything else is no clock.
+            tick @ 5_000..=2_000_000 => Ok(tick),
+            _ => Err(Absent::Implausible),
+        });
+        Clock { now: now.map(FileTime), ticks, tick }
+    }
+    fn kernel_shared<'k>(&'k self, space: &Space<'_>) -> Value<View<'k, SharedData>> {
+        let layout = self.layout::<SharedData>().map_err(|_| Absent::NoSymbol)?;
+        let bytes = self.space_of(space.root()).fetch(self.shared_data_va(), crate::symbols::layout::Layout::span(layout));
+        Ok(View::new(layout, bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_torn_time_is_no_time() {
+        let mut raw = [1, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0];
+        assert_eq!(system_time(&raw), Ok(0x2_0000_0001));
+        raw[8] = 3;
+        assert_eq!(system_time(&raw), Err(Absent::Implausible));
+    }
+    #[test]
+    fn ticks_wrap() {
+        let clock = Clock { now: Err(Absent::NotInDump), ticks: Ok(0x1_0000_0005), tick: Ok(156_250) };
+        assert_eq!(clock.since(5), Ok(0));
+        assert_eq!(clock.since(0xffff_ffff), Ok(6 * 156_250));
+    }
+}

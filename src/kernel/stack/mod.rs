@@ -1,0 +1,5 @@
+//! Call stacks: from where a thread stopped to where it began.
+
+pub mod call;
+pub mod memory;
+pub mod unwind;
