@@ -10,8 +10,8 @@ pub mod session;
 pub mod shared_data;
 pub mod sid;
 pub mod sid_names;
-pub mod standing;
 pub mod stack;
+pub mod standing;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod thread;

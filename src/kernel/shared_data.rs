@@ -108,7 +108,8 @@ impl Kernel {
     }
     fn kernel_shared<'k>(&'k self, space: &Space<'_>) -> Value<View<'k, SharedData>> {
         let layout = self.layout::<SharedData>().map_err(|_| Absent::NoSymbol)?;
-        let bytes = self.space_of(space.root()).fetch(self.shared_data_va(), crate::symbols::layout::Layout::span(layout));
+        let bytes =
+            self.space_of(space.root()).fetch(self.shared_data_va(), crate::symbols::layout::Layout::span(layout));
         Ok(View::new(layout, bytes))
     }
 }

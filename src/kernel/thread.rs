@@ -202,7 +202,8 @@ impl Kernel {
         Ok(Thread { kernel: self, view: View::new(self.thread_layout()?, bytes) })
     }
     fn thread_layout(&self) -> Result<&EThread> {
-        self.layout::<EThread>().map_err(|e| Error::NoSymbols(format!("{} cannot read threads: {e}", self.symbols.origin)))
+        self.layout::<EThread>()
+            .map_err(|e| Error::NoSymbols(format!("{} cannot read threads: {e}", self.symbols.origin)))
     }
 }
 
@@ -253,7 +254,9 @@ impl<'k> Process<'k> {
             }
         }
         if foreign > 1 {
-            out.notes.push(Note::loss(format!("{what} at {head}: {foreign} entries belong to other processes and are left out")));
+            out.notes.push(Note::loss(format!(
+                "{what} at {head}: {foreign} entries belong to other processes and are left out"
+            )));
         }
         out
     }
@@ -315,7 +318,9 @@ impl<'k> Thread<'k> {
     pub fn created(&self) -> Value<FileTime> {
         let raw = self.view.create_time_raw()?;
         let layout = self.view.layout;
-        let shifted = layout.field("nested_faults").is_some_and(|f| Some(f.offset) == layout.field("create_time_raw").map(|c| c.offset));
+        let shifted = layout
+            .field("nested_faults")
+            .is_some_and(|f| Some(f.offset) == layout.field("create_time_raw").map(|c| c.offset));
         match if shifted { raw >> 3 } else { raw } {
             0 => Err(Absent::NotApplicable),
             ticks if ticks >= LINK_NOT_TIME => Err(Absent::Implausible),
@@ -397,7 +402,11 @@ impl<'k> Thread<'k> {
                 let at = some(self.view.impersonation_info()?)?;
                 let layout = self.kernel.layout::<OldImpersonation>().map_err(|_| Absent::NoSymbol)?;
                 let old = space.view(layout, at);
-                Ok(Impersonation { token: some(old.token()?)?, level: old.level()?, effective_only: old.effective_only()? != 0 })
+                Ok(Impersonation {
+                    token: some(old.token()?)?,
+                    level: old.level()?,
+                    effective_only: old.effective_only()? != 0,
+                })
             }
             Err(why) => Err(why),
         }
@@ -426,7 +435,8 @@ impl<'k> Thread<'k> {
             return Err(Absent::Implausible);
         }
         let words = space.fetch(view.bitmap()?, count.saturating_mul(width));
-        let word = |i: u16| crate::bytes::le(words.at(u32::from(i).saturating_mul(width), width)?).ok_or(Absent::Implausible);
+        let word =
+            |i: u16| crate::bytes::le(words.at(u32::from(i).saturating_mul(width), width)?).ok_or(Absent::Implausible);
         let all: Value<Vec<(u16, u64)>> = (0..view.count()?).map(|i| Ok((i, word(i)?))).collect();
         Ok(all?.into_iter().filter(|(_, mask)| *mask != 0).collect())
     }
