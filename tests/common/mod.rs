@@ -26,7 +26,7 @@ pub struct Sample {
     pub symbols: PathBuf,
 }
 
-/// All samples: `testdata/*/*.{dmp,raw,mdmp}`, or those of the folder named by `DUMPWALK_SAMPLES` (with its `symbols`).
+/// All samples: `testdata/*/*.{dmp,raw,dd,mdmp}`, or those of the folder named by `DUMPWALK_SAMPLES` (with its `symbols`).
 pub fn samples() -> Vec<Sample> {
     let (dir, symbols) = match std::env::var_os("DUMPWALK_SAMPLES") {
         Some(dir) => (PathBuf::from(&dir), PathBuf::from(dir).join("symbols")),
@@ -35,7 +35,7 @@ pub fn samples() -> Vec<Sample> {
     let mut out = Vec::new();
     for folder in entries(&dir).into_iter().filter(|p| p.is_dir()) {
         for path in entries(&folder) {
-            let known = path.extension().is_some_and(|e| ["dmp", "raw", "mdmp"].iter().any(|k| e == *k));
+            let known = path.extension().is_some_and(|e| ["dmp", "raw", "dd", "mdmp"].iter().any(|k| e == *k));
             if known && path.is_file() {
                 let part = |p: &Path| p.file_name().unwrap().to_string_lossy().into_owned();
                 let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
