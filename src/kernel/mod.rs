@@ -1,10 +1,18 @@
 //! One file per Windows object, and the walkers that find them (list, tree, table).
 
+pub mod file_object;
 pub mod handle_table;
+pub mod heap;
+pub mod image;
+pub mod ldr;
 pub mod list;
 pub mod module;
+pub mod narrow;
+pub mod peb;
 pub mod privilege;
 pub mod process;
+pub mod protection;
+pub mod section;
 pub mod service_names;
 pub mod session;
 pub mod shared_data;
@@ -17,6 +25,9 @@ pub(crate) mod testing;
 pub mod thread;
 pub mod token;
 pub mod unloaded;
+pub mod vad;
+pub mod vad_tree;
+pub mod verinfo;
 
 use crate::addr::{Pa, Va};
 use crate::dump::{Arch, Dump};

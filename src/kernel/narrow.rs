@@ -1,0 +1,156 @@
+//! Structures of 32-bit processes on a 64-bit kernel.
+//!
+//! The kernel's symbols describe the loader's, the heap's and the parameters' structures with 64-bit pointers only. Their 32-bit
+//! twins come from the same declarations, so they are laid out anew from the 64-bit ones: each pointer and each pointer-sized number
+//! takes 4 bytes, everything else keeps its size, every member is aligned as the compiler aligns it. The tests hold the result
+//! against the tables of real 32-bit kernels of the same builds.
+
+use crate::symbols::layout::{Asked, Field, Layout, LayoutError};
+use crate::symbols::types::{Member, Type, Types};
+use std::collections::BTreeMap;
+
+/// The layout `L` as 32-bit code on this 64-bit kernel has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Narrow<L>(pub L);
+
+impl<L: Layout> Layout for Narrow<L> {
+    const TYPE: &'static str = L::TYPE;
+    const ASKED: &'static [Asked] = L::ASKED;
+    fn resolve(types: &Types) -> Result<Self, LayoutError> {
+        L::resolve(&narrow(types, L::TYPE)).map(Self)
+    }
+    fn span(&self) -> u32 {
+        self.0.span()
+    }
+    fn field(&self, accessor: &str) -> Option<Field> {
+        self.0.field(accessor)
+    }
+}
+
+/// Types nest this deep at most.
+const DEEPEST: u8 = 16;
+
+/// One type and all it embeds, as 32-bit code has them. Empty where the 64-bit kernel does not have the type.
+#[must_use]
+pub fn narrow(types: &Types, name: &str) -> Types {
+    let mut out = Types { pointer_size: 4, ..Types::default() };
+    out.enums.clone_from(&types.enums);
+    // A process environment block has its 32-bit twin in the symbols: no need to derive it.
+    let twin = match name {
+        "_PEB" => types.get("_PEB32"),
+        "_TEB" => types.get("_TEB32"),
+        _ => None,
+    };
+    if let Some(twin) = twin {
+        out.types.insert(name.into(), twin.clone());
+        for member in twin.members.values() {
+            if let Some(ty) = types.get(&member.ty) {
+                out.types.entry(member.ty.clone()).or_insert_with(|| ty.clone());
+            }
+        }
+        return out;
+    }
+    let mut done = BTreeMap::new();
+    size_and_align(types, name, &mut done, &mut out, 0);
+    out
+}
+
+/// Sizes of types that are not made of what their 64-bit members say: `_HEAP_ENTRY` carries 8 bytes more on x64 for alignment alone
+/// (`Reserved`, `PreviousBlockPrivateData`), and a list header is one atomic double word.
+/// From the 32-bit tables of 7, 8.1, 10240 and 19041: 8 bytes each.
+const FIXED: [(&str, u32, u32); 5] = [
+    ("_HEAP_ENTRY", 8, 8),
+    ("_HEAP_ENTRY_EXTRA", 8, 8),
+    ("_HEAP_UNPACKED_ENTRY", 8, 8),
+    ("_HEAP_EXTENDED_ENTRY", 8, 8),
+    ("_SLIST_HEADER", 8, 8),
+];
+
+/// Members that begin a cache line whatever the width, by type or by name: on x64 they lie at multiples of 64 behind gaps that
+/// no natural alignment makes, and in the 32-bit table of 19041 as well.
+const CACHE_ALIGNED: [&str; 5] =
+    ["_HEAP_SEG_CONTEXT", "_HEAP_VS_CONTEXT", "_HEAP_LFH_CONTEXT", "_HEAP_RUNTIME_MEMORY_STATS", "LargeMetadataLock"];
+
+/// Size and alignment of a type on 32 bits; lays out structures on the way.
+fn size_and_align(
+    types: &Types,
+    ty: &str,
+    done: &mut BTreeMap<Box<str>, (u32, u32)>,
+    out: &mut Types,
+    depth: u8,
+) -> Option<(u32, u32)> {
+    if depth > DEEPEST {
+        return None;
+    }
+    if ty.starts_with('*') {
+        // An array of pointers is `*T[n]`.
+        return Some((array_count(ty).map_or(Some(4), |n| n.checked_mul(4))?, 4));
+    }
+    if let Some((of, count)) = ty.strip_suffix(']').and_then(|t| t.rsplit_once('[')) {
+        let (size, align) = size_and_align(types, of, done, out, depth.checked_add(1)?)?;
+        return Some((size.checked_mul(count.parse().ok()?)?, align));
+    }
+    let plain = match ty {
+        "char" | "uchar" | "bool" => 1,
+        "wchar" | "short" | "ushort" => 2,
+        "long" | "ulong" | "float" => 4,
+        // In these structures a bare 64-bit number is a SIZE_T or ULONG_PTR; true 64-bit values are unions of their own.
+        "uint64" | "int64" => 4,
+        "double" | "_LARGE_INTEGER" | "_ULARGE_INTEGER" => return Some((8, 8)),
+        _ => 0,
+    };
+    if plain != 0 {
+        return Some((plain, plain));
+    }
+    if let Some((_, size, align)) = FIXED.iter().find(|(name, ..)| *name == ty) {
+        return Some((*size, *align));
+    }
+    if types.enums.contains_key(ty) {
+        return Some((4, 4));
+    }
+    if let Some(known) = done.get(ty) {
+        return Some(*known);
+    }
+    let wide = types.get(ty)?;
+    let (narrow, align) = lay_out(types, wide, done, out, depth)?;
+    let align = if CACHE_ALIGNED.contains(&ty) { align.max(64) } else { align };
+    let found = (narrow.size.checked_next_multiple_of(align)?, align);
+    done.insert(ty.into(), found);
+    out.types.insert(ty.into(), narrow);
+    Some(found)
+}
+
+fn array_count(ty: &str) -> Option<u32> {
+    ty.strip_suffix(']')?.rsplit_once('[')?.1.parse().ok()
+}
+
+/// Lays the members of a 64-bit structure out on 32 bits. Members whose type is unknown are left out, and so is all that follows them.
+fn lay_out(
+    types: &Types,
+    wide: &Type,
+    done: &mut BTreeMap<Box<str>, (u32, u32)>,
+    out: &mut Types,
+    depth: u8,
+) -> Option<(Type, u32)> {
+    let mut members: Vec<(&Box<str>, &Member)> = wide.members.iter().collect();
+    members.sort_by_key(|(name, m)| (m.offset, std::cmp::Reverse(m.size), *name));
+    let mut narrow = Type::default();
+    // End of each member already placed: on 64 bits, and on 32.
+    let mut ends: Vec<(u32, u32)> = vec![(0, 0)];
+    let mut most_align = 1;
+    for (name, m) in members {
+        let Some((size, natural)) = size_and_align(types, &m.ty, done, out, depth.checked_add(1)?) else { break };
+        let of = m.ty.split('[').next().unwrap_or(&m.ty);
+        let align =
+            if CACHE_ALIGNED.contains(&of) || CACHE_ALIGNED.contains(&&**name) { natural.max(64) } else { natural };
+        // The member before is the one that ends last at or before this one's start; padding lies between.
+        let before = ends.iter().filter(|(end, _)| *end <= m.offset).max_by_key(|(wide_end, end)| (*wide_end, *end))?;
+        let offset = before.1.checked_next_multiple_of(align)?;
+        ends.push((m.offset.checked_add(m.size)?, offset.checked_add(size)?));
+        most_align = most_align.max(align);
+        narrow.size = narrow.size.max(offset.checked_add(size)?);
+        narrow.members.insert(name.clone(), Member { offset, size, ty: m.ty.clone(), bits: m.bits });
+    }
+    narrow.size = narrow.size.checked_next_multiple_of(most_align)?;
+    Some((narrow, most_align))
+}

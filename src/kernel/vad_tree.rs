@@ -1,0 +1,233 @@
+//! The tree of a process's VADs: an AVL tree in kernel memory, walked in address order without recursion.
+//!
+//! A torn tree costs what hangs below the tear, and a note; everything else is found.
+
+use super::vad::{self, Kind, Mapping, Tag, Vad, VadLong, VadShort};
+use crate::addr::Va;
+use crate::kernel::Kernel;
+use crate::layout;
+use crate::paging::Space;
+use crate::symbols::layout::{Layout, LayoutError, View};
+use crate::value::{Absent, Note, Value};
+use rustc_hash::FxHashSet;
+
+layout! {
+    /// `_EPROCESS`, as far as the tree goes.
+    pub struct VadOwner: "_EPROCESS" {
+        /// The root node: in an `_RTL_AVL_TREE` (8.1 and later), below the table's own node (7, 8.0), or directly (XP).
+        root: Va = "VadRoot.Root" | "VadRoot.BalancedRoot.RightChild" | "VadRoot",
+    }
+}
+layout! {
+    /// The header of a pool block, before each node.
+    pub struct PoolHeader: "_POOL_HEADER" {
+        /// Four characters.
+        tag: [u8; 4] = "PoolTag",
+    }
+}
+
+/// More nodes than any process has: a walk that meets as many is caught in made-up memory.
+const MOST: usize = 1 << 22;
+
+/// The layouts a walk needs, resolved once.
+#[derive(Clone, Copy, Debug)]
+pub struct Layouts<'k> {
+    short: &'k VadShort,
+    long: &'k VadLong,
+    owner: &'k VadOwner,
+    /// The pool header and its size.
+    pool: Option<(&'k PoolHeader, u32)>,
+}
+
+impl<'k> Layouts<'k> {
+    /// Resolves them.
+    ///
+    /// # Errors
+    /// The symbols lack a type or a field.
+    pub fn of(kernel: &'k Kernel) -> Result<Self, LayoutError> {
+        let pool = kernel.layout().ok().zip(kernel.symbols.types.size_of(PoolHeader::TYPE));
+        Ok(Self { short: kernel.layout()?, long: kernel.layout()?, owner: kernel.layout()?, pool })
+    }
+    /// One node.
+    ///
+    /// # Errors
+    /// Its range is unreadable or impossible.
+    pub fn read(&self, space: &Space<'_>, node: Va) -> Value<Vad> {
+        self.decode(space, &space.view(self.short, node))
+    }
+    /// The node's own structure, for the places of its fields.
+    #[must_use]
+    pub fn view<'a>(&self, space: &Space<'a>, node: Va) -> View<'a, VadShort>
+    where
+        'k: 'a,
+    {
+        space.view(self.short, node)
+    }
+
+    fn decode(&self, space: &Space<'_>, v: &View<'_, VadShort>) -> Value<Vad> {
+        let (start, end) = vad::range(v)?;
+        let node = v.va().ok_or(Absent::NotRecorded)?;
+        let private = v.private().map(|p| p != 0);
+        let long = (private == Ok(false)).then(|| space.view(self.long, node));
+        let mapping = long.as_ref().map(|l| Mapping {
+            subsection: l.subsection(),
+            control_area: l.control_area(),
+            first_prototype: l.first_prototype(),
+            last_prototype: l.last_prototype(),
+            file_object: l.file_object(),
+        });
+        let tag = self
+            .pool
+            .ok_or(Absent::NoSymbol)
+            .and_then(|(layout, size)| space.view(layout, node.sub(size.into())).tag().map(Tag));
+        Ok(Vad {
+            node,
+            parent: Va(0),
+            left: v.left(),
+            right: v.right(),
+            depth: 0,
+            start,
+            end,
+            tag,
+            kind: vad::kind(v),
+            protection: v.protection().map(|p| u8::try_from(p & 31).unwrap_or(0)),
+            private,
+            commit: vad::commit(v).map(|(pages, _)| pages),
+            flags: vad::flags(v, long.as_ref()),
+            mapping,
+            place: v.place(),
+        })
+    }
+
+    /// The root of a process's tree; null for a process without user memory.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn root(&self, space: &Space<'_>, eprocess: Va) -> Value<Va> {
+        space.view(self.owner, eprocess).root()
+    }
+
+    /// Every node of a process, in address order.
+    #[must_use]
+    pub fn walk(&self, space: &Space<'_>, eprocess: Va) -> Tree {
+        let mut tree = Tree::default();
+        match self.root(space, eprocess) {
+            Ok(root) => self.walk_from(space, root, &mut tree),
+            Err(why) => tree.notes.push(Note::loss(format!("the root of the VAD tree of {eprocess} is {why}"))),
+        }
+        tree
+    }
+
+    fn walk_from(&self, space: &Space<'_>, root: Va, tree: &mut Tree) {
+        let mut seen = FxHashSet::default();
+        let mut above: Vec<Vad> = Vec::new();
+        let mut strangers: u32 = 0;
+        let (mut next, mut parent, mut depth) = (root, Va(0), 0u16);
+        loop {
+            // Down the left edge.
+            while !next.is_null() {
+                if !seen.insert(next.0) {
+                    tree.notes.push(Note::loss(format!(
+                        "VAD tree: node {next} below {parent} was met before; its subtree is not walked again"
+                    )));
+                    break;
+                }
+                if seen.len() > MOST {
+                    tree.notes.push(Note::loss(format!("VAD tree: stopped after {MOST} nodes")));
+                    tree.vads.append(&mut above);
+                    break;
+                }
+                let view = space.view(self.short, next);
+                let mut vad = match self.decode(space, &view) {
+                    Ok(vad) => vad,
+                    Err(why) => {
+                        // Without a range it is no VAD, and its pointers are worth no more.
+                        tree.notes.push(Note::loss(format!(
+                            "VAD tree: node {next} below {parent} is {why}; its subtree is missing"
+                        )));
+                        break;
+                    }
+                };
+                // The low bits of the parent pointer are the balance.
+                if depth > 0 && view.parent().is_ok_and(|p| p & !7 != parent.0 & !7) {
+                    strangers = strangers.saturating_add(1);
+                }
+                (vad.parent, vad.depth) = (parent, depth);
+                depth = depth.saturating_add(1);
+                parent = vad.node;
+                match vad.left {
+                    Ok(left) => next = left,
+                    Err(why) => {
+                        tree.notes.push(Note::loss(format!("VAD tree: the children of node {next} are {why}")));
+                        next = Va(0);
+                    }
+                }
+                above.push(vad);
+            }
+            // Back up to the nearest node not yet given out, then to its right.
+            let Some(vad) = above.pop() else { break };
+            (parent, depth) = (vad.node, vad.depth.saturating_add(1));
+            next = vad.right.unwrap_or(Va(0));
+            tree.vads.push(vad);
+        }
+        if strangers > 0 {
+            tree.notes.push(Note::info(format!(
+                "VAD tree: {strangers} nodes name another parent than the one they were reached from"
+            )));
+        }
+        // A sound tree comes out sorted. A torn one is sorted here, so that lookups by address work all the same.
+        if !tree.vads.is_sorted_by_key(|v| v.start) {
+            tree.notes.push(Note::loss("VAD tree: nodes are out of address order; the tree is damaged"));
+            tree.vads.sort_by_key(|v| (v.start, v.node));
+        }
+    }
+}
+
+/// The nodes of one process and what was odd about them.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// In address order.
+    pub vads: Vec<Vad>,
+    /// Where the walk stopped short.
+    pub notes: Vec<Note>,
+}
+
+impl Tree {
+    /// The node that holds an address.
+    #[must_use]
+    pub fn at(&self, va: Va) -> Option<&Vad> {
+        find(&self.vads, va)
+    }
+    /// The nodes as a tree: each before its children, the lower child first.
+    pub fn top_down(&self) -> impl Iterator<Item = &Vad> {
+        let by_node: rustc_hash::FxHashMap<Va, &Vad> = self.vads.iter().map(|v| (v.node, v)).collect();
+        let mut todo: Vec<&Vad> = self.vads.iter().filter(|v| v.depth == 0).collect();
+        std::iter::from_fn(move || {
+            let vad = todo.pop()?;
+            for child in [vad.right, vad.left] {
+                // Only children that were reached from this node: a loop has none twice.
+                let child = child
+                    .ok()
+                    .and_then(|c| by_node.get(&c))
+                    .filter(|c| c.parent == vad.node && c.depth == vad.depth.saturating_add(1));
+                todo.extend(child);
+            }
+            Some(vad)
+        })
+    }
+}
+
+/// The node that holds an address, in a list sorted by start.
+#[must_use]
+pub fn find(vads: &[Vad], va: Va) -> Option<&Vad> {
+    let after = vads.partition_point(|v| v.start <= va);
+    vads.get(after.checked_sub(1)?).filter(|v| v.contains(va))
+}
+
+impl Vad {
+    /// Whether it maps an executable image.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        self.kind == Ok(Kind::Image)
+    }
+}
