@@ -6,6 +6,8 @@ pub mod heap;
 pub mod image;
 pub mod ldr;
 pub mod list;
+#[cfg(test)]
+mod memory_layouts_tests;
 pub mod module;
 pub mod narrow;
 pub mod peb;

@@ -154,3 +154,55 @@ fn lay_out(
     narrow.size = narrow.size.checked_next_multiple_of(most_align)?;
     Some((narrow, most_align))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::heap::{NtHeap, NtLarge, NtSegment, RbTree, SegmentContext, SegmentHeap, SegmentLarge};
+    use crate::kernel::ldr::{DependencyNode, LdrData, LdrEntry};
+    use crate::kernel::peb::{ParametersLayout, PebLayout};
+    use crate::kernel::testing::kernels;
+
+    /// Every field asked for lies where the 32-bit kernel of the same build has it.
+    fn same<L: Layout>(wide: &Types, real: &Types, build: &str) {
+        // The two are of one build, but not of one revision: the older may lack a type that has nothing to do with the width.
+        let Ok(real) = L::resolve(real) else { return };
+        let derived = Narrow::<L>::resolve(wide).unwrap_or_else(|e| panic!("{build}: {e}"));
+        for asked in L::ASKED {
+            let (d, r) = (derived.field(asked.accessor), real.field(asked.accessor));
+            let place = |f: Option<Field>| f.map(|f| (f.offset, f.size));
+            assert_eq!(place(d), place(r), "{build} {}.{}", L::TYPE, asked.accessor);
+        }
+    }
+
+    #[test]
+    fn laid_out_anew_as_the_compiler_did() {
+        let tables = kernels();
+        let table = |name: &str| tables.iter().find(|(n, _)| n == name).map(|(_, s)| &s.types);
+        // Each pair is one build, once for each width.
+        let pairs = [
+            ("x64-6.1.7601.24540", "x86-6.1.7601.17514"),
+            ("x64-6.3.9600.19913", "x86-6.3.9600.17415"),
+            ("x64-10.0.10240.16384", "x86-10.0.10240.16384"),
+            ("x64-10.0.19041.804", "x86-10.0.19041.1288"),
+        ];
+        for (wide, real) in pairs {
+            let (Some(wide_types), Some(real)) = (table(wide), table(real)) else { return };
+            same::<PebLayout>(wide_types, real, wide);
+            same::<ParametersLayout>(wide_types, real, wide);
+            same::<LdrData>(wide_types, real, wide);
+            same::<LdrEntry>(wide_types, real, wide);
+            same::<DependencyNode>(wide_types, real, wide);
+            same::<NtHeap>(wide_types, real, wide);
+            same::<NtSegment>(wide_types, real, wide);
+            same::<NtLarge>(wide_types, real, wide);
+            same::<SegmentHeap>(wide_types, real, wide);
+            same::<SegmentContext>(wide_types, real, wide);
+            same::<SegmentLarge>(wide_types, real, wide);
+            same::<RbTree>(wide_types, real, wide);
+            if let Some(size) = real.size_of("_HEAP_SEG_CONTEXT") {
+                assert_eq!(narrow(wide_types, "_HEAP_SEG_CONTEXT").size_of("_HEAP_SEG_CONTEXT"), Some(size));
+            }
+        }
+    }
+}
