@@ -98,7 +98,7 @@ impl Image {
         let dos = bytes.at(0, 0x40)?;
         let pe = u32_at(dos, 0x3c).ok_or(Absent::Implausible)?;
         // The loader takes headers at any multiple of 4; those of Windows' linkers lie in the first page.
-        if pe < 4 || pe > HEADERS - 0x200 {
+        if !(4..=HEADERS - 0x200).contains(&pe) {
             return Err(Absent::Implausible);
         }
         let coff = bytes.at(pe, 24)?;
