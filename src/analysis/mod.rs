@@ -1,10 +1,15 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
+pub mod getsids;
+pub mod identities;
 mod modules;
 pub mod parallel;
+pub mod privileges;
 pub mod pslist;
 mod pstree;
+pub mod tokens;
 mod unloaded;
+pub mod who;
 
 use crate::dump::Dump;
 use crate::error::{Error, Result};
@@ -133,4 +138,12 @@ pub struct Analysis {
 }
 
 /// Every analysis. Adding a question is one file and one line here.
-pub static ALL: &[&Analysis] = &[&modules::MODULES, &pslist::PSLIST, &pstree::PSTREE, &unloaded::UNLOADED];
+pub static ALL: &[&Analysis] = &[
+    &getsids::GETSIDS,
+    &modules::MODULES,
+    &privileges::PRIVILEGES,
+    &pslist::PSLIST,
+    &pstree::PSTREE,
+    &tokens::TOKENS,
+    &unloaded::UNLOADED,
+];
