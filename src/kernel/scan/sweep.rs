@@ -1,0 +1,154 @@
+//! The pass over physical memory: every page once, in file order, on all cores.
+
+use super::tags::{Tag, TagSet};
+use crate::addr::{PAGE_SIZE, Pa};
+use crate::dump::{Dump, Run};
+use crate::value::Note;
+use rayon::prelude::*;
+
+/// A first word that marks the start of a kernel dispatcher object: `_DISPATCHER_HEADER.Type` and `.Size` are fixed for processes and threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// The bits that are compared.
+    pub mask: u32,
+    /// What they must be.
+    pub value: u32,
+}
+
+/// What the pass looks for at each possible start of an allocation.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// Bytes between possible starts: the size of `_POOL_HEADER` (16 on 64-bit machines, 8 on x86).
+    pub unit: usize,
+    /// Offset of `PoolTag` in `_POOL_HEADER`.
+    pub tag_offset: usize,
+    /// Pool tags.
+    pub tags: TagSet,
+    /// Dispatcher objects, found without any pool header.
+    pub patterns: Vec<Pattern>,
+}
+
+/// A place where something wanted may start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Candidate {
+    /// A pool header with a wanted tag.
+    Pool {
+        /// Of the pool header.
+        pa: Pa,
+        /// As found, with the protected bit.
+        tag: Tag,
+    },
+    /// A dispatcher header: the object itself.
+    Object {
+        /// Of the object's first byte.
+        pa: Pa,
+        /// Index into [`Wanted::patterns`].
+        pattern: usize,
+    },
+}
+
+impl Candidate {
+    /// Where it stands.
+    #[must_use]
+    pub const fn pa(self) -> Pa {
+        match self {
+            Self::Pool { pa, .. } | Self::Object { pa, .. } => pa,
+        }
+    }
+}
+
+/// Pages a task takes at once: 4 MiB, large enough to cost nothing and small enough to balance.
+const CHUNK_PAGES: u64 = 1024;
+/// Candidates kept at most, so that a page full of tags written by an attacker cannot fill memory (32 bytes each).
+const MOST: usize = 4_000_000;
+
+/// All candidates, in file order, whatever the number of threads. `done` is told of pages as they are finished.
+pub fn sweep(dump: &Dump, wanted: &Wanted, done: &(dyn Fn(u64) + Sync), notes: &mut Vec<Note>) -> Vec<Candidate> {
+    let chunks: Vec<Run> = dump.runs().flat_map(chunks_of).collect();
+    let mut found: Vec<Candidate> = chunks
+        .par_iter()
+        .flat_map_iter(|chunk| {
+            let mut out = Vec::new();
+            for i in 0..chunk.count {
+                let pfn = crate::addr::Pfn(chunk.pfn.0.wrapping_add(i));
+                if let Some(page) = dump.page(pfn) {
+                    scan_page(page, pfn.base(), wanted, &mut out);
+                }
+            }
+            done(chunk.count);
+            out
+        })
+        .collect();
+    if found.len() > MOST {
+        notes.push(Note::loss(format!("the scan met {} possible objects and kept the first {MOST}", found.len())));
+        found.truncate(MOST);
+    }
+    found
+}
+
+fn chunks_of(run: Run) -> impl Iterator<Item = Run> {
+    let pieces = run.count.div_ceil(CHUNK_PAGES);
+    (0..pieces).map(move |i| {
+        let first = i.saturating_mul(CHUNK_PAGES);
+        Run {
+            pfn: crate::addr::Pfn(run.pfn.0.saturating_add(first)),
+            count: run.count.saturating_sub(first).min(CHUNK_PAGES),
+            file: run.file.saturating_add(first.saturating_mul(PAGE_SIZE)),
+        }
+    })
+}
+
+fn scan_page(page: &[u8], base: Pa, wanted: &Wanted, out: &mut Vec<Candidate>) {
+    for (slot, bytes) in page.chunks_exact(wanted.unit).enumerate() {
+        let (Some(first), Some(tag)) = (word(bytes, 0), word(bytes, wanted.tag_offset)) else { continue };
+        let at = || base.add((slot as u64).wrapping_mul(wanted.unit as u64));
+        if wanted.tags.contains(Tag(tag)) {
+            out.push(Candidate::Pool { pa: at(), tag: Tag(tag) });
+        }
+        for (pattern, p) in wanted.patterns.iter().enumerate() {
+            if first & p.mask == p.value {
+                out.push(Candidate::Object { pa: at(), pattern });
+            }
+        }
+    }
+}
+
+#[inline]
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.wrapping_add(4))?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted() -> Wanted {
+        let tags = TagSet::new([Tag::new(*b"Proc")]).unwrap();
+        Wanted { unit: 16, tag_offset: 4, tags, patterns: vec![Pattern { mask: 0x00ff_00ff, value: 0x00b6_0003 }] }
+    }
+
+    #[test]
+    fn tags_and_dispatcher_headers_at_their_alignment_only() {
+        let mut page = vec![0u8; 4096];
+        page[0x104..0x108].copy_from_slice(b"Pro\xe3");
+        page[0x208..0x20c].copy_from_slice(b"Proc"); // not where a pool header has its tag
+        page[0x300..0x304].copy_from_slice(&0x00b6_1203u32.to_le_bytes());
+        let mut out = Vec::new();
+        scan_page(&page, Pa(0x7000), &wanted(), &mut out);
+        assert_eq!(
+            out,
+            [
+                Candidate::Pool { pa: Pa(0x7100), tag: Tag(u32::from_le_bytes(*b"Pro\xe3")) },
+                Candidate::Object { pa: Pa(0x7300), pattern: 0 }
+            ]
+        );
+    }
+    #[test]
+    fn a_run_is_cut_without_loss() {
+        let run = Run { pfn: crate::addr::Pfn(5), count: 2500, file: 0x2000 };
+        let chunks: Vec<_> = chunks_of(run).collect();
+        assert_eq!(chunks.iter().map(|c| c.count).sum::<u64>(), 2500);
+        assert_eq!(chunks[2].pfn.0, 5 + 2048);
+        assert_eq!(chunks[2].file, 0x2000 + 2048 * 4096);
+    }
+}

@@ -1,0 +1,232 @@
+//! What dumpwalk says of a sample equals what its generator planted: our forge's samples, and those of another generator.
+
+mod program;
+
+use program::{Sample, number, rows};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Addresses are compared without their sign extension.
+const M48: u64 = (1 << 48) - 1;
+
+type Facts = BTreeSet<String>;
+
+/// Rows that hold kernel memory only: what lies in user pages cannot be had from these dumps.
+fn keeps_user_memory(dump: &std::path::Path) -> bool {
+    !dump.file_name().is_some_and(|n| ["kernel6", "rdmp8", "kernel"].iter().any(|k| n.to_string_lossy().starts_with(k)))
+}
+
+fn text(v: &Value) -> String {
+    v.as_str().map_or_else(|| "null".into(), str::to_owned)
+}
+fn address(v: &Value) -> String {
+    number(v).map_or_else(|| "null".into(), |n| format!("{:#x}", n & M48))
+}
+fn plain(v: &Value) -> String {
+    number(v).map_or_else(|| "null".into(), |n| n.to_string())
+}
+/// The truth's time stamps are ticks; 0 and null are none.
+fn time(v: &Value) -> String {
+    match number(v) {
+        None | Some(0) => "null".into(),
+        Some(ticks) => dumpwalk::time::FileTime(ticks).to_string(),
+    }
+}
+fn fact(parts: &[String]) -> String {
+    parts.join(" | ")
+}
+fn list<'v>(v: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+    v[key].as_array().into_iter().flatten()
+}
+/// The truth's processes that are on the active list.
+fn linked(truth: &Value) -> impl Iterator<Item = &Value> {
+    list(truth, "processes").filter(|p| p["linked"] == true)
+}
+/// Every item of a list of every listed process.
+fn each(truth: &Value, key: &str, make: impl Fn(&Value, &Value) -> String) -> Facts {
+    linked(truth).flat_map(|p| list(p, key).map(|item| make(p, item)).collect::<Vec<_>>()).collect()
+}
+
+/// One comparison: what to make of a row, what to make of the truth.
+struct Comparison {
+    analysis: &'static str,
+    /// Whether it needs pages of processes' user halves.
+    user: bool,
+    of_row: fn(&Value) -> Option<String>,
+    of_truth: fn(&Value) -> Facts,
+}
+
+fn short_name(v: &Value) -> String {
+    // `_EPROCESS.ImageFileName` holds 15 bytes, the last of them a terminator.
+    let name = text(v);
+    if name.len() > 15 { name.chars().take(14).collect() } else { name }
+}
+fn protection(p: &str) -> &'static str {
+    match p {
+        "R" => "PAGE_READONLY",
+        "RX" => "PAGE_EXECUTE_READ",
+        "RW" => "PAGE_READWRITE",
+        "WC" => "PAGE_WRITECOPY",
+        "RWX" => "PAGE_EXECUTE_READWRITE",
+        "XWC" => "PAGE_EXECUTE_WRITECOPY",
+        "NOACCESS" => "PAGE_NOACCESS",
+        other => panic!("the truth has an unknown protection {other}"),
+    }
+}
+
+const COMPARISONS: &[Comparison] = &[
+    Comparison {
+        analysis: "pslist",
+        user: false,
+        of_row: |r| {
+            Some(fact(&[plain(&r["pid"]), plain(&r["ppid"]), text(&r["name"]), text(&r["create_time"]), text(&r["exit_time"]), address(&r["offset"]), address(&r["dtb"])]))
+        },
+        of_truth: |t| {
+            linked(t)
+                .map(|p| fact(&[plain(&p["pid"]), plain(&p["ppid"]), short_name(&p["name"]), time(&p["create"]), time(&p["exit"]), address(&p["eprocess"]), address(&p["dtb"])]))
+                .collect()
+        },
+    },
+    Comparison {
+        analysis: "modules",
+        user: false,
+        of_row: |r| Some(fact(&[address(&r["base"]), plain(&r["size"]), text(&r["name"]), text(&r["path"])])),
+        of_truth: |t| list(t, "modules").map(|m| fact(&[address(&m["base"]), plain(&m["size"]), text(&m["name"]), text(&m["path"])])).collect(),
+    },
+    Comparison {
+        analysis: "threads",
+        user: false,
+        of_row: |r| {
+            Some(fact(&[plain(&r["pid"]), plain(&r["tid"]), address(&r["start_address"]), address(&r["win32_start_address"]), plain_or_zero(&r["teb"])]))
+        },
+        of_truth: |t| {
+            linked(t)
+                .flat_map(|p| list(p, "threads").map(move |h| (p, h)))
+                .filter(|(_, h)| h["hidden"] != true)
+                .map(|(p, h)| fact(&[plain(&p["pid"]), plain(&h["tid"]), address(&h["start"]), address(&h["win32start"]), plain_or_zero(&h["teb"])]))
+                .collect()
+        },
+    },
+    Comparison {
+        analysis: "handles",
+        user: false,
+        of_row: |r| Some(fact(&[plain(&r["pid"]), plain(&r["handle"]), text(&r["type"]), address(&r["object"]), plain(&r["granted_access"])])),
+        of_truth: |t| each(t, "handles", |p, h| fact(&[plain(&p["pid"]), plain(&h["value"]), text(&h["type"]), address(&h["obj"]), plain(&h["access"])])),
+    },
+    Comparison {
+        analysis: "vadinfo",
+        user: false,
+        of_row: |r| Some(fact(&[plain(&r["pid"]), plain(&r["start"]), plain(&r["end"]), text(&r["protection"]), text(&r["file"])])),
+        of_truth: |t| {
+            each(t, "vads", |p, v| {
+                fact(&[plain(&p["pid"]), plain(&v["start"]), plain(&v["end"]), protection(&text(&v["protection"])).into(), text(&v["file"])])
+            })
+        },
+    },
+    Comparison {
+        analysis: "getsids",
+        user: false,
+        of_row: |r| Some(fact(&[plain(&r["pid"]), text(&r["sid"])])),
+        of_truth: |t| {
+            linked(t).flat_map(|p| list(&p["token"], "sids").map(move |s| fact(&[plain(&p["pid"]), text(s)]))).collect()
+        },
+    },
+    Comparison {
+        analysis: "privileges",
+        user: false,
+        of_row: |r| (r["present"] == true).then(|| fact(&[plain(&r["pid"]), plain(&r["value"]), r["enabled"].to_string()])),
+        of_truth: |t| {
+            let mut all = Facts::new();
+            for p in linked(t) {
+                let (present, enabled) = (number(&p["token"]["present"]), number(&p["token"]["enabled"]));
+                for bit in 0..64 {
+                    if present.is_some_and(|m| m >> bit & 1 == 1) {
+                        let on = enabled.is_some_and(|m| m >> bit & 1 == 1);
+                        all.insert(fact(&[plain(&p["pid"]), bit.to_string(), on.to_string()]));
+                    }
+                }
+            }
+            all
+        },
+    },
+    Comparison {
+        analysis: "dlllist",
+        user: true,
+        of_row: |r| (r["in_load"] == true).then(|| fact(&[plain(&r["pid"]), plain(&r["base"]), plain(&r["size"]), text(&r["path"])])),
+        of_truth: |t| {
+            linked(t)
+                .flat_map(|p| list(p, "modules").map(move |m| (p, m)))
+                .filter(|(_, m)| m["lists"].as_array().is_none_or(|lists| lists.iter().any(|l| l == "load")))
+                .map(|(p, m)| fact(&[plain(&p["pid"]), plain(&m["base"]), plain(&m["size"]), text(&m["path"])]))
+                .collect()
+        },
+    },
+    Comparison {
+        analysis: "cmdline",
+        user: true,
+        of_row: |r| r["command_line"].as_str().filter(|c| !c.is_empty()).map(|c| fact(&[plain(&r["pid"]), c.into()])),
+        of_truth: |t| {
+            linked(t).filter_map(|p| Some(fact(&[plain(&p["pid"]), p["cmdline"].as_str().filter(|c| !c.is_empty())?.into()]))).collect()
+        },
+    },
+    Comparison {
+        analysis: "envars",
+        user: true,
+        of_row: |r| Some(fact(&[plain(&r["pid"]), text(&r["variable"]), text(&r["value"])])),
+        of_truth: |t| {
+            linked(t)
+                .flat_map(|p| p["env"].as_object().into_iter().flatten().map(move |(k, v)| fact(&[plain(&p["pid"]), k.clone(), text(v)])))
+                .collect()
+        },
+    },
+];
+
+fn plain_or_zero(v: &Value) -> String {
+    number(v).unwrap_or(0).to_string()
+}
+
+/// Every comparison on every dump of these samples; all differences in one message.
+fn compare(samples: &[Sample], with_pdb: bool) {
+    let mut wrong = Vec::new();
+    let mut compared = 0;
+    for sample in samples {
+        for dump in &sample.dumps {
+            for c in COMPARISONS.iter().filter(|c| !c.user || keeps_user_memory(dump)) {
+                let name = format!("{} {} {}", sample.name, dump.file_name().unwrap().to_string_lossy(), c.analysis);
+                let want = (c.of_truth)(&sample.truth);
+                compared += 1;
+                match rows(c.analysis, dump, with_pdb.then_some(sample.store.as_path())) {
+                    Err(e) => wrong.push(format!("{name}: {e}")),
+                    Ok(rows) => {
+                        let got: Facts = rows.iter().filter_map(c.of_row).collect();
+                        if got != want {
+                            let missing: Vec<_> = want.difference(&got).take(3).collect();
+                            let extra: Vec<_> = got.difference(&want).take(3).collect();
+                            wrong.push(format!("{name}: missing {missing:?}, extra {extra:?}"));
+                        }
+                    }
+                }
+            }
+        }
+    }
+    println!("{compared} comparisons, {} differ", wrong.len());
+    assert!(wrong.is_empty(), "{} of {compared} comparisons differ:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn our_own_samples() {
+    let samples = program::own_samples();
+    assert!(!samples.is_empty(), "no samples under testdata/");
+    compare(&samples, true);
+}
+
+#[test]
+fn samples_of_another_generator() {
+    compare(&program::shared_samples(), true);
+}
+
+/// No network and no PDB: the built-in tables answer the same.
+#[test]
+fn samples_of_another_generator_without_symbols() {
+    compare(&program::shared_samples(), false);
+}
