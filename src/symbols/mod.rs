@@ -3,6 +3,7 @@
 mod codeview;
 pub mod compact;
 pub mod globals;
+pub mod isf;
 pub mod layout;
 pub mod pdb;
 pub mod resolved;

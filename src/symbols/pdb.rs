@@ -169,7 +169,7 @@ pub(super) fn is_literal(name: &str) -> bool {
 
 /// A public's name as people write it: `?SmGlobals@@3U_SM_GLOBALS@@A` is `SmGlobals`, and on x86
 /// `_NtClose@4` is `NtClose`. What is not simple (operators, templates, string literals) stays as it is.
-fn plain_name(name: &str, machine: Option<Machine>) -> Box<str> {
+pub(super) fn plain_name(name: &str, machine: Option<Machine>) -> Box<str> {
     if let Some(plain) = name.strip_prefix('?').and_then(undecorated) {
         return plain;
     }
