@@ -1,7 +1,10 @@
 //! What a kernel's names mean: types, fields, enumerations and globals, from a PDB, an ISF file, a text table or the cache.
 
+pub mod cache;
 mod codeview;
 pub mod compact;
+pub mod file;
+pub mod folder;
 pub mod globals;
 pub mod isf;
 pub mod layout;
