@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use dumpwalk::symbols::types::{Enum, Member, Type};
-use dumpwalk::symbols::{Symbols, pdb, table};
+use dumpwalk::symbols::{Symbols, isf, pdb, table};
 use std::path::{Path, PathBuf};
 
 /// The folder of shared test data, where there is one.
@@ -91,4 +91,16 @@ fn a_pdb_equals_the_table_of_the_same_kernel() {
         assert!(wrong.is_empty(), "{name}: {} differ\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
         assert!(pdb.types.types.len() > 700 && pdb.globals.len() > 2900, "{key}");
     }
+}
+
+#[test]
+fn a_volatility_symbol_file_equals_the_table_of_the_same_kernel() {
+    let Some(shared) = shared() else { return };
+    let isf = isf::read(&shared.join("real/symbols/5278AFF86C341677D7D7835C85B7B844-1.json.xz")).unwrap();
+    assert!(isf.notes.is_empty(), "{:?}", isf.notes);
+    let table = layout_table(&shared, "x64-10.0.19041.804.txt");
+    assert_eq!((&isf.id, isf.machine), (&table.id, table.machine));
+    let wrong = equal(&isf, &table, true);
+    assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
+    assert!(isf.globals.len() > 30_000);
 }

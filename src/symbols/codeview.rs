@@ -12,9 +12,9 @@ use rustc_hash::FxHashMap;
 use std::fmt::Write as _;
 
 /// Nesting of types in types (and of pointers to pointers, arrays of arrays) that is followed. Kernels need 8.
-const DEPTH: u32 = 24;
+pub(super) const DEPTH: u32 = 24;
 /// Members made in all. The largest kernel seen has 30,000; only a PDB made to exhaust memory has more than this.
-const MEMBERS: usize = 1 << 21;
+pub(super) const MEMBERS: usize = 1 << 21;
 /// Field-list records of one type. A record holds 64 KiB; the largest type seen needs 3.
 const CONTINUATIONS: usize = 256;
 
@@ -215,14 +215,18 @@ impl<'t> Head<'t> {
         };
         Some(read())
     }
-    /// Whether the compiler had no name for it and made one up.
     fn unnamed(&self) -> bool {
-        // MSVC `<unnamed-tag>`, `_PARENT::<unnamed-type-u>`, before 2012 `__unnamed`; clang `<unnamed-tag>`;
-        // `__unnamed_1a2b` and `__anonymous_1a2b` in PDBs rebuilt from Volatility's symbol files.
-        let last = self.name.rsplit(|b| *b == b':').next().unwrap_or_default();
-        last.is_empty()
-            || [&b"<unnamed-"[..], b"<anonymous-", b"__unnamed", b"__anonymous"].iter().any(|p| last.starts_with(p))
+        is_unnamed(self.name)
     }
+}
+
+/// Whether the compiler had no name for a type and made one up.
+pub(super) fn is_unnamed(name: &[u8]) -> bool {
+    // MSVC `<unnamed-tag>`, `_PARENT::<unnamed-type-u>`, before 2012 `__unnamed`; clang `<unnamed-tag>`;
+    // Volatility's symbol files `__unnamed_1a2b` and `__anonymous_1a2b`.
+    let last = name.rsplit(|b| *b == b':').next().unwrap_or_default();
+    last.is_empty()
+        || [&b"<unnamed-"[..], b"<anonymous-", b"__unnamed", b"__anonymous"].iter().any(|p| last.starts_with(p))
 }
 
 /// The built-in types, in the table's words, with their size. `cvinfo.h` `TYPE_ENUM_e`: the low byte is the type,

@@ -1,11 +1,20 @@
 //! What a kernel's names mean: types, fields, enumerations and globals, from a PDB, an ISF file, a text table or the cache.
 
+pub mod builtin;
+pub mod cache;
 mod codeview;
 pub mod compact;
+#[cfg(feature = "download")]
+pub mod download;
+pub mod file;
+pub mod folder;
 pub mod globals;
+pub mod isf;
 pub mod layout;
+pub mod ntpath;
 pub mod pdb;
 pub mod resolved;
+pub mod store;
 pub mod table;
 pub mod types;
 

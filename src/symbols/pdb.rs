@@ -9,6 +9,7 @@ use crate::bytes::{u16_at, u32_at};
 use crate::error::{Error, Result};
 use crate::value::Note;
 use pdb::{FallibleIterator as _, SourceSlice, SourceView, SymbolData};
+use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
 /// The largest file that is read as a PDB. Kernels' are 10 to 30 MB.
@@ -53,10 +54,24 @@ pub fn parse(bytes: &[u8], name: &str, origin: &str) -> Result<Symbols> {
     Ok(Symbols { types, globals, id: Some(id), machine, version: None, origin: origin.into(), notes })
 }
 
-/// Reads only the identity: cheap, for finding the right file among many.
+/// Reads only the identity of a file, which touches a few of its pages.
 ///
 /// # Errors
 /// The file cannot be read or is no PDB.
+pub fn identify_file(path: &Path) -> Result<PdbId> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let bad = |what: String| Error::BadSymbols { origin: path.display().to_string(), what };
+    let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = std::fs::File::open(path).map_err(io)?;
+    let len = file.metadata().map_err(io)?.len();
+    let mut pdb = pdb::PDB::open(OnDisk { file, len }).map_err(|e| bad(e.to_string()))?;
+    Ok(identity(&mut pdb, &name).map_err(bad)?.0)
+}
+
+/// Reads only the identity, from memory.
+///
+/// # Errors
+/// It is no PDB.
 pub fn identify(bytes: &[u8], name: &str, origin: &str) -> Result<PdbId> {
     let bad = |what: String| Error::BadSymbols { origin: origin.into(), what };
     let mut pdb = open(bytes).map_err(bad)?;
@@ -67,7 +82,7 @@ type Pdb<'a> = pdb::PDB<'a, Slice<'a>>;
 
 fn open(bytes: &[u8]) -> std::result::Result<Pdb<'_>, String> {
     if !bytes.starts_with(MAGIC) {
-        return Err("it is no PDB (the file does not begin as one)".into());
+        return Err(format!("it is no PDB: {}", super::file::beginning(bytes)));
     }
     pdb::PDB::open(Slice(bytes)).map_err(|e| e.to_string())
 }
@@ -84,7 +99,10 @@ fn stream<'a>(
 }
 
 /// The identity and the processor.
-fn identity(pdb: &mut Pdb<'_>, name: &str) -> std::result::Result<(PdbId, Option<Machine>), String> {
+fn identity<'s, S: pdb::Source<'s> + 's>(
+    pdb: &mut pdb::PDB<'s, S>,
+    name: &str,
+) -> std::result::Result<(PdbId, Option<Machine>), String> {
     let info = pdb.pdb_information().map_err(|e| e.to_string())?;
     let guid: String = info.guid.to_string().chars().filter(|c| *c != '-').collect::<String>().to_ascii_uppercase();
     // The image's debug record repeats the age of the DBI stream; tools that rewrite a PDB raise only the other.
@@ -169,7 +187,7 @@ pub(super) fn is_literal(name: &str) -> bool {
 
 /// A public's name as people write it: `?SmGlobals@@3U_SM_GLOBALS@@A` is `SmGlobals`, and on x86
 /// `_NtClose@4` is `NtClose`. What is not simple (operators, templates, string literals) stays as it is.
-fn plain_name(name: &str, machine: Option<Machine>) -> Box<str> {
+pub(super) fn plain_name(name: &str, machine: Option<Machine>) -> Box<str> {
     if let Some(plain) = name.strip_prefix('?').and_then(undecorated) {
         return plain;
     }
@@ -249,6 +267,32 @@ impl Places {
 /// before anything is allocated.
 #[derive(Debug)]
 struct Slice<'a>(&'a [u8]);
+
+/// A file on disk as the `pdb` crate's source, with the same limits.
+#[derive(Debug)]
+struct OnDisk {
+    file: std::fs::File,
+    len: u64,
+}
+
+impl<'s> pdb::Source<'s> for OnDisk {
+    fn view(&mut self, slices: &[SourceSlice]) -> std::io::Result<Box<dyn SourceView<'s>>> {
+        let eof = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+        let mut joined = Vec::new();
+        for s in slices {
+            let end = s.offset.checked_add(s.size as u64).filter(|end| *end <= self.len).ok_or_else(eof)?;
+            let size = end.saturating_sub(s.offset);
+            if (joined.len() as u64).saturating_add(size) > self.len {
+                return Err(eof());
+            }
+            self.file.seek(std::io::SeekFrom::Start(s.offset))?;
+            if (&self.file).take(size).read_to_end(&mut joined)? as u64 != size {
+                return Err(eof());
+            }
+        }
+        Ok(Box::new(View(joined)))
+    }
+}
 
 #[derive(Debug)]
 struct View(Vec<u8>);

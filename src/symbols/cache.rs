@@ -1,0 +1,178 @@
+//! The user's symbol cache: compact tables, and the PDBs that were downloaded.
+//!
+//! `<root>/compact/<pdb name>/<GUID><age>.sym` and `<root>/pdb/<pdb name>/<GUID><age>/<pdb name>` (the symbol-store
+//! layout, so that a debugger can use it too). Files appear by renaming, so two processes may fill it at once.
+
+use super::{PdbId, Symbols, compact, read_file};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The largest cache file that is read. A full kernel's has 2 MB.
+const LARGEST: u64 = 256 << 20;
+
+/// A symbol cache in a folder.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// A cache in this folder, which is made when first written to.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+    /// The user's: `$DUMPWALK_CACHE`, else `dumpwalk` in the system's cache folder (`$XDG_CACHE_HOME` or `~/.cache`;
+    /// `%LOCALAPPDATA%`; `~/Library/Caches`).
+    #[must_use]
+    pub fn of_user() -> Option<Self> {
+        let set = |name| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        if let Some(root) = set("DUMPWALK_CACHE") {
+            return Some(Self::new(root));
+        }
+        let system = if cfg!(windows) {
+            set("LOCALAPPDATA")
+        } else if cfg!(target_os = "macos") {
+            set("HOME").map(|h| h.join("Library/Caches"))
+        } else {
+            set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|h| h.join(".cache")))
+        };
+        Some(Self::new(system?.join("dumpwalk")))
+    }
+    /// Its folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+    /// The store of downloaded PDBs.
+    #[must_use]
+    pub fn pdbs(&self) -> PathBuf {
+        self.root.join("pdb")
+    }
+    /// Where the compact table of a PDB lies.
+    #[must_use]
+    pub fn path(&self, id: &PdbId) -> PathBuf {
+        self.root.join("compact").join(&id.name).join(format!("{}.sym", id.key()))
+    }
+    /// Reads a table. `Ok(None)` when there is none.
+    ///
+    /// # Errors
+    /// Why the one that is there cannot be used; it is then made anew.
+    pub fn load(&self, id: &PdbId) -> Result<Option<Symbols>, String> {
+        let path = self.path(id);
+        let bytes = match read_file(&path, LARGEST) {
+            Ok(bytes) => bytes,
+            Err(crate::error::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(e) => return Err(e.to_string()),
+        };
+        let symbols = compact::decode(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+        if symbols.id.as_ref() != Some(id) {
+            return Err(format!("{}: it is of another PDB", path.display()));
+        }
+        Ok(Some(symbols))
+    }
+    /// Writes a table. Symbols without an identity are not cached.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn store(&self, symbols: &Symbols) -> std::io::Result<()> {
+        let Some(id) = &symbols.id else { return Ok(()) };
+        write_atomically(&self.path(id), &compact::encode(symbols))
+    }
+    /// Every compact table, by path: PDB name and file.
+    #[must_use]
+    pub fn tables(&self) -> Vec<PathBuf> {
+        let mut found: Vec<PathBuf> = entries(&self.root.join("compact")).iter().flat_map(|d| entries(d)).collect();
+        found.retain(|p| p.extension().is_some_and(|e| e == "sym"));
+        found.sort();
+        found
+    }
+}
+
+/// What a folder holds, sorted; nothing when it cannot be read.
+pub(super) fn entries(folder: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(folder).into_iter().flatten().filter_map(|e| Some(e.ok()?.path())).collect();
+    found.sort();
+    found
+}
+
+/// A name no other process or thread uses now.
+pub(super) fn unique_name(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{prefix}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Writes a file that appears whole or not at all.
+///
+/// # Errors
+/// What the system said.
+pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    let temporary = folder.join(unique_name(".incoming-"));
+    let written = std::fs::File::create_new(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            // Without this a crash of the machine can leave the new name with none of the bytes.
+            file.sync_data()
+        })
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbols::table;
+
+    fn symbols(guid: char) -> Symbols {
+        let guid = guid.to_string().repeat(32);
+        table::parse(&format!("# kernel - - x64 pdb nt.pdb {guid}+2\nsymbol A 0x1\n"), "here").unwrap()
+    }
+
+    #[test]
+    fn what_was_stored_is_found_and_damage_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().join("new"));
+        let s = symbols('A');
+        let id = s.id.clone().unwrap();
+        assert_eq!(cache.load(&id), Ok(None));
+        cache.store(&s).unwrap();
+        assert_eq!(cache.load(&id), Ok(Some(s)));
+        assert_eq!(cache.tables(), [cache.path(&id)]);
+        let mut bytes = std::fs::read(cache.path(&id)).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        std::fs::write(cache.path(&id), bytes).unwrap();
+        assert!(cache.load(&id).unwrap_err().contains("checksum"));
+        // A file under the wrong name.
+        cache.store(&symbols('B')).unwrap();
+        std::fs::copy(cache.path(&symbols('B').id.unwrap()), cache.path(&id)).unwrap();
+        assert!(cache.load(&id).unwrap_err().contains("another PDB"));
+    }
+    #[test]
+    fn many_may_write_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().into());
+        let s = symbols('C');
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        cache.store(&s).unwrap();
+                        assert_eq!(cache.load(s.id.as_ref().unwrap()), Ok(Some(s.clone())));
+                    }
+                });
+            }
+        });
+        let left = entries(cache.path(s.id.as_ref().unwrap()).parent().unwrap());
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+}
