@@ -79,11 +79,29 @@ const COMPARISONS: &[Comparison] = &[
         analysis: "pslist",
         user: false,
         of_row: |r| {
-            Some(fact(&[plain(&r["pid"]), plain(&r["ppid"]), text(&r["name"]), text(&r["create_time"]), text(&r["exit_time"]), address(&r["offset"]), address(&r["dtb"])]))
+            Some(fact(&[
+                plain(&r["pid"]),
+                plain(&r["ppid"]),
+                text(&r["name"]),
+                text(&r["create_time"]),
+                text(&r["exit_time"]),
+                address(&r["offset"]),
+                address(&r["dtb"]),
+            ]))
         },
         of_truth: |t| {
             linked(t)
-                .map(|p| fact(&[plain(&p["pid"]), plain(&p["ppid"]), short_name(&p["name"]), time(&p["create"]), time(&p["exit"]), address(&p["eprocess"]), address(&p["dtb"])]))
+                .map(|p| {
+                    fact(&[
+                        plain(&p["pid"]),
+                        plain(&p["ppid"]),
+                        short_name(&p["name"]),
+                        time(&p["create"]),
+                        time(&p["exit"]),
+                        address(&p["eprocess"]),
+                        address(&p["dtb"]),
+                    ])
+                })
                 .collect()
         },
     },
@@ -91,35 +109,79 @@ const COMPARISONS: &[Comparison] = &[
         analysis: "modules",
         user: false,
         of_row: |r| Some(fact(&[address(&r["base"]), plain(&r["size"]), text(&r["name"]), text(&r["path"])])),
-        of_truth: |t| list(t, "modules").map(|m| fact(&[address(&m["base"]), plain(&m["size"]), text(&m["name"]), text(&m["path"])])).collect(),
+        of_truth: |t| {
+            list(t, "modules")
+                .map(|m| fact(&[address(&m["base"]), plain(&m["size"]), text(&m["name"]), text(&m["path"])]))
+                .collect()
+        },
     },
     Comparison {
         analysis: "threads",
         user: false,
         of_row: |r| {
-            Some(fact(&[plain(&r["pid"]), plain(&r["tid"]), address(&r["start_address"]), address(&r["win32_start_address"]), plain_or_zero(&r["teb"])]))
+            Some(fact(&[
+                plain(&r["pid"]),
+                plain(&r["tid"]),
+                address(&r["start_address"]),
+                address(&r["win32_start_address"]),
+                plain_or_zero(&r["teb"]),
+            ]))
         },
         of_truth: |t| {
             linked(t)
                 .flat_map(|p| list(p, "threads").map(move |h| (p, h)))
                 .filter(|(_, h)| h["hidden"] != true)
-                .map(|(p, h)| fact(&[plain(&p["pid"]), plain(&h["tid"]), address(&h["start"]), address(&h["win32start"]), plain_or_zero(&h["teb"])]))
+                .map(|(p, h)| {
+                    fact(&[
+                        plain(&p["pid"]),
+                        plain(&h["tid"]),
+                        address(&h["start"]),
+                        address(&h["win32start"]),
+                        plain_or_zero(&h["teb"]),
+                    ])
+                })
                 .collect()
         },
     },
     Comparison {
         analysis: "handles",
         user: false,
-        of_row: |r| Some(fact(&[plain(&r["pid"]), plain(&r["handle"]), text(&r["type"]), address(&r["object"]), plain(&r["granted_access"])])),
-        of_truth: |t| each(t, "handles", |p, h| fact(&[plain(&p["pid"]), plain(&h["value"]), text(&h["type"]), address(&h["obj"]), plain(&h["access"])])),
+        of_row: |r| {
+            Some(fact(&[
+                plain(&r["pid"]),
+                plain(&r["handle"]),
+                text(&r["type"]),
+                address(&r["object"]),
+                plain(&r["granted_access"]),
+            ]))
+        },
+        of_truth: |t| {
+            each(t, "handles", |p, h| {
+                fact(&[plain(&p["pid"]), plain(&h["value"]), text(&h["type"]), address(&h["obj"]), plain(&h["access"])])
+            })
+        },
     },
     Comparison {
         analysis: "vadinfo",
         user: false,
-        of_row: |r| Some(fact(&[plain(&r["pid"]), plain(&r["start"]), plain(&r["end"]), text(&r["protection"]), text(&r["file"])])),
+        of_row: |r| {
+            Some(fact(&[
+                plain(&r["pid"]),
+                plain(&r["start"]),
+                plain(&r["end"]),
+                text(&r["protection"]),
+                text(&r["file"]),
+            ]))
+        },
         of_truth: |t| {
             each(t, "vads", |p, v| {
-                fact(&[plain(&p["pid"]), plain(&v["start"]), plain(&v["end"]), protection(&text(&v["protection"])).into(), text(&v["file"])])
+                fact(&[
+                    plain(&p["pid"]),
+                    plain(&v["start"]),
+                    plain(&v["end"]),
+                    protection(&text(&v["protection"])).into(),
+                    text(&v["file"]),
+                ])
             })
         },
     },
@@ -134,7 +196,9 @@ const COMPARISONS: &[Comparison] = &[
     Comparison {
         analysis: "privileges",
         user: false,
-        of_row: |r| (r["present"] == true).then(|| fact(&[plain(&r["pid"]), plain(&r["value"]), r["enabled"].to_string()])),
+        of_row: |r| {
+            (r["present"] == true).then(|| fact(&[plain(&r["pid"]), plain(&r["value"]), r["enabled"].to_string()]))
+        },
         of_truth: |t| {
             let mut all = Facts::new();
             for p in linked(t) {
@@ -152,7 +216,10 @@ const COMPARISONS: &[Comparison] = &[
     Comparison {
         analysis: "dlllist",
         user: true,
-        of_row: |r| (r["in_load"] == true).then(|| fact(&[plain(&r["pid"]), plain(&r["base"]), plain(&r["size"]), text(&r["path"])])),
+        of_row: |r| {
+            (r["in_load"] == true)
+                .then(|| fact(&[plain(&r["pid"]), plain(&r["base"]), plain(&r["size"]), text(&r["path"])]))
+        },
         of_truth: |t| {
             linked(t)
                 .flat_map(|p| list(p, "modules").map(move |m| (p, m)))
@@ -166,7 +233,11 @@ const COMPARISONS: &[Comparison] = &[
         user: true,
         of_row: |r| r["command_line"].as_str().filter(|c| !c.is_empty()).map(|c| fact(&[plain(&r["pid"]), c.into()])),
         of_truth: |t| {
-            linked(t).filter_map(|p| Some(fact(&[plain(&p["pid"]), p["cmdline"].as_str().filter(|c| !c.is_empty())?.into()]))).collect()
+            linked(t)
+                .filter_map(|p| {
+                    Some(fact(&[plain(&p["pid"]), p["cmdline"].as_str().filter(|c| !c.is_empty())?.into()]))
+                })
+                .collect()
         },
     },
     Comparison {
@@ -175,7 +246,13 @@ const COMPARISONS: &[Comparison] = &[
         of_row: |r| Some(fact(&[plain(&r["pid"]), text(&r["variable"]), text(&r["value"])])),
         of_truth: |t| {
             linked(t)
-                .flat_map(|p| p["env"].as_object().into_iter().flatten().map(move |(k, v)| fact(&[plain(&p["pid"]), k.clone(), text(v)])))
+                .flat_map(|p| {
+                    p["env"]
+                        .as_object()
+                        .into_iter()
+                        .flatten()
+                        .map(move |(k, v)| fact(&[plain(&p["pid"]), k.clone(), text(v)]))
+                })
                 .collect()
         },
     },

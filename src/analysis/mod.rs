@@ -13,9 +13,10 @@ pub mod who;
 
 use crate::dump::Dump;
 use crate::error::{Error, Result};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, find};
 use crate::progress::Progress;
 use crate::report::{Column, Sink};
+use crate::symbols::store::{Options, Store};
 use crate::value::Note;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -47,9 +48,11 @@ impl Case {
     ///
     /// # Errors
     /// The file cannot be read or is no dump. That no kernel was found is no error yet: see [`Case::kernel`].
-    pub fn open(path: &Path, _options: &OpenOptions) -> Result<Self> {
+    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let dump = Arc::new(Dump::open(path)?);
-        Ok(Self { dump, kernel: Err("looking for one is not built in".into()), notes: Vec::new() })
+        let store = Store::new(Options::of_user(options.symbols.clone(), options.offline));
+        let kernel = find::find(&dump, &store);
+        Ok(Self { dump, kernel, notes: Vec::new() })
     }
     /// What is worth knowing of the dump, of how it was opened and of its kernel.
     pub fn all_notes(&self) -> impl Iterator<Item = &Note> {

@@ -1,6 +1,7 @@
 //! One file per Windows object, and the walkers that find them (list, tree, table).
 
 pub mod file_object;
+pub mod find;
 pub mod handle_table;
 pub mod heap;
 pub mod image;
@@ -14,6 +15,7 @@ pub mod peb;
 pub mod privilege;
 pub mod process;
 pub mod protection;
+pub mod scan;
 pub mod section;
 pub mod service_names;
 pub mod session;
@@ -34,10 +36,11 @@ pub mod verinfo;
 use crate::addr::{Pa, Va};
 use crate::dump::{Arch, Dump};
 use crate::error::Error;
+use crate::paging::pte::Format;
 use crate::paging::{Mode, Space};
-use crate::symbols::Symbols;
 use crate::symbols::layout::{Layout, LayoutError};
 use crate::symbols::resolved::Resolved;
+use crate::symbols::{PdbId, Symbols};
 use crate::value::Note;
 use std::sync::Arc;
 
@@ -58,6 +61,12 @@ pub struct Kernel {
     pub size: Option<u32>,
     /// The build number (`19045`), where known.
     pub build: Option<u32>,
+    /// What its image says its PDB is.
+    pub pdb: Option<PdbId>,
+    /// Which road led to it.
+    pub road: find::Road,
+    /// How this kernel writes page-table entries that are not valid.
+    pub format: Format,
     /// Its symbols.
     pub symbols: Symbols,
     /// What is worth knowing of how it was found.
@@ -70,12 +79,12 @@ impl Kernel {
     /// A fresh view of the kernel's address space, with a translation cache of its own.
     #[must_use]
     pub fn space(&self) -> Space<'_> {
-        Space::new(&self.dump, self.mode, self.root)
+        Space::new(&self.dump, self.mode, self.root).with_format(self.format)
     }
     /// The address space of another page-table root.
     #[must_use]
     pub fn space_of(&self, root: Pa) -> Space<'_> {
-        Space::new(&self.dump, self.mode, root)
+        Space::new(&self.dump, self.mode, root).with_format(self.format).with_kernel(self.root)
     }
     /// A structure's layout in this kernel, resolved once.
     ///

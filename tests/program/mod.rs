@@ -132,7 +132,8 @@ pub fn dumpwalk<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Ran {
 
 /// The rows of an analysis as JSON, offline; `store` is the symbol store, or none for the built-in tables.
 pub fn rows(analysis: &str, dump: &Path, store: Option<&Path>) -> Result<Vec<Value>, String> {
-    let mut args: Vec<&std::ffi::OsStr> = vec![analysis.as_ref(), dump.as_os_str(), "--format".as_ref(), "json".as_ref(), "--offline".as_ref()];
+    let mut args: Vec<&std::ffi::OsStr> =
+        vec![analysis.as_ref(), dump.as_os_str(), "--format".as_ref(), "json".as_ref(), "--offline".as_ref()];
     if let Some(store) = store {
         args.extend(["--symbols".as_ref(), store.as_os_str()]);
     }

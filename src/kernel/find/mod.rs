@@ -7,9 +7,11 @@ mod header;
 
 use super::Kernel;
 use super::image::Image;
-use crate::addr::{Pa, Va};
+use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::dump::{Arch, Dump};
+use crate::paging::pte::Format;
 use crate::paging::{Mode, Space};
+use crate::symbols::resolved::Resolved;
 use crate::symbols::{Fallback, Machine, PdbId, SymbolSource, Symbols};
 use crate::value::Note;
 use std::sync::Arc;
@@ -73,13 +75,19 @@ fn build(dump: &Arc<Dump>, found: Candidate, road: Road, source: &dyn SymbolSour
         build,
         pdb: found.pdb,
         road,
+        format: Format::resolve(found.mode, &symbols.types),
         symbols,
         notes,
-        resolved: super::Resolved::default(),
+        resolved: Resolved::default(),
     })
 }
 
-fn fallback(arch: Arch, build: Option<u32>, source: &dyn SymbolSource, notes: &mut Vec<Note>) -> Result<Symbols, String> {
+fn fallback(
+    arch: Arch,
+    build: Option<u32>,
+    source: &dyn SymbolSource,
+    notes: &mut Vec<Note>,
+) -> Result<Symbols, String> {
     let machine = match arch {
         Arch::X86 => Machine::X86,
         Arch::X64 => Machine::X64,
@@ -97,9 +105,9 @@ const KERNELS: [&str; 4] = ["ntkrnlmp", "ntkrnlpa", "ntkrpamp", "ntoskrnl"];
 /// The kernel image at or below an address inside it: pages are tried downwards, up to 64 MiB.
 /// An unreadable page does not end the search: with virtualisation-based security there is a hole behind the header page.
 fn image_below(space: &Space<'_>, inside: Va) -> Option<(Image, Option<PdbId>)> {
-    const PAGES: u64 = (64 << 20) / crate::addr::PAGE_SIZE;
+    const PAGES: u64 = (64 << 20) / PAGE_SIZE;
     for i in 0..PAGES {
-        let at = inside.page().sub(i.wrapping_mul(crate::addr::PAGE_SIZE));
+        let at = inside.page().sub(i.wrapping_mul(PAGE_SIZE));
         if !space.fetch(at, 2).all().is_ok_and(|b| b == b"MZ") {
             continue;
         }

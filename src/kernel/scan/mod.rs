@@ -1,9 +1,6 @@
 //! The scans: one pass over physical memory, in file order, that meets every object whether or not anything still points at it.
 //!
-//! [`sweep`] is the pass; [`tags`] says which pool tags belong to which kind; [`object`] finds an object's body behind its pool
-//! header; [`mapped`] finds the virtual address of a physical page again.
+//! [`sweep`] is the pass; [`tags`] says which pool tags belong to which kind.
 
-pub mod mapped;
-pub mod object;
 pub mod sweep;
 pub mod tags;

@@ -49,19 +49,19 @@ impl Kind {
     /// An object type's tag is `_OBJECT_TYPE.Key`; these are the keys the object types of the sample dumps hold, and for what is no
     /// object (`MmLd`, `CM10`, the endpoints) the names that Microsoft's `pooltag.txt` lists.
     #[must_use]
-    pub const fn tags(self) -> &'static [[u8; 4]] {
+    pub const fn tags(self) -> &'static [&'static str] {
         match self {
-            Self::Process => &[*b"Proc"],
-            Self::Thread => &[*b"Thre"],
-            Self::Driver => &[*b"Driv"],
-            Self::Module => &[*b"MmLd"],
-            Self::File => &[*b"File"],
-            Self::Mutant => &[*b"Muta"],
-            Self::SymbolicLink => &[*b"Symb"],
-            Self::Token => &[*b"Toke"],
-            Self::Job => &[*b"Job "],
-            Self::Hive => &[*b"CM10"],
-            Self::Network => &[*b"TcpE", *b"TcpL", *b"UdpA"],
+            Self::Process => &["Proc"],
+            Self::Thread => &["Thre"],
+            Self::Driver => &["Driv"],
+            Self::Module => &["MmLd"],
+            Self::File => &["File"],
+            Self::Mutant => &["Muta"],
+            Self::SymbolicLink => &["Symb"],
+            Self::Token => &["Toke"],
+            Self::Job => &["Job "],
+            Self::Hive => &["CM10"],
+            Self::Network => &["TcpE", "TcpL", "UdpA"],
         }
     }
     /// Whether an `_OBJECT_HEADER` stands before the body.
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_set_has_what_was_put_in_and_nothing_else() {
-        let all: Vec<Tag> = Kind::ALL.iter().flat_map(|k| k.tags()).map(|t| Tag::new(*t)).collect();
+        let all: Vec<Tag> = Kind::ALL.iter().flat_map(|k| k.tags()).map(|t| Tag::parse(t).unwrap()).collect();
         let set = TagSet::new(all.iter().copied()).unwrap();
         for tag in &all {
             assert!(set.contains(*tag) && set.contains(Tag(tag.0 | PROTECTED)));
