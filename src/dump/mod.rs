@@ -1,7 +1,7 @@
 //! A dump file as physical memory (or, of triage dumps, as blocks of virtual memory). One file per container.
 //!
 //! [`Dump::open`] maps the file and recognises it; [`Dump::page`] gives a physical page straight from the map. A new
-//! container is one file that turns a header into [`Pages`] (runs or a bitmap), and one line in `recognise`.
+//! container is one file that turns a header into `Pages` (runs or a bitmap), and one line in `recognise`.
 
 mod bitmap;
 mod full;
