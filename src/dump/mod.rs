@@ -16,7 +16,7 @@ mod sniff;
 mod sparse;
 mod summary;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod triage;
 pub mod user;
 
@@ -246,6 +246,21 @@ impl Dump {
             (_, Some(user)) => UserDump::new(&self.map, user).bytes(va, len),
             _ => Err(Absent::NotApplicable),
         }
+    }
+    /// The bytes from `pa` on that lie together in memory and in the file, at most `len`, and their file offset.
+    /// `None` where the dump does not have `pa`.
+    #[must_use]
+    pub fn stretch(&self, pa: Pa, len: usize) -> Option<(&[u8], u64)> {
+        let first = self.pages.file(&self.map, pa.pfn())?;
+        let wanted = pa.offset_in_page().saturating_add(len as u64);
+        let mut held = PAGE_SIZE;
+        while held < wanted && self.file_offset(pa.page().add(held)) == first.checked_add(held) {
+            held = held.saturating_add(PAGE_SIZE);
+        }
+        let file = first.saturating_add(pa.offset_in_page());
+        let n = held.min(wanted).saturating_sub(pa.offset_in_page());
+        let from = usize::try_from(file).ok()?;
+        Some((self.map.get(from..from.checked_add(usize::try_from(n).ok()?)?)?, file))
     }
     /// All runs in file order, each cut to the pages the file has.
     pub fn runs(&self) -> Runs<'_> {

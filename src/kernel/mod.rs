@@ -75,7 +75,7 @@ impl Kernel {
     /// The address space of another page-table root.
     #[must_use]
     pub fn space_of(&self, root: Pa) -> Space<'_> {
-        Space::new(&self.dump, self.mode, root)
+        Space::new(&self.dump, self.mode, root).with_kernel(self.root)
     }
     /// A structure's layout in this kernel, resolved once.
     ///
