@@ -23,14 +23,18 @@ struct Piece {
     start: u32,
     /// One past the last.
     end: u32,
+    /// Where its bytes start in the data. Holes have none, so a huge hole costs no memory.
+    data: u32,
     /// Physical address and file offset of `start`, or why it is missing.
     from: Value<(Option<Pa>, Option<u64>)>,
 }
 
-/// The bytes of one object. Borrowed from the map when the object lies inside one page, copied when it crosses pages.
+/// The bytes of one object. Borrowed from the map when they lie together in the file (inside one page, or in pages that
+/// follow each other in memory and in the file), copied otherwise.
 /// Holes are remembered with their reason, so that a field in a hole is absent and a field beside it is not.
 #[derive(Clone, Debug)]
 pub struct Bytes<'d> {
+    /// The present bytes of all pieces, one after another.
     data: Cow<'d, [u8]>,
     va: Option<Va>,
     /// The whole, when it has one origin (nearly always): no allocation.
@@ -43,46 +47,66 @@ impl<'d> Bytes<'d> {
     /// Bytes with one origin, borrowed.
     #[must_use]
     pub fn borrowed(data: &'d [u8], va: Option<Va>, pa: Option<Pa>, file: Option<u64>) -> Self {
-        let end = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let end = short(data.len());
         Self {
             data: Cow::Borrowed(data),
             va,
-            one: Some(Piece { start: 0, end, from: Ok((pa, file)) }),
+            one: Some(Piece { start: 0, end, data: 0, from: Ok((pa, file)) }),
             many: Vec::new(),
         }
     }
     /// Nothing but a hole of `len` bytes.
     #[must_use]
     pub fn hole(len: u32, va: Option<Va>, why: Absent) -> Self {
-        Self { data: Cow::Borrowed(&[]), va, one: Some(Piece { start: 0, end: len, from: Err(why) }), many: Vec::new() }
+        Self {
+            data: Cow::Borrowed(&[]),
+            va,
+            one: Some(Piece { start: 0, end: len, data: 0, from: Err(why) }),
+            many: Vec::new(),
+        }
     }
     /// An empty object to be filled piece by piece with [`push`](Self::push) and [`push_hole`](Self::push_hole).
+    /// `capacity` is the number of present bytes to come, holes not counted.
     #[must_use]
     pub fn builder(va: Option<Va>, capacity: u32) -> Self {
         Self { data: Cow::Owned(Vec::with_capacity(capacity as usize)), va, one: None, many: Vec::with_capacity(2) }
     }
-    /// Adds bytes at the end.
+    /// Adds bytes at the end. What would pass 4 GiB is left out.
     pub fn push(&mut self, bytes: &[u8], pa: Option<Pa>, file: Option<u64>) {
         let start = self.len();
-        let end = start.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        let end = start.saturating_add(short(bytes.len()));
+        let bytes = bytes.get(..end.saturating_sub(start) as usize).unwrap_or(bytes);
+        let data = short(self.data.len());
         self.data.to_mut().extend_from_slice(bytes);
-        self.many.push(Piece { start, end, from: Ok((pa, file)) });
+        if let Some(last) = self.many.last_mut() {
+            let before = u64::from(last.end.saturating_sub(last.start));
+            let follows = last
+                .from
+                .is_ok_and(|(p, f)| p.map(|p| p.add(before)) == pa && f.map(|f| f.saturating_add(before)) == file);
+            if follows {
+                last.end = end;
+                return;
+            }
+        }
+        self.many.push(Piece { start, end, data, from: Ok((pa, file)) });
     }
     /// Adds a hole at the end.
     pub fn push_hole(&mut self, len: u32, why: Absent) {
         let start = self.len();
         let end = start.saturating_add(len);
-        self.data.to_mut().resize(end as usize, 0);
-        self.many.push(Piece { start, end, from: Err(why) });
+        match self.many.last_mut() {
+            Some(last) if last.from == Err(why) => last.end = end,
+            _ => self.many.push(Piece { start, end, data: short(self.data.len()), from: Err(why) }),
+        }
     }
     /// Bytes without origin, for tests.
     #[must_use]
     pub fn from_vec(data: Vec<u8>) -> Self {
-        let end = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        let end = short(data.len());
         Self {
             data: Cow::Owned(data),
             va: None,
-            one: Some(Piece { start: 0, end, from: Ok((None, None)) }),
+            one: Some(Piece { start: 0, end, data: 0, from: Ok((None, None)) }),
             many: Vec::new(),
         }
     }
@@ -93,7 +117,7 @@ impl<'d> Bytes<'d> {
     /// Length, holes included.
     #[must_use]
     pub fn len(&self) -> u32 {
-        self.pieces().last().map_or(0, |p| p.end)
+        self.many.last().or(self.one.as_ref()).map_or(0, |p| p.end)
     }
     /// Whether there is not even a hole.
     #[must_use]
@@ -106,12 +130,20 @@ impl<'d> Bytes<'d> {
     /// The reason of the first hole touched; [`Absent::NotMapped`] past the end.
     pub fn at(&self, offset: u32, len: u32) -> Value<&[u8]> {
         let end = offset.checked_add(len).ok_or(Absent::Implausible)?;
-        for p in self.pieces() {
-            if p.start < end && offset < p.end {
-                p.from?;
-            }
+        if len == 0 {
+            return if offset <= self.len() { Ok(&[]) } else { Err(Absent::NotMapped) };
         }
-        self.data.get(offset as usize..end as usize).ok_or(Absent::NotMapped)
+        let mut from = None;
+        for p in self.pieces().skip_while(|p| p.end <= offset).take_while(|p| p.start < end) {
+            p.from?;
+            // Neighbouring present pieces lie together in the data: the first one's place is enough.
+            from.get_or_insert(p.data.saturating_add(offset.saturating_sub(p.start)));
+        }
+        if end > self.len() {
+            return Err(Absent::NotMapped);
+        }
+        let from = from.ok_or(Absent::NotMapped)? as usize;
+        self.data.get(from..from.saturating_add(len as usize)).ok_or(Absent::NotMapped)
     }
     /// All bytes.
     ///
@@ -126,15 +158,62 @@ impl<'d> Bytes<'d> {
         let end = self.pieces().find(|p| p.from.is_err()).map_or(self.len(), |p| p.start);
         self.data.get(..end as usize).unwrap_or(&self.data)
     }
-    /// Every readable stretch: offset from the start, and its bytes.
+    /// Every readable stretch: offset from the start, and its bytes. Neighbours of other origin come one by one.
     pub fn present(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.pieces()
-            .filter(|p| p.from.is_ok())
-            .filter_map(|p| Some((p.start, self.data.get(p.start as usize..p.end as usize)?)))
+        self.pieces().filter(|p| p.from.is_ok()).filter_map(|p| {
+            let from = p.data as usize;
+            Some((p.start, self.data.get(from..from.checked_add(p.end.checked_sub(p.start)? as usize)?)?))
+        })
     }
     /// Every hole: offset from the start, length, and why.
     pub fn holes(&self) -> impl Iterator<Item = (u32, u32, Absent)> {
         self.pieces().filter_map(|p| p.from.err().map(|why| (p.start, p.end.saturating_sub(p.start), why)))
+    }
+    /// A part of the object, with its holes and origins. What lies past the end is left out.
+    #[must_use]
+    pub fn part(&self, offset: u32, len: u32) -> Bytes<'_> {
+        let end = offset.saturating_add(len).min(self.len());
+        let va = self.va.map(|v| v.add(offset.into()));
+        let mut many = Vec::new();
+        let mut one = None;
+        for p in self.pieces().filter(|p| p.start.max(offset) < p.end.min(end)) {
+            let skipped = offset.saturating_sub(p.start);
+            let delta = u64::from(skipped);
+            let piece = Piece {
+                start: p.start.saturating_sub(offset),
+                end: p.end.min(end).saturating_sub(offset),
+                data: p.data.saturating_add(if p.from.is_ok() { skipped } else { 0 }),
+                from: p.from.map(|(pa, file)| (pa.map(|a| a.add(delta)), file.map(|f| f.saturating_add(delta)))),
+            };
+            match one.take() {
+                None if many.is_empty() => one = Some(piece),
+                None => many.push(piece),
+                Some(first) => many.extend([first, piece]),
+            }
+        }
+        Bytes { data: Cow::Borrowed(&self.data), va, one, many }
+    }
+    /// All bytes with zeros in the holes: for writing memory out, never for reading values.
+    #[must_use]
+    pub fn zero_filled(&self) -> Cow<'_, [u8]> {
+        if let Ok(all) = self.all() {
+            return Cow::Borrowed(all);
+        }
+        let mut out = Vec::new();
+        for p in self.pieces() {
+            let from = p.data as usize;
+            let len = p.end.saturating_sub(p.start) as usize;
+            if p.from.is_ok() {
+                out.extend_from_slice(self.data.get(from..from.saturating_add(len)).unwrap_or(&[]));
+            }
+            out.resize(p.end as usize, 0);
+        }
+        Cow::Owned(out)
+    }
+    /// Whether the bytes are borrowed from the map.
+    #[must_use]
+    pub fn is_borrowed(&self) -> bool {
+        matches!(self.data, Cow::Borrowed(_))
     }
     /// The virtual address of the first byte, where the object was met virtually.
     #[must_use]
@@ -152,6 +231,11 @@ impl<'d> Bytes<'d> {
         let delta = u64::from(offset.saturating_sub(p.start));
         Place { va, pa: pa.map(|a| a.add(delta)), file: file.map(|f| f.saturating_add(delta)) }
     }
+}
+
+/// Lengths of objects are 32-bit; nothing dumpwalk reads as one object is larger.
+fn short(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// A little-endian number of 1 to 8 bytes, zero-extended. `None` for any other length.
@@ -194,6 +278,55 @@ mod tests {
         assert_eq!(b.place(33), Place { va: Some(Va(0x2011)), pa: Some(Pa(0x9001)), file: Some(0x901) });
         assert_eq!(b.prefix().len(), 16);
         assert_eq!(b.holes().collect::<Vec<_>>(), [(16, 16, Absent::PagedOut)]);
+        assert_eq!(b.present().collect::<Vec<_>>(), [(0, &[1u8; 16][..]), (32, &[2u8; 16][..])]);
+        assert_eq!(b.zero_filled().len(), 48);
+        assert_eq!(b.at(48, 0), Ok(&[][..]));
+    }
+    #[test]
+    fn neighbours_read_as_one() {
+        let mut b = Bytes::builder(Some(Va(0x1000)), 8);
+        b.push(&[1, 2], Some(Pa(0x5000)), Some(0x10));
+        b.push(&[3, 4], Some(Pa(0x5002)), Some(0x12));
+        b.push(&[5, 6], Some(Pa(0x9000)), None);
+        b.push_hole(2, Absent::NotInDump);
+        b.push_hole(3, Absent::NotInDump);
+        b.push(&[7], Some(Pa(0xa000)), None);
+        assert_eq!(b.present().count(), 3);
+        assert_eq!(b.at(1, 4), Ok(&[2u8, 3, 4, 5][..]));
+        assert_eq!(b.at(11, 1), Ok(&[7u8][..]));
+        assert_eq!(b.holes().collect::<Vec<_>>(), [(6, 5, Absent::NotInDump)]);
+        assert_eq!(b.zero_filled()[..], [1, 2, 3, 4, 5, 6, 0, 0, 0, 0, 0, 7]);
+    }
+    #[test]
+    fn a_part_reads_as_the_whole_does() {
+        let mut b = Bytes::builder(Some(Va(0x1000)), 8);
+        b.push(&[1, 2, 3], Some(Pa(0x5000)), Some(0x10));
+        b.push_hole(2, Absent::NotInDump);
+        b.push(&[4, 5, 6], Some(Pa(0x7000)), None);
+        b.push(&[7, 8], Some(Pa(0x9000)), None);
+        for offset in 0..=b.len() {
+            for len in 0..=b.len() - offset {
+                let part = b.part(offset, len);
+                assert_eq!(part.len(), len);
+                for at in 0..=len {
+                    for n in 0..=len - at {
+                        assert_eq!(part.at(at, n), b.at(offset + at, n), "{offset}+{len}: {at}+{n}");
+                    }
+                    if at < len {
+                        assert_eq!(part.place(at), b.place(offset + at));
+                    }
+                }
+                assert_eq!(part.at(0, len + 1), Err(part.holes().next().map_or(Absent::NotMapped, |h| h.2)));
+            }
+        }
+    }
+    #[test]
+    fn a_huge_hole_costs_nothing() {
+        let mut b = Bytes::builder(None, 1);
+        b.push_hole(u32::MAX - 1, Absent::NotMapped);
+        b.push(&[9, 9], None, None);
+        assert_eq!(b.len(), u32::MAX);
+        assert_eq!(b.at(u32::MAX - 1, 1), Ok(&[9u8][..]));
     }
     #[test]
     fn numbers() {

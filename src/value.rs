@@ -12,6 +12,8 @@ pub enum Absent {
     NotApplicable,
     /// The page tables map nothing at the address.
     NotMapped,
+    /// The page was promised but never touched: a process that read it would see zeros, no byte of the dump says so.
+    DemandZero,
     /// The page was written to a page file or must be read back from its mapped file.
     PagedOut,
     /// The page lies in the compressed store.
@@ -28,10 +30,11 @@ pub enum Absent {
 
 impl Absent {
     /// Every reason, for schemas and tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NotInBuild,
         Self::NotApplicable,
         Self::NotMapped,
+        Self::DemandZero,
         Self::PagedOut,
         Self::Compressed,
         Self::NotInDump,
@@ -47,6 +50,7 @@ impl Absent {
             Self::NotInBuild => "not_in_build",
             Self::NotApplicable => "not_applicable",
             Self::NotMapped => "not_mapped",
+            Self::DemandZero => "demand_zero",
             Self::PagedOut => "paged_out",
             Self::Compressed => "compressed",
             Self::NotInDump => "not_in_dump",
@@ -61,7 +65,7 @@ impl Absent {
     pub const fn mark(self) -> &'static str {
         match self {
             Self::NotInBuild | Self::NotApplicable | Self::NotRecorded | Self::NoSymbol => "-",
-            Self::NotMapped | Self::PagedOut | Self::Compressed | Self::NotInDump => "?",
+            Self::NotMapped | Self::DemandZero | Self::PagedOut | Self::Compressed | Self::NotInDump => "?",
             Self::Implausible => "!",
         }
     }
@@ -73,6 +77,7 @@ impl fmt::Display for Absent {
             Self::NotInBuild => "not in this build",
             Self::NotApplicable => "not applicable",
             Self::NotMapped => "not mapped",
+            Self::DemandZero => "never touched (demand-zero)",
             Self::PagedOut => "paged out",
             Self::Compressed => "in the compressed store",
             Self::NotInDump => "not in the dump",

@@ -1,24 +1,29 @@
 //! A dump file as physical memory (or, of triage dumps, as blocks of virtual memory). One file per container.
 //!
 //! [`Dump::open`] maps the file and recognises it; [`Dump::page`] gives a physical page straight from the map. A new
-//! container is one file that turns a header into [`Pages`] (runs or a bitmap), and one line in `recognise`.
+//! container is one file that turns a header into `Pages` (runs or a bitmap), and one line in `recognise`.
 
 mod bitmap;
 mod full;
 mod header;
 mod map;
+mod minidump;
 mod pages;
 mod ranges;
 mod raw;
 mod raw_image;
 mod sniff;
+mod sparse;
 mod summary;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod triage;
+pub mod user;
 
 pub use pages::Runs;
-pub use triage::{Block, Driver, Part, Triage, UnloadedDriver};
+pub use sparse::Block;
+pub use triage::{Driver, Part, Triage, UnloadedDriver};
+pub use user::UserDump;
 
 use crate::addr::{PAGE_SIZE, Pa, Pfn};
 use crate::error::{Error, Result};
@@ -131,6 +136,7 @@ pub struct Dump {
     map: Map,
     pages: Pages,
     triage: Option<triage::Contents>,
+    user: Option<user::Contents>,
 }
 
 /// What a container's file found.
@@ -140,6 +146,7 @@ struct Found {
     header: Option<Header>,
     pages: Pages,
     triage: Option<triage::Contents>,
+    user: Option<user::Contents>,
 }
 
 impl Dump {
@@ -164,8 +171,8 @@ impl Dump {
     fn from_map(path: &Path, map: Map) -> Result<Self> {
         let mut notes = Vec::new();
         let found = recognise(&map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
-        let Found { kind, arch, header, pages, triage } = found;
-        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage })
+        let Found { kind, arch, header, pages, triage, user } = found;
+        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage, user })
     }
     /// The file's path, as it was given.
     #[must_use]
@@ -222,6 +229,39 @@ impl Dump {
     pub fn triage(&self) -> Option<Triage<'_>> {
         self.triage.as_ref().map(|contents| Triage::new(&self.map, contents))
     }
+    /// What a user-mode minidump says of its process.
+    #[must_use]
+    pub fn user(&self) -> Option<UserDump<'_>> {
+        self.user.as_ref().map(|contents| UserDump::new(&self.map, contents))
+    }
+    /// Of a dump that keeps memory by virtual address (triage, user-mode minidump): the bytes from `va` to at most
+    /// `len` or the end of what is kept there, and the file offset of the first.
+    ///
+    /// # Errors
+    /// [`Absent::NotInDump`] where the dump keeps nothing, [`Absent::NotApplicable`] of a dump of physical memory.
+    #[inline]
+    pub fn virtual_bytes(&self, va: crate::addr::Va, len: usize) -> Value<(&[u8], u64)> {
+        match (&self.triage, &self.user) {
+            (Some(triage), _) => Triage::new(&self.map, triage).bytes(va, len),
+            (_, Some(user)) => UserDump::new(&self.map, user).bytes(va, len),
+            _ => Err(Absent::NotApplicable),
+        }
+    }
+    /// The bytes from `pa` on that lie together in memory and in the file, at most `len`, and their file offset.
+    /// `None` where the dump does not have `pa`.
+    #[must_use]
+    pub fn stretch(&self, pa: Pa, len: usize) -> Option<(&[u8], u64)> {
+        let first = self.pages.file(&self.map, pa.pfn())?;
+        let wanted = pa.offset_in_page().saturating_add(len as u64);
+        let mut held = PAGE_SIZE;
+        while held < wanted && self.file_offset(pa.page().add(held)) == first.checked_add(held) {
+            held = held.saturating_add(PAGE_SIZE);
+        }
+        let file = first.saturating_add(pa.offset_in_page());
+        let n = held.min(wanted).saturating_sub(pa.offset_in_page());
+        let from = usize::try_from(file).ok()?;
+        Some((self.map.get(from..from.checked_add(usize::try_from(n).ok()?)?)?, file))
+    }
     /// All runs in file order, each cut to the pages the file has.
     pub fn runs(&self) -> Runs<'_> {
         self.pages.runs(&self.map)
@@ -233,10 +273,16 @@ fn recognise(map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
     if let Some(width) = Width::of(map) {
         return crash_dump(map, width, notes);
     }
+    if map.starts_with(minidump::SIGNATURE) {
+        let (arch, user) = minidump::open(map, notes)?;
+        let kind = Kind::UserMinidump;
+        return Ok(Found { kind, arch, header: None, pages: Pages::None, triage: None, user: Some(user) });
+    }
     if let Some(why) = sniff::not_raw(map) {
         return Err(why);
     }
-    Ok(Found { kind: Kind::Raw, arch: None, header: None, pages: raw_image::open(map, notes)?, triage: None })
+    let pages = raw_image::open(map, notes)?;
+    Ok(Found { kind: Kind::Raw, arch: None, header: None, pages, triage: None, user: None })
 }
 
 /// A kernel crash dump, by the type its header names.
@@ -267,7 +313,7 @@ fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, 
             return Err(format!("a Windows crash dump of type {other:#x} (at {at:#x}), {what}"));
         }
     };
-    Ok(Found { kind, arch: parsed.arch, header: Some(parsed.header), pages, triage })
+    Ok(Found { kind, arch: parsed.arch, header: Some(parsed.header), pages, triage, user: None })
 }
 
 #[cfg(test)]

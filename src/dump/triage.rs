@@ -2,21 +2,11 @@
 //! chose, copies of the crashing process, thread and processor block, and the lists of drivers.
 
 use super::header::Width;
+use super::sparse::{Block, Sparse, slice};
 use super::{raw, sniff};
 use crate::addr::Va;
 use crate::bytes::{u16_at, u32_at};
 use crate::value::{Absent, Note, Value};
-
-/// A kept stretch of virtual memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// Virtual address of its first byte.
-    pub va: Va,
-    /// Bytes.
-    pub len: u32,
-    /// File offset of the first byte.
-    pub file: u64,
-}
 
 /// A loaded driver, as the dump lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +58,7 @@ pub struct Part<'d> {
 #[derive(Debug)]
 pub struct Contents {
     head: raw::Triage64,
-    /// Every kept stretch, sorted by address, not overlapping.
-    blocks: Vec<Block>,
+    memory: Sparse,
     drivers: Vec<Driver>,
     unloaded: Vec<UnloadedDriver>,
     kdbg: Option<Va>,
@@ -94,31 +83,18 @@ impl<'d> Triage<'d> {
     /// # Errors
     /// [`Absent::NotInDump`] where the dump keeps nothing.
     pub fn bytes(&self, va: Va, len: usize) -> Value<(&'d [u8], u64)> {
-        let blocks = &self.contents.blocks;
-        let after = blocks.partition_point(|b| b.va <= va);
-        let block = after.checked_sub(1).and_then(|i| blocks.get(i)).ok_or(Absent::NotInDump)?;
-        let inside = va.0.saturating_sub(block.va.0);
-        let left = u64::from(block.len).checked_sub(inside).filter(|n| *n > 0).ok_or(Absent::NotInDump)?;
-        let file = block.file.saturating_add(inside);
-        let bytes = slice(self.map, file, left.min(len as u64)).ok_or(Absent::NotInDump)?;
-        Ok((bytes, file))
+        self.contents.memory.bytes(self.map, va, len)
     }
     /// The first kept address at or after `va`.
     #[must_use]
     pub fn next_kept(&self, va: Va) -> Option<Va> {
-        let blocks = &self.contents.blocks;
-        let after = blocks.partition_point(|b| b.va <= va);
-        let here = after.checked_sub(1).and_then(|i| blocks.get(i));
-        if here.is_some_and(|b| va.0.saturating_sub(b.va.0) < b.len.into()) {
-            return Some(va);
-        }
-        blocks.get(after).map(|b| b.va)
+        self.contents.memory.next_kept(va)
     }
     /// Every kept stretch of virtual memory (the data blocks, the stack, the debugger data), sorted by address and not
     /// overlapping.
     #[must_use]
     pub fn blocks(&self) -> &'d [Block] {
-        &self.contents.blocks
+        self.contents.memory.blocks()
     }
     /// The loaded drivers in the order of the dump; the first is the kernel.
     #[must_use]
@@ -185,11 +161,7 @@ fn used(offset: u32) -> bool {
 fn written(address: u64) -> Option<Va> {
     (address != 0 && address != raw::FILL64 && address != u64::from(raw::FILL32)).then_some(Va(address))
 }
-fn slice(map: &[u8], at: u64, len: u64) -> Option<&[u8]> {
-    let at = usize::try_from(at).ok()?;
-    map.get(at..at.checked_add(usize::try_from(len).ok()?)?)
-}
-/// The same as far as the file goes; `None` where it does not go at all.
+/// A stretch of the file as far as that goes; `None` where it does not go at all.
 fn slice_cut(map: &[u8], at: u64, len: u64) -> Option<&[u8]> {
     let left = (map.len() as u64).checked_sub(at)?;
     slice(map, at, len.min(left)).filter(|b| !b.is_empty())
@@ -214,7 +186,7 @@ pub fn open(map: &[u8], width: Width, kdbg: Option<Va>, notes: &mut Vec<Note>) -
             t.valid_offset
         )));
     }
-    let blocks = blocks(map, width, &head, kdbg, notes);
+    let memory = memory(map, width, &head, kdbg, notes);
     let drivers = drivers(map, width, t, notes);
     let unloaded = unloaded(map, width, t.unloaded_drivers_offset, notes);
     let mut starts: Vec<u32> = [
@@ -237,7 +209,7 @@ pub fn open(map: &[u8], width: Width, kdbg: Option<Va>, notes: &mut Vec<Note>) -
     .chain(u32::try_from(map.len()))
     .collect();
     starts.sort_unstable();
-    Ok(Contents { head, blocks, drivers, unloaded, kdbg, starts })
+    Ok(Contents { head, memory, drivers, unloaded, kdbg, starts })
 }
 
 /// The second header, widened.
@@ -268,8 +240,8 @@ const HAS_DATA_PAGE: u32 = 0x200;
 const HAS_DEBUGGER_DATA: u32 = 0x400;
 const HAS_DATA_BLOCKS: u32 = 0x800;
 
-/// All kept memory, sorted, cut to the file, without overlaps.
-fn blocks(map: &[u8], width: Width, head: &raw::Triage64, kdbg: Option<Va>, notes: &mut Vec<Note>) -> Vec<Block> {
+/// All kept memory.
+fn memory(map: &[u8], width: Width, head: &raw::Triage64, kdbg: Option<Va>, notes: &mut Vec<Note>) -> Sparse {
     let fields = match width {
         Width::Bits64 => raw::read::<raw::Tail64>(map, raw::TAIL64).map(|t| t.mini_fields),
         Width::Bits32 => raw::read::<raw::Tail32>(map, raw::TAIL32).map(|t| t.mini_fields),
@@ -279,7 +251,9 @@ fn blocks(map: &[u8], width: Width, head: &raw::Triage64, kdbg: Option<Va>, note
     let mut all = Vec::new();
     let mut add = |va: Option<Va>, file: u32, len: u32| {
         if let Some(va) = va.filter(|_| used(file) && len > 0) {
-            all.push((va, file, len));
+            // 32-bit addresses are written sign-extended; ours are zero-extended.
+            let va = if width == Width::Bits32 { Va(va.0 & 0xffff_ffff) } else { va };
+            all.push(Block { va, len: len.into(), file: file.into() });
         }
     };
     if fields & HAS_DATA_BLOCKS != 0 && used(head.data_blocks_offset) {
@@ -306,61 +280,7 @@ fn blocks(map: &[u8], width: Width, head: &raw::Triage64, kdbg: Option<Va>, note
         add(written(head.data_page_address), head.data_page_offset, head.data_page_size);
     }
 
-    let (mut cut, mut kept) = (0u64, Vec::with_capacity(all.len()));
-    for (va, file, len) in all {
-        let left = u32::try_from((map.len() as u64).saturating_sub(file.into())).unwrap_or(u32::MAX);
-        // Nothing wraps around the end of the address space.
-        let room = u32::try_from(u64::MAX.saturating_sub(va.0)).unwrap_or(u32::MAX);
-        let len_kept = len.min(left).min(room);
-        cut = cut.saturating_add(len.saturating_sub(len_kept).into());
-        if len_kept > 0 {
-            // 32-bit addresses are written sign-extended; ours are zero-extended.
-            let va = if width == Width::Bits32 { Va(va.0 & 0xffff_ffff) } else { va };
-            kept.push(Block { va, len: len_kept, file: file.into() });
-        }
-    }
-    if cut > 0 {
-        notes.push(Note::loss(format!("{cut} bytes of kept memory lie past the end of the file")));
-    }
-    kept.sort_by_key(|b| (b.va, std::cmp::Reverse(b.len)));
-    without_overlaps(map, kept, notes)
-}
-
-/// Where two blocks hold one address, the one that begins lower keeps it; a Note where they differ.
-fn without_overlaps(map: &[u8], sorted: Vec<Block>, notes: &mut Vec<Note>) -> Vec<Block> {
-    let mut kept: Vec<Block> = Vec::with_capacity(sorted.len());
-    // Blocks may lie over one another as often as an attacker likes; comparing stops after one file's worth.
-    let (mut budget, mut differs) = (map.len() as u64, None);
-    for mut b in sorted {
-        if let Some(last) = kept.last() {
-            let end = last.va.0.saturating_add(last.len.into());
-            let twice = end.saturating_sub(b.va.0).min(b.len.into());
-            if twice > 0 {
-                // What lies before the last block was compared with the one before it.
-                let before = last.va.0.saturating_sub(b.va.0);
-                let same = twice.saturating_sub(before);
-                if (1..=budget).contains(&same) {
-                    budget = budget.saturating_sub(same);
-                    let there = last.file.saturating_add(b.va.0.saturating_sub(last.va.0));
-                    if slice(map, there, same) != slice(map, b.file.saturating_add(before), same) {
-                        differs.get_or_insert(b.va);
-                    }
-                }
-                b.va = b.va.add(twice);
-                b.file = b.file.saturating_add(twice);
-                b.len = b.len.saturating_sub(u32::try_from(twice).unwrap_or(u32::MAX));
-            }
-        }
-        if b.len > 0 {
-            kept.push(b);
-        }
-    }
-    if let Some(va) = differs {
-        notes.push(Note::info(format!(
-            "memory at {va} is in the dump twice with different contents; the copy of the block that begins lower is used"
-        )));
-    }
-    kept
+    Sparse::new(map, all, notes)
 }
 
 fn length_after(map: &[u8], at: u32) -> usize {

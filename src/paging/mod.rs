@@ -1,10 +1,34 @@
 //! From a page-table root and a virtual address to physical bytes. One file per paging mode.
 
-use crate::addr::{Pa, Va};
-use crate::bytes::Bytes;
+mod arm64;
+mod cache;
+mod fault;
+mod fetch;
+pub mod pte;
+mod tables;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
+mod walk;
+mod x64;
+mod x86;
+
+pub use fault::Fault;
+pub use fetch::Region;
+pub use tables::Rights;
+pub use walk::{Mapping, Via};
+
+use crate::addr::{PAGE_SIZE, Pa, Va};
+use crate::bytes::le;
 use crate::dump::Dump;
 use crate::symbols::layout::{Counted, Layout, View};
 use crate::value::{Absent, Value};
+use cache::{Cache, Hit};
+use pte::Format;
+use std::cell::Cell;
+use std::fmt;
+use walk::Follow;
 
 /// How a machine translates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,19 +47,71 @@ pub enum Mode {
     Blocks,
 }
 
+/// Who knows the prototype entries of addresses that the page tables leave out: a process's VAD tree.
+/// A mapped section's pages can lie in memory though this process never touched them.
+pub trait Prototypes {
+    /// The address of the prototype entry for a user address.
+    ///
+    /// # Errors
+    /// There is none for this many bytes from the address on.
+    fn prototype(&self, va: Va) -> Result<Va, u64>;
+}
+
 /// One address space. Cheap to make; not `Sync` (it holds a translation cache): make one per task.
-#[derive(Debug)]
+///
+/// A page that is committed and was never touched is [`Absent::DemandZero`], not a page of zeros: the process would read
+/// zeros there, but no byte of the dump says so, and evidence must name its byte.
 pub struct Space<'d> {
     dump: &'d Dump,
     mode: Mode,
     root: Pa,
+    /// Where prototype entries are read, when not here.
+    kernel: Option<Pa>,
+    format: Format,
+    vads: Option<Box<dyn Prototypes + 'd>>,
+    cache: Cache,
+    /// The virtual page the last prototype entry lay in, and its file offset.
+    prototypes_page: Cell<Option<(u64, u64)>>,
+}
+
+impl fmt::Debug for Space<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Space({:?}, root {})", self.mode, self.root)
+    }
 }
 
 impl<'d> Space<'d> {
-    /// The address space of a page-table root.
+    /// The address space of a page-table root. Flags in the root's low bits are dropped.
     #[must_use]
     pub fn new(dump: &'d Dump, mode: Mode, root: Pa) -> Self {
-        Self { dump, mode, root }
+        Self {
+            dump,
+            mode,
+            root,
+            kernel: None,
+            format: Format::of_mode(mode),
+            vads: None,
+            cache: Cache::new(),
+            prototypes_page: Cell::new(None),
+        }
+    }
+    /// The same space, reading not-valid entries as this kernel writes them.
+    #[must_use]
+    pub fn with_format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+    /// The same space, reading prototype entries through the kernel's root.
+    #[must_use]
+    pub fn with_kernel(mut self, root: Pa) -> Self {
+        self.kernel = (root != self.root).then_some(root);
+        self
+    }
+    /// The same space, asking a VAD tree where its own tables have nothing.
+    #[must_use]
+    pub fn with_vads(mut self, vads: Box<dyn Prototypes + 'd>) -> Self {
+        self.vads = Some(vads);
+        self
     }
     /// The dump below.
     #[must_use]
@@ -57,17 +133,48 @@ impl<'d> Space<'d> {
     pub fn pointer_size(&self) -> u32 {
         if matches!(self.mode, Mode::X86 | Mode::Pae) { 4 } else { 8 }
     }
-    /// Where a virtual address lies in physical memory.
+    /// Everything the page tables say of one address: the page and how it was found, or why there is none.
+    ///
+    /// # Errors
+    /// What the entry that ended the walk says.
+    pub fn walk(&self, va: Va) -> Result<Mapping, Fault> {
+        self.step(va, Follow::Prototypes).found
+    }
+    /// Where a virtual address lies in physical memory. The dump need not hold that page.
     ///
     /// # Errors
     /// Why it lies nowhere.
-    pub fn translate(&self, _va: Va) -> Value<Pa> {
-        Err(Absent::NotMapped)
+    pub fn translate(&self, va: Va) -> Value<Pa> {
+        self.hit(va).map(|hit| hit.pa.add(va.offset_in_page()))
     }
-    /// `len` bytes at `va`, with holes where there are none. Never fails.
-    #[must_use]
-    pub fn fetch(&self, va: Va, len: u32) -> Bytes<'d> {
-        Bytes::hole(len, Some(va), Absent::NotMapped)
+    /// The page around an address.
+    fn hit(&self, va: Va) -> Value<Hit> {
+        let number = va.0 / PAGE_SIZE;
+        if let Some(hit) = self.cache.page(number) {
+            return Ok(hit);
+        }
+        let pa = self.step(va, Follow::Prototypes).found?.pa.page();
+        let hit = Hit { pa, file: self.dump.file_offset(pa) };
+        self.cache.keep_page(number, hit);
+        Ok(hit)
+    }
+    /// The bytes from `va` to at most `len` or the end of its page, straight from the map.
+    ///
+    /// # Errors
+    /// Why they are not there.
+    pub fn slice(&self, va: Va, len: u32) -> Value<&'d [u8]> {
+        self.bytes_of(self.hit(va)?, va, len)
+    }
+    fn bytes_of(&self, hit: Hit, va: Va, len: u32) -> Value<&'d [u8]> {
+        let page = self.page_at(hit.file.ok_or(Absent::NotInDump)?).ok_or(Absent::NotInDump)?;
+        let from = usize::try_from(va.offset_in_page()).map_err(|_| Absent::Implausible)?;
+        let rest = page.get(from..).ok_or(Absent::Implausible)?;
+        Ok(rest.get(..len as usize).unwrap_or(rest))
+    }
+    /// The page at a file offset.
+    fn page_at(&self, file: u64) -> Option<&'d [u8; PAGE_SIZE as usize]> {
+        let from = usize::try_from(file).ok()?;
+        self.dump.map().get(from..from.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
     }
     /// An object seen through its layout.
     #[must_use]
@@ -82,7 +189,11 @@ impl<'d> Space<'d> {
     /// # Errors
     /// Why it is not there.
     pub fn number(&self, va: Va, size: u32) -> Value<u64> {
-        crate::bytes::le(self.fetch(va, size).all()?).ok_or(Absent::Implausible)
+        match self.slice(va, size)? {
+            all if all.len() == size as usize => le(all),
+            _ => le(self.fetch(va, size).all()?),
+        }
+        .ok_or(Absent::Implausible)
     }
     /// A pointer of this space's width.
     ///
@@ -108,5 +219,17 @@ impl<'d> Space<'d> {
         let bytes = self.fetch(s.buffer, s.length.into());
         let units = bytes.all()?.chunks_exact(2).filter_map(|c| Some(u16::from_le_bytes(c.try_into().ok()?)));
         Ok(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    }
+    /// The bytes from `va` up to a NUL, or `max` of them. Text that runs into a hole ends there when it has any byte.
+    ///
+    /// # Errors
+    /// The first byte is not there.
+    pub fn until_nul(&self, va: Va, max: u32) -> Value<Vec<u8>> {
+        let bytes = self.fetch(va, max);
+        let text = bytes.prefix();
+        if text.is_empty() && max > 0 {
+            bytes.at(0, 1)?;
+        }
+        Ok(text.split(|b| *b == 0).next().unwrap_or(text).to_vec())
     }
 }

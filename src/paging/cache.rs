@@ -1,0 +1,64 @@
+//! Translations made before, direct-mapped: one space belongs to one thread, so plain cells do.
+
+use super::tables::Rights;
+use crate::addr::Pa;
+use std::cell::Cell;
+
+/// Where one virtual page lies. File offsets, not references: a space stays covariant in the dump's lifetime.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hit {
+    /// The physical page's first byte.
+    pub pa: Pa,
+    /// The file offset of the page, where the dump has it.
+    pub file: Option<u64>,
+}
+
+/// A table of the lowest level.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table {
+    /// Where it lies.
+    pub at: Pa,
+    /// Its file offset.
+    pub file: u64,
+    /// What the levels above allow.
+    pub rights: Rights,
+}
+
+const PAGES: usize = 64;
+const TABLES: usize = 16;
+
+/// The last pages and the last tables of the lowest level.
+pub(super) struct Cache {
+    pages: [Cell<Option<(u64, Hit)>>; PAGES],
+    tables: [Cell<Option<(u64, Table)>>; TABLES],
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "taken modulo the number of slots")]
+const fn slot(key: u64, slots: usize) -> usize {
+    (key % slots as u64) as usize
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        Self { pages: [const { Cell::new(None) }; PAGES], tables: [const { Cell::new(None) }; TABLES] }
+    }
+    pub(super) fn page(&self, number: u64) -> Option<Hit> {
+        let (key, hit) = self.pages.get(slot(number, PAGES))?.get()?;
+        (key == number).then_some(hit)
+    }
+    pub(super) fn keep_page(&self, number: u64, hit: Hit) {
+        if let Some(cell) = self.pages.get(slot(number, PAGES)) {
+            cell.set(Some((number, hit)));
+        }
+    }
+    /// The lowest table of a region: a region is what one such table maps.
+    pub(super) fn table(&self, region: u64) -> Option<Table> {
+        let (key, table) = self.tables.get(slot(region, TABLES))?.get()?;
+        (key == region).then_some(table)
+    }
+    pub(super) fn keep_table(&self, region: u64, table: Table) {
+        if let Some(cell) = self.tables.get(slot(region, TABLES)) {
+            cell.set(Some((region, table)));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Many bytes at once: across pages, runs and holes.
+
+use super::walk::{Follow, Mapping};
+use super::{Fault, Space};
+use crate::addr::{PAGE_SIZE, Pa, Va};
+use crate::bytes::Bytes;
+use crate::value::{Absent, Value};
+
+/// A stretch of an object: physically together, or a hole.
+type Segment = (u32, Value<Pa>);
+
+/// Objects up to this size are fetched without asking how much memory the dump has.
+const MODEST: u32 = 1 << 24;
+
+impl<'d> Space<'d> {
+    /// `len` bytes at `va`, with holes where there are none. Never fails, and never takes more memory than the dump is
+    /// large: what page tables map beyond that, they map twice.
+    #[must_use]
+    pub fn fetch(&self, va: Va, len: u32) -> Bytes<'d> {
+        if va.offset_in_page().saturating_add(len.into()) <= PAGE_SIZE {
+            return match self.hit(va) {
+                Ok(hit) => match self.bytes_of(hit, va, len) {
+                    Ok(data) => {
+                        let inside = va.offset_in_page();
+                        let file = hit.file.map(|f| f.saturating_add(inside));
+                        Bytes::borrowed(data, Some(va), Some(hit.pa.add(inside)), file)
+                    }
+                    Err(why) => Bytes::hole(len, Some(va), why),
+                },
+                Err(why) => Bytes::hole(len, Some(va), why),
+            };
+        }
+        let segments = self.segments(va, len);
+        if let [(n, Ok(pa))] = segments.as_slice()
+            && let Some((data, file)) = self.dump.stretch(*pa, *n as usize)
+            && data.len() == *n as usize
+        {
+            return Bytes::borrowed(data, Some(va), Some(*pa), Some(file));
+        }
+        let present: u64 = segments.iter().filter(|(_, s)| s.is_ok()).map(|(n, _)| u64::from(*n)).sum();
+        let mut room = present;
+        if len > MODEST {
+            let memory = self.dump.page_count().saturating_mul(PAGE_SIZE);
+            room = room.min(memory);
+        }
+        let mut out = Bytes::builder(Some(va), u32::try_from(room).unwrap_or(u32::MAX));
+        for (n, segment) in segments {
+            match segment {
+                Ok(pa) => self.copy(&mut out, pa, n, &mut room),
+                Err(why) => out.push_hole(n, why),
+            }
+        }
+        out
+    }
+    /// Translates all of an object, joining what lies together.
+    fn segments(&self, va: Va, len: u32) -> Vec<Segment> {
+        let mut out: Vec<Segment> = Vec::with_capacity(4);
+        let mut done = 0u32;
+        while done < len {
+            let left = len.saturating_sub(done);
+            let (n, segment) = match va.0.checked_add(done.into()) {
+                Some(at) => self.segment(Va(at), left),
+                // The address space ends here; what wraps is another object.
+                None => (left, Err(Absent::NotMapped)),
+            };
+            done = done.saturating_add(n);
+            match out.last_mut() {
+                Some((before, Ok(pa))) if segment == Ok(pa.add((*before).into())) => *before = before.saturating_add(n),
+                Some((before, Err(why))) if segment == Err(*why) => *before = before.saturating_add(n),
+                _ => out.push((n, segment)),
+            }
+        }
+        out
+    }
+    fn segment(&self, at: Va, left: u32) -> Segment {
+        let in_page = PAGE_SIZE.saturating_sub(at.offset_in_page());
+        let (reach, found) = if let Some(hit) = self.cache.page(at.0 / PAGE_SIZE) {
+            (in_page, Ok(hit.pa.add(at.offset_in_page())))
+        } else {
+            let step = self.step(at, Follow::Prototypes);
+            let reach = step.next.map_or(u64::MAX, |n| n.saturating_sub(at.0));
+            (reach.max(1), step.found.map(|m| m.pa).map_err(Absent::from))
+        };
+        (u32::try_from(reach).unwrap_or(u32::MAX).min(left), found)
+    }
+    /// Copies a stretch of physical memory, page by page where the file scatters it.
+    fn copy(&self, out: &mut Bytes<'_>, from: Pa, len: u32, room: &mut u64) {
+        let mut done = 0u32;
+        while done < len {
+            let left = len.saturating_sub(done);
+            let at = from.add(done.into());
+            if *room == 0 {
+                out.push_hole(left, Absent::Implausible);
+                return;
+            }
+            let want = u64::from(left).min(*room);
+            if let Some((data, file)) = self.dump.stretch(at, usize::try_from(want).unwrap_or(usize::MAX)) {
+                out.push(data, Some(at), Some(file));
+                let n = u32::try_from(data.len()).unwrap_or(left).max(1);
+                *room = room.saturating_sub(n.into());
+                done = done.saturating_add(n);
+            } else {
+                let rest = PAGE_SIZE.saturating_sub(at.offset_in_page());
+                let n = u32::try_from(rest).unwrap_or(left).min(left);
+                out.push_hole(n, Absent::NotInDump);
+                done = done.saturating_add(n);
+            }
+        }
+    }
+    /// Every page and every entry that says something in a range of addresses, in order. Empty regions are skipped
+    /// table by table. Page tables of a hostile dump can name themselves without end: bound what you take.
+    pub fn regions(&self, from: Va, last: Va) -> impl Iterator<Item = Region> + '_ {
+        let mut next = Some(from.0).filter(|f| *f <= last.0);
+        std::iter::from_fn(move || {
+            loop {
+                let at = next?;
+                let step = self.step(Va(at), Follow::Prototypes);
+                next = step.next.filter(|n| *n > at && *n <= last.0);
+                let end = step.next.map_or(last.0, |n| n.saturating_sub(1)).min(last.0);
+                let size = end.saturating_sub(at).saturating_add(1);
+                match step.found {
+                    Err(Fault::Unmapped | Fault::NonCanonical) => {}
+                    found => return Some(Region { va: Va(at), size, found }),
+                }
+            }
+        })
+    }
+}
+
+/// A stretch of addresses with one answer: a page (or the part of it in the range), or what stands in its stead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// The first address.
+    pub va: Va,
+    /// Bytes.
+    pub size: u64,
+    /// What the page tables say of them.
+    pub found: Result<Mapping, Fault>,
+}
