@@ -163,7 +163,7 @@ mod tests {
     }
     #[test]
     fn a_damaged_archive_is_an_error() {
-        let content: Vec<u8> = (0..60_000u32).map(|i| (i * i >> 7) as u8).collect();
+        let content: Vec<u8> = (0..60_000u32).map(|i| ((i * i) >> 7) as u8).collect();
         for how in [cab::CompressionType::None, cab::CompressionType::MsZip] {
             let good = cab_of("a.pdb", &content, how);
             for i in (0..good.len()).step_by(7) {
