@@ -6,6 +6,7 @@ mod modules;
 pub mod parallel;
 pub mod privileges;
 pub mod pslist;
+mod psscan;
 mod pstree;
 pub mod tokens;
 mod unloaded;
@@ -146,6 +147,7 @@ pub static ALL: &[&Analysis] = &[
     &modules::MODULES,
     &privileges::PRIVILEGES,
     &pslist::PSLIST,
+    &psscan::PSSCAN,
     &pstree::PSTREE,
     &tokens::TOKENS,
     &unloaded::UNLOADED,

@@ -21,5 +21,5 @@ mod tests;
 mod writer;
 
 pub use cell::Cell;
-pub use row::{Collected, Column, Kind, Row, Sink, col, wide};
+pub use row::{Collected, Column, Kind, Row, Sink, col, joined, wide};
 pub use writer::{Finished, Format, Provenance, Report, Style, Writer};

@@ -48,6 +48,23 @@ pub const fn wide(key: &'static str, kind: Kind, about: &'static str) -> Column 
     Column { key, kind, about, table: false }
 }
 
+/// Columns of one analysis followed by those of another: `N` must be their number.
+#[must_use]
+#[allow(clippy::indexing_slicing, reason = "constant evaluation only: a wrong index does not compile")]
+pub const fn joined<const A: usize, const B: usize, const N: usize>(
+    first: [Column; A],
+    then: [Column; B],
+) -> [Column; N] {
+    assert!(A + B == N && A > 0, "N is the number of both");
+    let mut all = [first[0]; N];
+    let mut i = 0;
+    while i < N {
+        all[i] = if i < A { first[i] } else { then[i - A] };
+        i += 1;
+    }
+    all
+}
+
 /// One row: a cell for each column, in the columns' order.
 #[derive(Clone, Debug, Default)]
 pub struct Row {

@@ -2,5 +2,8 @@
 //!
 //! [`sweep`] is the pass; [`tags`] says which pool tags belong to which kind.
 
+pub mod find;
+pub mod mapped;
+pub mod object;
 pub mod sweep;
 pub mod tags;

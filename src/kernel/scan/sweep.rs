@@ -6,13 +6,33 @@ use crate::dump::{Dump, Run};
 use crate::value::Note;
 use rayon::prelude::*;
 
-/// A first word that marks the start of a kernel dispatcher object: `_DISPATCHER_HEADER.Type` and `.Size` are fixed for processes and threads.
+/// How a kernel dispatcher object begins: `_DISPATCHER_HEADER.Type`, a `SignalState` of 0 or 1, a `WaitListHead` in the kernel's half.
+///
+/// The other bytes of the first word are no constants: real Windows 10 and 11 dumps show 0 for `Size` in processes and control flags
+/// in its place in threads, older builds the structure's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    /// The bits that are compared.
-    pub mask: u32,
-    /// What they must be.
-    pub value: u32,
+    /// `_DISPATCHER_HEADER.Type`.
+    pub kind: u8,
+    /// Offset of `WaitListHead`: right behind the two words, 8.
+    pub wait_list: usize,
+    /// Bytes of a pointer.
+    pub pointer: usize,
+}
+
+impl Pattern {
+    fn begins(self, rest: &[u8]) -> bool {
+        // Type in the low byte; of the high word (SignalState) nothing but the lowest bit.
+        let Some(words) = crate::bytes::u64_at(rest, 0) else { return false };
+        if words & 0xffff_fffe_0000_00ff != u64::from(self.kind) {
+            return false;
+        }
+        let pointer = rest.get(self.wait_list..self.wait_list.wrapping_add(self.pointer)).and_then(crate::bytes::le);
+        pointer.is_some_and(|p| {
+            let kernel = if self.pointer == 8 { p >> 47 == 0x1_ffff } else { p >> 31 == 1 };
+            kernel && p.is_multiple_of(self.pointer as u64)
+        })
+    }
 }
 
 /// What the pass looks for at each possible start of an allocation.
@@ -101,13 +121,13 @@ fn chunks_of(run: Run) -> impl Iterator<Item = Run> {
 fn scan_page(page: &[u8], base: Pa, wanted: &Wanted, out: &mut Vec<Candidate>) {
     for (slot, bytes) in page.chunks_exact(wanted.unit).enumerate() {
         let (Some(first), Some(tag)) = (word(bytes, 0), word(bytes, wanted.tag_offset)) else { continue };
-        let at = || base.add((slot as u64).wrapping_mul(wanted.unit as u64));
+        let offset = slot.wrapping_mul(wanted.unit);
         if wanted.tags.contains(Tag(tag)) {
-            out.push(Candidate::Pool { pa: at(), tag: Tag(tag) });
+            out.push(Candidate::Pool { pa: base.add(offset as u64), tag: Tag(tag) });
         }
         for (pattern, p) in wanted.patterns.iter().enumerate() {
-            if first & p.mask == p.value {
-                out.push(Candidate::Object { pa: at(), pattern });
+            if first & 0xff == u32::from(p.kind) && page.get(offset..).is_some_and(|rest| p.begins(rest)) {
+                out.push(Candidate::Object { pa: base.add(offset as u64), pattern });
             }
         }
     }
@@ -124,7 +144,7 @@ mod tests {
 
     fn wanted() -> Wanted {
         let tags = TagSet::new([Tag::new(*b"Proc")]).unwrap();
-        Wanted { unit: 16, tag_offset: 4, tags, patterns: vec![Pattern { mask: 0x00ff_00ff, value: 0x00b6_0003 }] }
+        Wanted { unit: 16, tag_offset: 4, tags, patterns: vec![Pattern { kind: 3, wait_list: 8, pointer: 8 }] }
     }
 
     #[test]
@@ -133,6 +153,8 @@ mod tests {
         page[0x104..0x108].copy_from_slice(b"Pro\xe3");
         page[0x208..0x20c].copy_from_slice(b"Proc"); // not where a pool header has its tag
         page[0x300..0x304].copy_from_slice(&0x00b6_1203u32.to_le_bytes());
+        page[0x308..0x310].copy_from_slice(&0xffff_8a00_1234_5678u64.to_le_bytes());
+        page[0x400] = 3; // a small number, not followed by a kernel address
         let mut out = Vec::new();
         scan_page(&page, Pa(0x7000), &wanted(), &mut out);
         assert_eq!(

@@ -1,0 +1,84 @@
+//! `psscan`: processes found in physical memory, listed or not.
+
+use super::pslist;
+use super::{Analysis, Ask, Case};
+use crate::error::Result;
+use crate::kernel::process::EProcess;
+use crate::kernel::scan::find::{By, Found};
+use crate::kernel::scan::tags::Kind as Scanned;
+use crate::report::{Cell, Column, Kind, Sink, col, joined};
+use crate::symbols::layout::Layout;
+use crate::value::Absent;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+/// The register's entry.
+pub static PSSCAN: Analysis = Analysis {
+    name: "psscan",
+    about: "Processes found in physical memory, whether or not any list has them",
+    help: "One pass over physical memory finds every process by its pool tag, and also without any pool header by its dispatcher header \
+           and the pointers in it, so that neither unlinking a process nor wiping its tag hides it. `standing` says what it is: \
+           `listed` on the active list, `terminated`, or `unlinked`: alive, but not on the list.\n\n\
+           Example: dumpwalk psscan memory.dmp --format jsonl",
+    columns: &COLUMNS,
+    switches: &[],
+    run,
+};
+
+const OWN: [Column; 3] = [
+    col("physical", Kind::Hex, "Physical address of the _EPROCESS"),
+    col("found_by", Kind::Texts, "pool_tag, dispatcher_header: how the scan met it"),
+    col("standing", Kind::Text, "listed, terminated, or unlinked (alive, but on no active list)"),
+];
+const COLUMNS: [Column; pslist::COLUMNS.len() + OWN.len()] = joined(pslist::COLUMNS, OWN);
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let kernel = case.kernel()?;
+    let mut notes = Vec::new();
+    let found = kernel.scan(&[Scanned::Process], &ask.progress, &mut notes)?;
+    let listed: FxHashSet<_> = match kernel.processes() {
+        Ok(listed) => listed.list.iter().filter_map(crate::kernel::process::Process::offset).collect(),
+        Err(e) => {
+            notes.push(crate::value::Note::loss(format!(
+                "the active list cannot be walked, nothing counts as listed: {e}"
+            )));
+            FxHashSet::default()
+        }
+    };
+    notes.into_iter().for_each(|n| sink.note(n));
+    let layout = kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?;
+    let space = kernel.space();
+    let mut same_id: FxHashMap<u64, u32> = FxHashMap::default();
+    for f in &found {
+        let process = kernel.process_of(f.bytes(kernel, layout.span()))?;
+        if !ask.wants(process.pid().ok(), process.name().ok().as_deref()) {
+            continue;
+        }
+        if let Ok(pid) = process.pid() {
+            let n = same_id.entry(pid).or_default();
+            *n = n.saturating_add(1);
+        }
+        let standing = if f.va.is_some_and(|va| listed.contains(&va)) {
+            "listed"
+        } else if process.exit_time().is_ok() {
+            "terminated"
+        } else {
+            "unlinked"
+        };
+        let mut row = pslist::row(&process, &space, ask);
+        row.cells.extend(own_cells(f, standing));
+        sink.row(row)?;
+    }
+    let mut twice: Vec<_> = same_id.into_iter().filter(|(_, n)| *n > 1).collect();
+    twice.sort_unstable();
+    for (pid, n) in twice {
+        sink.note(crate::value::Note::info(format!("process id {pid} was met {n} times")));
+    }
+    Ok(())
+}
+
+fn own_cells(f: &Found, standing: &'static str) -> [Cell; OWN.len()] {
+    let by = f.by.iter().map(|b| By::word(*b)).map(Cell::from).collect();
+    let standing =
+        if f.va.is_none() && standing == "unlinked" { Cell::Absent(Absent::NotMapped) } else { standing.into() };
+    [f.pa.into(), Cell::List(by), standing]
+}
