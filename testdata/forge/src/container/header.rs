@@ -17,7 +17,7 @@ pub fn write(p: &Planted, s: &Scenario, kind: u32, file_size: u64) -> Vec<u8> {
     put(0x08, &0xFu32.to_le_bytes()); // checked or free build
     put(0x0C, &(if s.build == 19045 { 19041 } else { s.build }).to_le_bytes());
     for (at, value) in [
-        (0x10, s.root << 12),
+        (0x10, p.crash.cr3),
         (0x18, p.crash.pfn_database),
         (0x20, p.crash.module_list),
         (0x28, p.crash.process_head),

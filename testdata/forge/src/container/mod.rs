@@ -18,7 +18,7 @@ pub fn write(kind: &str, p: &Planted, s: &Scenario) -> (&'static str, Vec<u8>) {
         "full" => ("dmp", full::write(p, s)),
         "bitmap" => ("dmp", bitmap::write(p, s, 5, |_| true)),
         "kernel" => ("dmp", bitmap::write(p, s, 6, |u| matches!(u, Some(Use::Table | Use::Kernel)))),
-        "raw" => ("raw", raw::write(p)),
+        "raw" => ("dd", raw::write(p)),
         other => panic!("container {other}"),
     }
 }

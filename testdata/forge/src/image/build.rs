@@ -19,8 +19,9 @@ pub fn build(spec: &Spec) -> Image {
     let mut directories = [(0u32, 0u32); 16];
     if let Some(rdata) = spec.sections.iter().find(|s| s.name == ".rdata").map(|s| s.rva) {
         if let Some(rsds) = &spec.rsds {
-            directories[6] = (rdata as u32, 28);
-            pieces.push((rdata, debug(rsds, rdata, spec.timestamp)));
+            let at = spec.debug_at.unwrap_or(rdata);
+            directories[6] = (at as u32, 28);
+            pieces.push((at, debug(rsds, at, spec.timestamp)));
         }
         if !spec.exports.is_empty() {
             let at = rdata + 0x100;

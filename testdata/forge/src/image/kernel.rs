@@ -47,6 +47,12 @@ pub fn kernel_sections(table: &Layouts) -> Vec<Section> {
     ]
 }
 
+/// First page without a symbol. The debug directory lies there, as close to the headers as real kernels have it: a
+/// reader that finds the RSDS record walks down from it to the headers, and gives up when too many pages are missing.
+fn first_free(table: &Layouts) -> u64 {
+    (1..).map(|n| n * PAGE).find(|page| !table.symbols.values().any(|rva| rva & !(PAGE - 1) == *page)).unwrap_or(PAGE)
+}
+
 /// Where the forge's functions lie.
 fn functions_at(table: &Layouts) -> u64 {
     tail(table) + PAGE
@@ -77,6 +83,7 @@ pub fn kernel(table: &Layouts, base: u64, timestamp: u32) -> Image {
         sections: kernel_sections(table),
         exports,
         rsds: Some(Rsds { guid: table.guid.clone(), age: table.age, name: table.pdb_name.clone() }),
+        debug_at: Some(first_free(table)),
         functions_at: Some(functions_at(table)),
     })
 }

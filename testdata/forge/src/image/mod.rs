@@ -78,6 +78,8 @@ pub struct Spec {
     pub exports: Vec<(String, u64)>,
     /// The PDB.
     pub rsds: Option<Rsds>,
+    /// Where the debug directory and the RSDS record lie; at the start of `.rdata` if nowhere else.
+    pub debug_at: Option<u64>,
     /// Where the code page with unwindable functions lies, if any.
     pub functions_at: Option<u64>,
 }

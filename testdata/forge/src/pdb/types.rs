@@ -13,7 +13,7 @@ pub fn records(table: &Layouts) -> Vec<u8> {
     let mut w = Writer { table, out: Records::default(), index: BTreeMap::new(), made: BTreeMap::new(), func: None };
     let mut names: Vec<&String> = table.types.keys().filter(|n| !unnamed(n)).collect();
     let opaque = w.opaque();
-    names.extend(&opaque);
+    names.extend(opaque.keys());
     for name in names {
         let union = table.types.get(name).is_some_and(|t| t.union);
         let index = w.out.forward(union, name);
@@ -33,6 +33,11 @@ pub fn records(table: &Layouts) -> Vec<u8> {
     }
     for (name, ty) in table.types.iter().filter(|(n, _)| !unnamed(n)) {
         w.define(name, ty);
+    }
+    // A reader that works out the length of an array needs the size of its elements, even of those nobody describes.
+    for (name, size) in opaque.iter().filter(|(_, size)| **size > 0) {
+        let list = w.out.list(&[]);
+        w.out.class(false, name, 0, list, *size, 0);
     }
     let mut bytes = 4u32.to_le_bytes().to_vec(); // CV_SIGNATURE_C13
     bytes.extend(w.out.bytes);
@@ -55,21 +60,26 @@ fn unnamed(name: &str) -> bool {
 }
 
 impl Writer<'_> {
-    /// Types that are pointed to but whose members the table does not have.
-    fn opaque(&self) -> Vec<String> {
-        fn target(ty: &Ref) -> Option<&String> {
+    /// Types that the table names but does not hold: with their size where some member is one (or an array of them),
+    /// zero where they are only pointed to.
+    fn opaque(&self) -> BTreeMap<String, u64> {
+        fn target(ty: &Ref, size: u64) -> Option<(&String, u64)> {
             match ty {
-                Ref::Named(name) => Some(name),
-                Ref::Pointer(inner) | Ref::Array(inner, _) => target(inner),
+                Ref::Named(name) => Some((name, size)),
+                Ref::Pointer(inner) => target(inner, 0),
+                Ref::Array(inner, n) => target(inner, size / (*n).max(1)),
                 _ => None,
             }
         }
-        let fields = self.table.types.values().flat_map(|t| &t.fields);
-        let mut names: Vec<String> = fields.filter_map(|f| target(&f.ty)).cloned().collect();
-        names.retain(|n| !self.table.types.contains_key(n) && !self.table.enums.contains_key(n));
-        names.sort();
-        names.dedup();
-        names
+        let mut out: BTreeMap<String, u64> = BTreeMap::new();
+        for field in self.table.types.values().flat_map(|t| &t.fields) {
+            let Some((name, size)) = target(&field.ty, field.size) else { continue };
+            if !self.table.types.contains_key(name) && !self.table.enums.contains_key(name) {
+                let known = out.entry(name.clone()).or_default();
+                *known = size.max(*known);
+            }
+        }
+        out
     }
 
     fn define(&mut self, name: &str, ty: &Type) -> u32 {

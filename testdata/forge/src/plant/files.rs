@@ -189,6 +189,7 @@ fn spec(m: &Machine, file: &ImageFile) -> Spec {
         entry: PAGE,
         sections,
         rsds: Some(rsds(file)),
+        debug_at: None,
         functions_at: if file.wide { Some(PAGE) } else { None },
     }
 }

@@ -44,6 +44,8 @@ pub struct Planted {
 
 /// What a crash dump's header says besides the memory.
 pub struct Crash {
+    /// CR3 at the crash.
+    pub cr3: u64,
     /// Registers of the crashing thread, a `_CONTEXT`.
     pub context: Vec<u8>,
     /// Address of the faulting instruction.
@@ -173,7 +175,9 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     truth.set("ps_loaded_module_list", list);
     let runs = &m.mem.plan.runs;
     truth.set("runs", runs.iter().map(|(f, n)| Json::List(vec![(*f).into(), (*n).into()])).collect::<Vec<_>>());
+    truth.set("header_dtb", processes.cr3);
     let crash = Crash {
+        cr3: processes.cr3,
         context: processes.context,
         rip: processes.rip,
         process_head: head,

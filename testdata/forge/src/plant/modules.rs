@@ -60,6 +60,7 @@ fn driver(m: &mut Machine, base: u64, size: u64, timestamp: u32, path: &str) {
         sections: vec![s(".text", PAGE, half - PAGE, true, false), s(".data", half, size - half, false, false)],
         exports: Vec::new(),
         rsds: None,
+        debug_at: None,
         functions_at: None,
     });
     for (rva, bytes) in image.pieces {

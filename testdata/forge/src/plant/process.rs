@@ -26,6 +26,8 @@ pub struct Processes {
     pub context: Vec<u8>,
     /// Where it is.
     pub rip: u64,
+    /// CR3 at the time of the crash.
+    pub cr3: u64,
 }
 
 /// One process while being planted.
@@ -91,11 +93,15 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     let cid_table = cids(m, &drafts);
     m.plant_u64("PspCidTable", cid_table);
     m.plant_u64("PsInitialSystemProcess", drafts[0].va);
-    let crash = drafts.iter().flat_map(|d| &d.threads).next().map_or((0, 0), |t| t.kernel);
+    let wanted = s.context.as_deref().unwrap_or("System");
+    let crashed = drafts.iter().find(|d| d.p.name == wanted).unwrap_or(&drafts[0]);
+    let crash = crashed.threads.first().map_or((0, 0), |t| t.kernel);
+    // The low twelve bits of CR3 hold a process-context id; readers must mask them.
+    let cr3 = crashed.space.as_ref().map_or(s.root << 12, |u| u.root << 12 | 2);
     let mut context = m.obj("_CONTEXT");
     context.set("ContextFlags", 0x10_001F).set("Rip", crash.1).set("Rsp", crash.0 + 0x40).set("SegCs", 0x10).set("SegSs", 0x18).set("EFlags", 0x246);
     let truth = drafts.iter().map(|d| d.truth.clone()).collect::<Vec<_>>().into();
-    Processes { truth, spaces: drafts.into_iter().filter_map(|d| d.space).collect(), cid_table, context: context.bytes, rip: crash.1 }
+    Processes { truth, spaces: drafts.into_iter().filter_map(|d| d.space).collect(), cid_table, context: context.bytes, rip: crash.1, cr3 }
 }
 
 /// Name, ids, times and the like.

@@ -40,6 +40,8 @@ pub struct Scenario {
     pub compact: bool,
     /// Bugcheck code and parameters.
     pub bugcheck: (u32, [u64; 4]),
+    /// Process in whose context the machine crashed: its page table (with a PCID in the low bits) is in the header.
+    pub context: Option<String>,
     /// Containers to write.
     pub containers: Vec<String>,
     /// Kernel drivers behind the kernel itself.

@@ -59,6 +59,7 @@ impl Scenario {
             "now" => self.now = self.when(&l.word(1)),
             "kernel" => self.kernel_base = l.number(1),
             "random-regions" => self.random_regions = true,
+            "context" => self.context = Some(l.word(1)),
             "compact" => self.compact = true,
             "root" => self.root = l.number(1),
             "low-stub" => self.low_stub = Some(l.number(1)),
