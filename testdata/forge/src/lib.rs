@@ -18,9 +18,12 @@ pub mod machine;
 pub mod memory;
 pub mod pdb;
 pub mod plant;
+pub mod random;
 pub mod rng;
 pub mod scenario;
 pub mod truth;
+
+pub use random::random;
 
 use std::path::Path;
 

@@ -12,7 +12,9 @@ impl Rng {
 
     /// Seeded by a name.
     pub fn named(name: &str) -> Rng {
-        Rng::new(name.bytes().fold(0xCBF2_9CE4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3)))
+        Rng::new(
+            name.bytes().fold(0xCBF2_9CE4_8422_2325, |h: u64, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3)),
+        )
     }
 
     /// The next 64 bits.

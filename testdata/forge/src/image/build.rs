@@ -60,7 +60,11 @@ fn headers(spec: &Spec, directories: &[(u32, u32)]) -> Vec<u8> {
     let mut h = vec![0u8; 0x400];
     put(&mut h, 0, b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xFF\xFF\0\0\xB8");
     put(&mut h, 0x3C, &(PE_AT as u32).to_le_bytes());
-    put(&mut h, 0x40, b"\x0E\x1F\xBA\x0E\0\xB4\x09\xCD\x21\xB8\x01\x4C\xCD\x21This program cannot be run in DOS mode.\r\r\n$");
+    put(
+        &mut h,
+        0x40,
+        b"\x0E\x1F\xBA\x0E\0\xB4\x09\xCD\x21\xB8\x01\x4C\xCD\x21This program cannot be run in DOS mode.\r\r\n$",
+    );
     put(&mut h, PE_AT, b"PE\0\0");
     let optional_size: u16 = if spec.wide { 240 } else { 224 };
     let file = PE_AT + 4;

@@ -78,19 +78,33 @@ fn pop(register: u8) -> Vec<u8> {
 
 /// `sub rsp, n`.
 fn allocate(n: u64) -> Vec<u8> {
-    if n < 0x80 { vec![0x48, 0x83, 0xEC, n as u8] } else { [vec![0x48, 0x81, 0xEC], (n as u32).to_le_bytes().to_vec()].concat() }
+    if n < 0x80 {
+        vec![0x48, 0x83, 0xEC, n as u8]
+    } else {
+        [vec![0x48, 0x81, 0xEC], (n as u32).to_le_bytes().to_vec()].concat()
+    }
 }
 
 /// `add rsp, n`.
 fn release(n: u64) -> Vec<u8> {
-    if n < 0x80 { vec![0x48, 0x83, 0xC4, n as u8] } else { [vec![0x48, 0x81, 0xC4], (n as u32).to_le_bytes().to_vec()].concat() }
+    if n < 0x80 {
+        vec![0x48, 0x83, 0xC4, n as u8]
+    } else {
+        [vec![0x48, 0x81, 0xC4], (n as u32).to_le_bytes().to_vec()].concat()
+    }
 }
 
 /// The functions, one behind the other from `rva`; each calls the one before it.
 pub fn functions(rva: u64) -> Vec<Function> {
     // Registers as the encoding numbers them: 3 rbx, 5 rbp, 6 rsi, 7 rdi, 12..15 r12..r15.
-    let shapes: [(&[u8], u64); 6] =
-        [(&[], 0x138), (&[3, 5, 6, 7], 0x28), (&[3, 6, 7, 14], 0x48), (&[3, 5, 6, 7, 12, 13, 14, 15], 0x68), (&[3, 7], 0x58), (&[3], 0x30)];
+    let shapes: [(&[u8], u64); 6] = [
+        (&[], 0x138),
+        (&[3, 5, 6, 7], 0x28),
+        (&[3, 6, 7, 14], 0x48),
+        (&[3, 5, 6, 7, 12, 13, 14, 15], 0x68),
+        (&[3, 7], 0x58),
+        (&[3], 0x30),
+    ];
     let mut at = rva;
     let mut out: Vec<Function> = Vec::new();
     for (name, (pushes, locals)) in FUNCTION_NAMES.into_iter().zip(shapes) {

@@ -5,15 +5,39 @@ use crate::layout::Layouts;
 
 /// Exports that the real kernel has and that the tables know the address of.
 const EXPORTS: [&str; 22] = [
-    "PsInitialSystemProcess", "NtBuildNumber", "PsLoadedModuleList", "KeNumberProcessors", "PsProcessType", "PsThreadType",
-    "PsJobType", "IoFileObjectType", "ExEventObjectType", "ExSemaphoreObjectType", "MmSectionObjectType", "MmHighestUserAddress",
-    "MmSystemRangeStart", "MmUserProbeAddress", "KeServiceDescriptorTable", "KdDebuggerEnabled", "KdDebuggerNotPresent",
-    "NtGlobalFlag", "HalDispatchTable", "HalPrivateDispatchTable", "NtBuildLab", "SeExports",
+    "PsInitialSystemProcess",
+    "NtBuildNumber",
+    "PsLoadedModuleList",
+    "KeNumberProcessors",
+    "PsProcessType",
+    "PsThreadType",
+    "PsJobType",
+    "IoFileObjectType",
+    "ExEventObjectType",
+    "ExSemaphoreObjectType",
+    "MmSectionObjectType",
+    "MmHighestUserAddress",
+    "MmSystemRangeStart",
+    "MmUserProbeAddress",
+    "KeServiceDescriptorTable",
+    "KdDebuggerEnabled",
+    "KdDebuggerNotPresent",
+    "NtGlobalFlag",
+    "HalDispatchTable",
+    "HalPrivateDispatchTable",
+    "NtBuildLab",
+    "SeExports",
 ];
 
 /// Data symbols whose lowest address is where the writable part begins.
-const DATA: [&str; 6] =
-    ["PsActiveProcessHead", "PsLoadedModuleList", "KdDebuggerDataBlock", "PspCidTable", "ObTypeIndexTable", "MmUnloadedDrivers"];
+const DATA: [&str; 6] = [
+    "PsActiveProcessHead",
+    "PsLoadedModuleList",
+    "KdDebuggerDataBlock",
+    "PspCidTable",
+    "ObTypeIndexTable",
+    "MmUnloadedDrivers",
+];
 
 const PAGE: u64 = 0x1000;
 
@@ -65,7 +89,11 @@ pub fn kernel_size(table: &Layouts) -> u64 {
 
 /// Symbols the tables lack and the forge adds: its functions, at their RVAs.
 pub fn added_symbols(table: &Layouts) -> Vec<(&'static str, u64)> {
-    functions(functions_at(table)).into_iter().map(|f| (f.name, f.start)).filter(|(n, _)| FUNCTION_NAMES.contains(n)).collect()
+    functions(functions_at(table))
+        .into_iter()
+        .map(|f| (f.name, f.start))
+        .filter(|(n, _)| FUNCTION_NAMES.contains(n))
+        .collect()
 }
 
 /// The kernel image at `base`.

@@ -51,9 +51,9 @@ const OPTIONAL: [&str; 5] = [
 
 /// Pool and tag of each type's objects (the tags are those that `!pool` of a debugger shows).
 fn pool(ty: &str) -> (PoolKind, &'static [u8; 4]) {
-    use PoolKind::{NonPaged, Paged};
+    use PoolKind::{Large, NonPaged, Paged};
     match ty {
-        "Type" => (NonPaged, b"ObjT"),
+        "Type" => (Large, b"ObjT"),
         "Directory" => (Paged, b"Dire"),
         "SymbolicLink" => (Paged, b"Symb"),
         "Token" => (Paged, b"Toke"),

@@ -10,7 +10,7 @@ pub use header::{Header, TYPES_7, TYPES_8, TYPES_10};
 pub use obj::{Obj, store};
 
 use crate::layout::Layouts;
-use crate::memory::{LARGE, PAGE, Physical, Plan, Pool, PoolKind, Space, Use, flags};
+use crate::memory::{PAGE, Physical, Plan, Pool, PoolKind, Space, Use, flags};
 use crate::rng::Rng;
 
 /// Where the kernel keeps what; the scenario says, or chance does where Windows randomises.
@@ -20,6 +20,8 @@ pub struct Regions {
     pub kernel: u64,
     /// Non-paged pool.
     pub nonpaged: u64,
+    /// Non-paged pool in a large page.
+    pub large: u64,
     /// Paged pool.
     pub paged: u64,
     /// Kernel stacks (system PTEs).
@@ -70,6 +72,7 @@ pub struct Machine {
     /// Number of objects of each type planted.
     pub counts: BTreeMap<String, u64>,
     nonpaged: Pool,
+    large: Pool,
     paged: Pool,
     next_stack: u64,
 }
@@ -80,7 +83,7 @@ impl Machine {
         let mut mem = Physical::new(plan, &mut rng);
         mem.claim(frames.root, Use::Table);
         let mut kernel = Space::new(frames.root);
-        kernel.map_large(&mut mem, regions.nonpaged, frames.large.0, 2, flags::KERNEL | flags::NX);
+        kernel.map_large(&mut mem, regions.large, frames.large.0, 2, flags::KERNEL | flags::NX);
         kernel.map_large(&mut mem, regions.huge, frames.huge.0, 3, flags::KERNEL | flags::NX);
         for frame in frames.huge.1..frames.huge.1 + frames.huge.2 {
             mem.claim(frame, Use::Kernel);
@@ -89,10 +92,28 @@ impl Machine {
         let cookie = if layouts.symbols.contains_key("ObHeaderCookie") { rng.within(1, 256) as u8 } else { 0 };
         let hardware = layouts.find("_MI_SYSTEM_INFORMATION", "Hardware.InvalidPteMask");
         let pte_mask = if hardware.is_some() && layouts.symbols.contains_key("MiState") { 1 << 45 } else { 0 };
-        let (nonpaged, paged) = (Pool::new(PoolKind::NonPaged, regions.nonpaged), Pool::new(PoolKind::Paged, regions.paged));
+        let large = Pool::new(PoolKind::Large, regions.large);
+        let (nonpaged, paged) =
+            (Pool::new(PoolKind::NonPaged, regions.nonpaged), Pool::new(PoolKind::Paged, regions.paged));
         let next_stack = regions.stacks;
         let (types, names, counts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Machine { layouts, mem, kernel, regions, frames, rng, cookie, pte_mask, types, names, counts, nonpaged, paged, next_stack }
+        Machine {
+            layouts,
+            mem,
+            kernel,
+            regions,
+            frames,
+            rng,
+            cookie,
+            pte_mask,
+            types,
+            names,
+            counts,
+            nonpaged,
+            large,
+            paged,
+            next_stack,
+        }
     }
 
     /// A structure of that type, all zero.
@@ -197,24 +218,20 @@ impl Machine {
     fn pool(&mut self, kind: PoolKind) -> &mut Pool {
         match kind {
             PoolKind::NonPaged => &mut self.nonpaged,
+            PoolKind::Large => &mut self.large,
             PoolKind::Paged => &mut self.paged,
         }
     }
 
-    /// Pages of a pool never used before. The non-paged pool begins in a large page, of which only so many frames exist.
+    /// Pages of a pool never used before.
     fn fresh_pages(&mut self, kind: PoolKind, n: u64) -> u64 {
-        let (first, exist) = self.frames.large;
+        let first = self.frames.large.0;
         let pool = self.pool(kind);
-        let mut at = pool.next;
-        let large_end = pool.base + exist * PAGE;
-        if kind == PoolKind::NonPaged && at < pool.base + LARGE && at + n * PAGE > large_end {
-            at = pool.base + LARGE;
-        }
+        let (at, base) = (pool.next, pool.base);
         pool.next = at + n * PAGE;
-        let base = pool.base;
         for i in 0..n {
             let va = at + i * PAGE;
-            if kind == PoolKind::NonPaged && va < base + LARGE {
+            if kind == PoolKind::Large {
                 let frame = first + (va - base) / PAGE;
                 self.mem.claim(frame, Use::Kernel);
                 self.kernel.know(va, frame);
@@ -251,7 +268,7 @@ impl Machine {
     /// Closes the pools: the rest of every open page becomes a free block; gives the big blocks of both.
     pub fn close_pools(&mut self) -> Vec<(u64, [u8; 4], u64)> {
         let mut big = Vec::new();
-        for kind in [PoolKind::NonPaged, PoolKind::Paged] {
+        for kind in [PoolKind::NonPaged, PoolKind::Large, PoolKind::Paged] {
             big.extend(self.pool(kind).big.clone());
             for (page, used, last) in std::mem::take(&mut self.pool(kind).open) {
                 if used < PAGE {
@@ -265,8 +282,8 @@ impl Machine {
         big
     }
 
-    /// Non-paged pool pages used inside the large page.
+    /// Pages used inside the large page.
     pub fn large_used(&self) -> u64 {
-        (self.nonpaged.next.min(self.nonpaged.base + LARGE) - self.nonpaged.base) / PAGE
+        (self.large.next - self.large.base) / PAGE
     }
 }

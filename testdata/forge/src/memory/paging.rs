@@ -103,7 +103,8 @@ impl Space {
     pub fn write(&self, mem: &mut Physical, va: u64, bytes: &[u8]) {
         let (mut va, mut rest) = (va, bytes);
         while !rest.is_empty() {
-            let frame = *self.pages.get(&(va / PAGE)).unwrap_or_else(|| panic!("write to {va:#x}, which is not mapped"));
+            let frame =
+                *self.pages.get(&(va / PAGE)).unwrap_or_else(|| panic!("write to {va:#x}, which is not mapped"));
             let at = (va % PAGE) as usize;
             let n = rest.len().min(PAGE as usize - at);
             mem.page_mut(frame)[at..at + n].copy_from_slice(&rest[..n]);

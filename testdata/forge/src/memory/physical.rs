@@ -59,6 +59,17 @@ impl Physical {
         frame
     }
 
+    /// Takes a free frame above the first megabytes: only the System process's table lies where tools look for it first.
+    ///
+    /// # Panics
+    /// When memory is full.
+    pub fn take_high(&mut self, kind: Use) -> u64 {
+        let at = self.free.iter().rposition(|f| *f >= 0x1B0).expect("physical memory is full");
+        let frame = self.free.remove(at);
+        self.claim(frame, kind);
+        frame
+    }
+
     /// Takes a reserved frame.
     ///
     /// # Panics

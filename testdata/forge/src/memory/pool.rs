@@ -5,6 +5,9 @@
 pub enum PoolKind {
     /// Non-paged.
     NonPaged,
+    /// Non-paged, in a large page. Only part of that page is in the dump, which loses some tools the whole of it when they
+    /// scan; so it holds nothing that scans look for.
+    Large,
     /// Paged.
     Paged,
 }
@@ -13,7 +16,7 @@ impl PoolKind {
     /// `PoolType` in the header of a block in use: pool number + 1, with bit 1 for "in use" (Vista and later).
     pub fn header_type(self) -> u64 {
         match self {
-            PoolKind::NonPaged => 2,
+            PoolKind::NonPaged | PoolKind::Large => 2,
             PoolKind::Paged => 3,
         }
     }

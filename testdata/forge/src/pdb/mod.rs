@@ -39,7 +39,11 @@ fn link(table: &Layouts, work: &Path) -> io::Result<Vec<u8>> {
     let target = if table.arch == "x64" { "x86_64-pc-windows-msvc" } else { "i686-pc-windows-msvc" };
     run(work, "clang", &["-c", &format!("--target={target}"), "nt.s", "-o", "nt.obj"])?;
     let alt = format!("/pdbaltpath:{}", table.pdb_name);
-    run(work, "lld-link", &["/dll", "/noentry", "/debug", "/Brepro", "/opt:noref", "/out:nt.dll", "/pdb:nt.pdb", &alt, "nt.obj"])?;
+    run(
+        work,
+        "lld-link",
+        &["/dll", "/noentry", "/debug", "/Brepro", "/opt:noref", "/out:nt.dll", "/pdb:nt.pdb", &alt, "nt.obj"],
+    )?;
     let mut pdb = std::fs::read(work.join("nt.pdb"))?;
     identity::set(&mut pdb, &table.guid, table.age);
     Ok(pdb)

@@ -39,6 +39,10 @@ pub fn records(table: &Layouts) -> Vec<u8> {
         let list = w.out.list(&[]);
         w.out.class(false, name, 0, list, *size, 0);
     }
+    // Says that the file is forged, and brings in `unsigned int`, which every kernel PDB has and some readers ask for.
+    let mark = codeview::member(0x75, 0, "ForgedFor");
+    let list = w.out.list(&[mark]);
+    w.out.class(false, "_DUMPWALK_FORGE", 1, list, 4, 0);
     let mut bytes = 4u32.to_le_bytes().to_vec(); // CV_SIGNATURE_C13
     bytes.extend(w.out.bytes);
     bytes
@@ -116,7 +120,11 @@ impl Writer<'_> {
             Ref::Named(name) => {
                 let known = self.table.types.contains_key(name) || self.table.enums.contains_key(name);
                 // An enumeration whose values the source does not know: an integer of its size is all that is left.
-                if !known && matches!(size, 1 | 2 | 4) { [0, 0x20, 0x21, 0, 0x22][size as usize] } else { self.index[name] }
+                if !known && matches!(size, 1 | 2 | 4) {
+                    [0, 0x20, 0x21, 0, 0x22][size as usize]
+                } else {
+                    self.index[name]
+                }
             }
             Ref::Func => {
                 let key = (Ref::Func, None, 0);

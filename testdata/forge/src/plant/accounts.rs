@@ -38,24 +38,43 @@ pub fn account(name: &str) -> Account {
         },
         "local" => Account {
             user: "S-1-5-19".into(),
-            groups: g(&[("S-1-1-0", ON), ("S-1-5-32-545", ON), ("S-1-5-6", ON), ("S-1-5-11", ON), ("S-1-5-5-0-51234", 0xC000_000F)]),
+            groups: g(&[
+                ("S-1-1-0", ON),
+                ("S-1-5-32-545", ON),
+                ("S-1-5-6", ON),
+                ("S-1-5-11", ON),
+                ("S-1-5-5-0-51234", 0xC000_000F),
+            ]),
             integrity: 0x4000,
-            privileges: [0xE0_A080_0000, 0x6080_0000, 0x4080_0000],
+            privileges: [0x6_60A0_0028, 0x6080_0000, 0x4080_0000],
             luid: 0x3E5,
             names: ("LOCAL SERVICE", "NT AUTHORITY"),
         },
         "network" => Account {
             user: "S-1-5-20".into(),
-            groups: g(&[("S-1-1-0", ON), ("S-1-5-32-545", ON), ("S-1-5-6", ON), ("S-1-5-11", ON), ("S-1-5-5-0-50987", 0xC000_000F)]),
+            groups: g(&[
+                ("S-1-1-0", ON),
+                ("S-1-5-32-545", ON),
+                ("S-1-5-6", ON),
+                ("S-1-5-11", ON),
+                ("S-1-5-5-0-50987", 0xC000_000F),
+            ]),
             integrity: 0x4000,
-            privileges: [0xE0_2080_0000, 0x6080_0000, 0x4080_0000],
+            privileges: [0x6_60A0_0028, 0x6080_0000, 0x4080_0000],
             luid: 0x3E4,
             names: ("NETWORK SERVICE", "NT AUTHORITY"),
         },
         name => {
             let rid = 1001 + name.bytes().map(u32::from).sum::<u32>() % 50;
             let domain = "S-1-5-21-3084521317-1720569803-2915447381";
-            let mut groups = g(&[("S-1-1-0", ON), ("S-1-5-32-544", 0x10), ("S-1-5-32-545", ON), ("S-1-5-4", ON), ("S-1-2-1", ON), ("S-1-5-11", ON)]);
+            let mut groups = g(&[
+                ("S-1-1-0", ON),
+                ("S-1-5-32-544", 0x10),
+                ("S-1-5-32-545", ON),
+                ("S-1-5-4", ON),
+                ("S-1-2-1", ON),
+                ("S-1-5-11", ON),
+            ]);
             groups.push((format!("{domain}-513"), ON));
             groups.push(("S-1-5-5-0-187234".into(), 0xC000_0000 | OWNER));
             // An identifier authority that needs more than its last byte.

@@ -53,7 +53,11 @@ impl Files {
     pub fn find(&self, name: &str) -> ImageFile {
         let wanted = name.to_ascii_lowercase();
         let base = |p: &str| p.rsplit('\\').next().unwrap_or(p).to_ascii_lowercase();
-        let hit = self.images.iter().find(|i| i.path.to_ascii_lowercase() == wanted).or_else(|| self.images.iter().find(|i| base(&i.path) == wanted));
+        let hit = self
+            .images
+            .iter()
+            .find(|i| i.path.to_ascii_lowercase() == wanted)
+            .or_else(|| self.images.iter().find(|i| base(&i.path) == wanted));
         hit.cloned().unwrap_or_else(|| panic!("no image {name} in the scenario"))
     }
 
@@ -63,11 +67,19 @@ impl Files {
     }
 
     fn object(&self, m: &mut Machine, path: &str, pointers: u64) -> u64 {
-        let va = m.object("File", m.layouts.size("_FILE_OBJECT"), &Header { handles: 1, pointers: 3, ..Header::default() });
+        let va =
+            m.object("File", m.layouts.size("_FILE_OBJECT"), &Header { handles: 1, pointers: 3, ..Header::default() });
         let buffer = m.text(b"FMfn", path);
         let mut f = m.obj("_FILE_OBJECT");
-        f.set("Type", 5).set("Size", m.layouts.size("_FILE_OBJECT")).set("DeviceObject", self.volume).set_text("FileName", path, buffer);
-        f.set("ReadAccess", 1).set("SharedRead", 1).set("SharedDelete", 1).set("Flags", 0x44042).set("SectionObjectPointer", pointers);
+        f.set("Type", 5)
+            .set("Size", m.layouts.size("_FILE_OBJECT"))
+            .set("DeviceObject", self.volume)
+            .set_text("FileName", path, buffer);
+        f.set("ReadAccess", 1)
+            .set("SharedRead", 1)
+            .set("SharedDelete", 1)
+            .set("Flags", 0x44042)
+            .set("SectionObjectPointer", pointers);
         m.write(va, &f.bytes);
         va
     }
@@ -95,21 +107,29 @@ impl Files {
         let subsection = area + area_size;
         m.poke(pointers, "_SECTION_OBJECT_POINTERS", "ImageSectionObject", area);
         let mut a = m.obj("_CONTROL_AREA");
-        a.set("Segment", segment).set("FilePointer", object | 3).set("NumberOfSectionReferences", 1).set("NumberOfMappedViews", 4);
+        a.set("Segment", segment)
+            .set("FilePointer", object | 3)
+            .set("NumberOfSectionReferences", 1)
+            .set("NumberOfMappedViews", 4);
         a.set("NumberOfUserReferences", 5).set_opt("u.Flags.Image", 1).set_opt("u.Flags.File", 1);
         if !a.has("u.Flags.Image") {
             a.set("u.LongFlags", 0xA0); // the same two bits, where the source lost their names
         }
         m.write(area, &a.bytes);
         let mut seg = m.obj("_SEGMENT");
-        seg.set("ControlArea", area).set("TotalNumberOfPtes", count).set("SizeOfSegment", file.size).set("PrototypePte", prototypes);
+        seg.set("ControlArea", area)
+            .set("TotalNumberOfPtes", count)
+            .set("SizeOfSegment", file.size)
+            .set("PrototypePte", prototypes);
         seg.set("BasedAddress", file.base);
         m.write(segment, &seg.bytes);
         for (i, (first, n)) in [(0, 1), (1, count - 1)].into_iter().enumerate() {
             let at = subsection + i as u64 * sub_size;
             let mut sub = m.obj("_SUBSECTION");
             sub.set("ControlArea", area).set("SubsectionBase", prototypes + 8 * first).set("PtesInSubsection", n);
-            sub.set("NextSubsection", if i == 0 { at + sub_size } else { 0 }).set("StartingSector", first * 2).set("NumberOfFullSectors", n * 8);
+            sub.set("NextSubsection", if i == 0 { at + sub_size } else { 0 })
+                .set("StartingSector", first * 2)
+                .set("NumberOfFullSectors", n * 8);
             sub.set_opt("u.SubsectionFlags.Protection", if i == 0 { 1 } else { 3 });
             m.write(at, &sub.bytes);
         }
@@ -162,7 +182,13 @@ fn rsds(file: &ImageFile) -> Rsds {
 fn spec(m: &Machine, file: &ImageFile) -> Spec {
     let _ = m;
     let n = file.size / PAGE;
-    let s = |name, first: u64, pages: u64, code, read_only| Section { name, rva: first * PAGE, size: pages * PAGE, code, read_only };
+    let s = |name, first: u64, pages: u64, code, read_only| Section {
+        name,
+        rva: first * PAGE,
+        size: pages * PAGE,
+        code,
+        read_only,
+    };
     let text = (n - 4) / 2;
     let sections = vec![
         s(".text", 1, text.max(1), true, false),
@@ -173,7 +199,9 @@ fn spec(m: &Machine, file: &ImageFile) -> Spec {
     let name = file.path.rsplit('\\').next().unwrap_or("").to_string();
     let dll = name.to_ascii_lowercase().ends_with(".dll");
     let exports: &[&str] = match name.to_ascii_lowercase().as_str() {
-        "ntdll.dll" => &["LdrInitializeThunk", "NtClose", "NtWaitForSingleObject", "RtlUserThreadStart", "TpReleasePool"],
+        "ntdll.dll" => {
+            &["LdrInitializeThunk", "NtClose", "NtWaitForSingleObject", "RtlUserThreadStart", "TpReleasePool"]
+        }
         "kernel32.dll" => &["BaseThreadInitThunk", "CreateProcessW", "ReadProcessMemory", "VirtualAllocEx"],
         _ => &[],
     };
@@ -196,11 +224,17 @@ fn spec(m: &Machine, file: &ImageFile) -> Spec {
 
 /// The section object through which a program was mapped.
 fn section_object(m: &mut Machine, area: u64, segment: u64, file: &ImageFile) -> u64 {
-    let ty = if m.layouts.has("_SECTION") && m.layouts.find("_SECTION", "SizeOfSection").is_some() { "_SECTION" } else { "_SECTION_OBJECT" };
+    let ty = if m.layouts.has("_SECTION") && m.layouts.find("_SECTION", "SizeOfSection").is_some() {
+        "_SECTION"
+    } else {
+        "_SECTION_OBJECT"
+    };
     let va = m.object("Section", m.layouts.size(ty), &Header { pointers: 1, ..Header::default() });
     let mut s = m.obj(ty);
     if ty == "_SECTION" {
-        s.set_first(&["u1.ControlArea", "ControlArea"], area).set("SizeOfSection", file.size).set("InitialPageProtection", 0x10);
+        s.set_first(&["u1.ControlArea", "ControlArea"], area)
+            .set("SizeOfSection", file.size)
+            .set("InitialPageProtection", 0x10);
     } else {
         s.set("Segment", segment).set("StartingVa", file.base).set("EndingVa", file.base + file.size - 1);
     }

@@ -8,7 +8,9 @@ use crate::scenario::Scenario;
 fn protections() -> Vec<u8> {
     let access = [0x01u32, 0x02, 0x10, 0x20, 0x04, 0x08, 0x40, 0x80];
     let modifier = [0u32, 0x200, 0x100, 0x400]; // no cache, guard, write-combine
-    (0..32usize).flat_map(|i| if i % 8 == 0 { 1u32.to_le_bytes() } else { (access[i % 8] | modifier[i / 8]).to_le_bytes() }).collect()
+    (0..32usize)
+        .flat_map(|i| if i % 8 == 0 { 1u32.to_le_bytes() } else { (access[i % 8] | modifier[i / 8]).to_le_bytes() })
+        .collect()
 }
 
 /// Plants them.
@@ -45,7 +47,8 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
     let at = m.global("ObpInfoMaskToOffset");
     m.plant(at, &offsets);
     if let Some(at) = m.global_opt("KiBugCheckData") {
-        let words: Vec<u8> = std::iter::once(u64::from(s.bugcheck.0)).chain(s.bugcheck.1).flat_map(u64::to_le_bytes).collect();
+        let words: Vec<u8> =
+            std::iter::once(u64::from(s.bugcheck.0)).chain(s.bugcheck.1).flat_map(u64::to_le_bytes).collect();
         m.plant(at, &words);
     }
     for list in ["CmpHiveListHead", "HandleTableListHead", "KiProcessListHead", "IopErrorLogListHead"] {
@@ -60,7 +63,7 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
 /// The start of each processor's control block: enough to see which thread runs.
 fn prcb(m: &mut Machine) {
     let Some(table) = m.global_opt("KiProcessorBlock") else { return };
-    let block = m.alloc(PoolKind::NonPaged, b"Prcb", 0x600);
+    let block = m.alloc(PoolKind::Large, b"Prcb", 0x600);
     let mut p = m.obj("_KPRCB");
     p.set("MxCsr", 0x1F80).set("Number", 0);
     m.write(block, &p.bytes[..0x600]);
@@ -80,7 +83,9 @@ pub fn big_pages(m: &mut Machine, big: &[(u64, [u8; 4], u64)]) {
         let mut e = m.obj("_POOL_TRACKER_BIG_PAGES");
         match big.get(i as usize) {
             Some((va, tag, bytes)) => {
-                e.set("Va", *va).set("Key", u64::from(u32::from_le_bytes(*tag))).set("NumberOfBytes", bytes.next_multiple_of(0x1000));
+                e.set("Va", *va)
+                    .set("Key", u64::from(u32::from_le_bytes(*tag)))
+                    .set("NumberOfBytes", bytes.next_multiple_of(0x1000));
             }
             // A free slot has its lowest address bit set.
             None => {

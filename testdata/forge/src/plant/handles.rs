@@ -64,7 +64,8 @@ fn leaf(m: &mut Machine, index: u64, slots: &[Slot]) -> u64 {
             // Windows 7: attributes in the pointer's low bits, bit 0 of them the lock (set when free to use);
             // "protect from close" moved to bit 25 of the access.
             let protect = s.attributes & 1;
-            e.set("Object", s.pointer | 1 | (s.attributes & 6)).set("GrantedAccess", u64::from(s.access) | protect << 25);
+            e.set("Object", s.pointer | 1 | (s.attributes & 6))
+                .set("GrantedAccess", u64::from(s.access) | protect << 25);
         }
         m.write(page + s.value / 4 % LEAF * 16, &e.bytes);
     }
@@ -210,7 +211,10 @@ fn data_section(m: &mut Machine, section: &mut crate::machine::Obj, ty: &str) {
     s.set("ControlArea", area).set("TotalNumberOfPtes", 4).set("SizeOfSegment", 0x4000).set("PrototypePte", prototypes);
     m.write(segment, &s.bytes);
     if ty == "_SECTION" {
-        section.set_first(&["u1.ControlArea", "ControlArea"], area).set("SizeOfSection", 0x4000).set("InitialPageProtection", 4);
+        section
+            .set_first(&["u1.ControlArea", "ControlArea"], area)
+            .set("SizeOfSection", 0x4000)
+            .set("InitialPageProtection", 4);
     } else {
         section.set("Segment", segment);
     }

@@ -15,7 +15,8 @@ pub fn kernel(m: &mut Machine, s: &Scenario) {
     let base = m.regions.kernel;
     let sections = image::kernel_sections(&m.layouts);
     for (rva, bytes) in image::kernel(&m.layouts, base, timestamp(s)).pieces {
-        let bits = if sections.iter().any(|s| s.code && s.holds(rva)) { flags::KERNEL } else { flags::KERNEL | flags::NX };
+        let bits =
+            if sections.iter().any(|s| s.code && s.holds(rva)) { flags::KERNEL } else { flags::KERNEL | flags::NX };
         m.ensure(base + rva, bytes.len() as u64, bits);
         m.write(base + rva, &bytes);
     }

@@ -84,7 +84,11 @@ fn version(m: &mut Machine, s: &Scenario) {
     let Some(at) = m.global_opt("KdVersionBlock") else { return };
     let build = if s.build == 19045 { 19041 } else { s.build };
     let mut v = m.obj("_DBGKD_GET_VERSION64");
-    v.set("MajorVersion", 0xF).set("MinorVersion", build.into()).set("ProtocolVersion", 6).set("Flags", 0x47).set("MachineType", 0x8664);
+    v.set("MajorVersion", 0xF)
+        .set("MinorVersion", build.into())
+        .set("ProtocolVersion", 6)
+        .set("Flags", 0x47)
+        .set("MachineType", 0x8664);
     v.set("KernBase", m.regions.kernel).set("PsLoadedModuleList", m.global("PsLoadedModuleList"));
     m.plant(at, &v.bytes);
 }

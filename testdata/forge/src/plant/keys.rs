@@ -38,7 +38,10 @@ impl Keys {
         m.write(names, &n.bytes[..at as usize]);
         m.write(names + at, name.as_bytes());
         let mut k = m.obj("_CM_KEY_CONTROL_BLOCK");
-        k.set("RefCount", 2).set("ParentKcb", parent).set("NameBlock", names).set("TotalLevels", path.matches('\\').count() as u64);
+        k.set("RefCount", 2)
+            .set("ParentKcb", parent)
+            .set("NameBlock", names)
+            .set("TotalLevels", path.matches('\\').count() as u64);
         let va = m.put(PoolKind::Paged, b"CMkb", &k);
         self.made.insert(path.to_string(), va);
         va

@@ -8,8 +8,8 @@ mod files;
 mod globals;
 mod handles;
 mod image;
-mod keys;
 mod kdbg;
+mod keys;
 mod modules;
 mod names;
 mod pages;
@@ -75,8 +75,11 @@ pub fn plant(s: &Scenario) -> Planted {
 /// The runs of page frames: below 1 MB, around the kernel's first tables, under the large pages, and above 4 GB.
 fn plan(s: &Scenario, general: u64, large: u64) -> (Plan, Frames) {
     // A raw image is as long as its highest frame is high, so a machine for one keeps everything low.
-    let (large_at, huge, middle_at, high_at) =
-        if s.compact { (0x200, (0, 0x1C0, 3), 0x1C8, 0x200 + large + 9) } else { (0x2600, (0x40000, 0x41234, 3), 0x8123, 0x10_4000) };
+    let (large_at, huge, middle_at, high_at) = if s.compact {
+        (0x200, (0, 0x1C0, 3), 0x1C8, 0x200 + large + 9)
+    } else {
+        (0x2600, (0x40000, 0x41234, 3), 0x8123, 0x10_4000)
+    };
     let frames = Frames { root: s.root, large: (large_at, large), huge };
     let low = (1, 8);
     let first = (0x180, 48);
@@ -91,7 +94,12 @@ fn plan(s: &Scenario, general: u64, large: u64) -> (Plan, Frames) {
     have -= reserved.iter().filter(|(f, _)| runs.iter().any(|(a, n)| (*a..a + n).contains(f))).count() as u64;
     let rest = general.saturating_sub(have).max(8);
     let middle = if s.compact { 0x30 } else { rest * 3 / 7 };
-    runs.extend([frames.large, (middle_at, middle), (frames.huge.1, frames.huge.2), (high_at, rest.saturating_sub(middle))]);
+    runs.extend([
+        frames.large,
+        (middle_at, middle),
+        (frames.huge.1, frames.huge.2),
+        (high_at, rest.saturating_sub(middle)),
+    ]);
     runs.sort();
     (Plan { runs, reserved }, frames)
 }
@@ -105,13 +113,33 @@ fn regions(s: &Scenario, rng: &mut Rng) -> Regions {
         rng.shuffle(&mut slots);
         let mut next = || 0xFFFF_0000_0000_0000 | slots.pop().unwrap_or(0x1A0) << 39;
         let mut at = |spread: u64| next() + rng.below(64) * 0x1_0000_0000 + rng.below(spread) * 0x20_0000;
-        let (nonpaged, paged, stacks, session) = (at(512), at(512), at(512), at(512));
+        let (nonpaged, large, paged, stacks, session) = (at(512), at(512), at(512), at(512), at(512));
         let huge = at(1) & !0x3FFF_FFFF;
-        return Regions { kernel, nonpaged, paged, stacks, drivers, session, huge, self_map: slots.pop().unwrap_or(0x1ED) };
+        return Regions {
+            kernel,
+            nonpaged,
+            large,
+            paged,
+            stacks,
+            drivers,
+            session,
+            huge,
+            self_map: slots.pop().unwrap_or(0x1ED),
+        };
     }
     let fixed = |nonpaged, paged, stacks, huge| {
         let session = 0xFFFF_F900_C000_0000;
-        Regions { kernel, nonpaged, paged, stacks, drivers, session, huge, self_map: 0x1ED }
+        Regions {
+            kernel,
+            nonpaged,
+            large: nonpaged + 0x4000_0000,
+            paged,
+            stacks,
+            drivers,
+            session,
+            huge,
+            self_map: 0x1ED,
+        }
     };
     if s.nt.1 <= 1 {
         fixed(0xFFFF_FA80_0180_0000, 0xFFFF_F8A0_0000_0000, 0xFFFF_F880_0200_0000, 0xFFFF_F980_0000_0000)
@@ -183,7 +211,10 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         process_head: head,
         module_list: list,
         debugger_data: m.global("KdDebuggerDataBlock"),
-        pfn_database: m.global_opt("MmPfnDatabase").filter(|va| m.kernel.pages.contains_key(&(va >> 12))).map_or(0, |va| m.read_u64(va)),
+        pfn_database: m
+            .global_opt("MmPfnDatabase")
+            .filter(|va| m.kernel.pages.contains_key(&(va >> 12)))
+            .map_or(0, |va| m.read_u64(va)),
     };
     Planted { machine: m, truth, crash }
 }

@@ -16,7 +16,12 @@ const RING: u64 = 50;
 /// The loaded modules in order, the kernel first.
 pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
     let ty = if m.layouts.has("_KLDR_DATA_TABLE_ENTRY") { "_KLDR_DATA_TABLE_ENTRY" } else { "_LDR_DATA_TABLE_ENTRY" };
-    let mut list = vec![("\\SystemRoot\\system32\\ntoskrnl.exe".to_string(), m.regions.kernel, kernel_size(&m.layouts), timestamp(s))];
+    let mut list = vec![(
+        "\\SystemRoot\\system32\\ntoskrnl.exe".to_string(),
+        m.regions.kernel,
+        kernel_size(&m.layouts),
+        timestamp(s),
+    )];
     let mut next = m.regions.drivers;
     for d in &s.drivers {
         driver(m, next, d.size, d.timestamp, &d.path);
@@ -28,14 +33,24 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
         let name = path.rsplit('\\').next().unwrap_or("").to_string();
         let (full_at, name_at) = (m.text(b"MmLd", path), m.text(b"MmLd", &name));
         let mut e = m.obj(ty);
-        e.set("DllBase", *base).set("EntryPoint", base + PAGE).set("SizeOfImage", *size).set("Flags", 0x0980_4000).set_first(&["ObsoleteLoadCount", "LoadCount"], 1);
+        e.set("DllBase", *base)
+            .set("EntryPoint", base + PAGE)
+            .set("SizeOfImage", *size)
+            .set("Flags", 0x0980_4000)
+            .set_first(&["ObsoleteLoadCount", "LoadCount"], 1);
         e.set_text("FullDllName", path, full_at).set_text("BaseDllName", &name, name_at);
         // 8.1's user-mode form of the entry, which the kernel shares up to here, keeps the time elsewhere.
         e.set("TimeDateStamp", (*time).into()).set_opt("SizeOfImageNotRounded", *size);
         let va = m.put(PoolKind::NonPaged, b"MmLd", &e);
         links.push(va + m.layouts.offset(ty, "InLoadOrderLinks"));
         truth.push(
-            Json::object().with("entry", va).with("name", name).with("path", path.as_str()).with("base", *base).with("size", *size).with("timestamp", *time),
+            Json::object()
+                .with("entry", va)
+                .with("name", name)
+                .with("path", path.as_str())
+                .with("base", *base)
+                .with("size", *size)
+                .with("timestamp", *time),
         );
     }
     let head = m.global("PsLoadedModuleList");
@@ -80,7 +95,13 @@ pub fn unloaded(m: &mut Machine, s: &Scenario) -> Json {
         let head = length | (length + 2) << 16;
         let words = [head, buffer, start, start + u.size, u.time];
         m.write(ring + UNLOADED * i as u64, &words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>());
-        truth.push(Json::object().with("name", u.name.as_str()).with("start", start).with("end", start + u.size).with("time", u.time));
+        truth.push(
+            Json::object()
+                .with("name", u.name.as_str())
+                .with("start", start)
+                .with("end", start + u.size)
+                .with("time", u.time),
+        );
     }
     m.plant_u64("MmUnloadedDrivers", ring);
     m.plant_u32("MmLastUnloadedDriver", s.unloaded.len() as u32);

@@ -9,8 +9,18 @@ use crate::truth::Json;
 
 /// Directories that every Windows has.
 const FIXED: [&str; 12] = [
-    "\\Device", "\\Driver", "\\FileSystem", "\\GLOBAL??", "\\KnownDlls", "\\ObjectTypes", "\\BaseNamedObjects", "\\RPC Control", "\\Security",
-    "\\Sessions", "\\Windows", "\\Callback",
+    "\\Device",
+    "\\Driver",
+    "\\FileSystem",
+    "\\GLOBAL??",
+    "\\KnownDlls",
+    "\\ObjectTypes",
+    "\\BaseNamedObjects",
+    "\\RPC Control",
+    "\\Security",
+    "\\Sessions",
+    "\\Windows",
+    "\\Callback",
 ];
 
 /// Makes the directories that fixed paths and the scenario's names need, parents first.
@@ -18,9 +28,14 @@ pub fn directories(m: &mut Machine, s: &Scenario) {
     let mut paths: BTreeSet<String> = FIXED.iter().map(|p| p.to_string()).collect();
     let sessions: BTreeSet<u32> = s.processes.iter().filter_map(|p| p.session).collect();
     paths.extend(sessions.iter().filter(|id| **id > 0).map(|id| format!("\\Sessions\\{id}\\BaseNamedObjects")));
-    let named = s.processes.iter().flat_map(|p| &p.handles).filter(|h| !["File", "Key", "Process", "Thread", "Token"].contains(&h.ty.as_str()));
+    let named = s
+        .processes
+        .iter()
+        .flat_map(|p| &p.handles)
+        .filter(|h| !["File", "Key", "Process", "Thread", "Token"].contains(&h.ty.as_str()));
     paths.extend(named.filter_map(|h| h.name.rsplit_once('\\')).map(|(directory, _)| directory.to_string()));
-    let all: BTreeSet<String> = paths.iter().flat_map(|p| p.match_indices('\\').map(|(i, _)| p[..i].to_string()).chain([p.clone()])).collect();
+    let all: BTreeSet<String> =
+        paths.iter().flat_map(|p| p.match_indices('\\').map(|(i, _)| p[..i].to_string()).chain([p.clone()])).collect();
     let size = m.layouts.size("_OBJECT_DIRECTORY");
     for path in all {
         let name = if path.is_empty() { None } else { Some(path.clone()) };

@@ -60,10 +60,22 @@ pub fn large(m: &mut Machine) -> Json {
         let bytes: Vec<u8> = (0..PAGE / 8).flat_map(|_| m.rng.next().to_le_bytes()).collect();
         m.mem.page_mut(frame).copy_from_slice(&bytes);
         let va = m.regions.huge + (frame - first) * PAGE;
-        out.push(Json::object().with("va", va).with("pa", frame << 12).with("size", 1u64 << 30).with("first8", m.mem.u64_at(frame, 0)));
+        out.push(
+            Json::object()
+                .with("va", va)
+                .with("pa", frame << 12)
+                .with("size", 1u64 << 30)
+                .with("first8", m.mem.u64_at(frame, 0)),
+        );
     }
-    let (frame, va) = (m.frames.large.0, m.regions.nonpaged);
-    out.push(Json::object().with("va", va).with("pa", frame << 12).with("size", 2u64 << 20).with("first8", m.mem.u64_at(frame, 0)));
+    let (frame, va) = (m.frames.large.0, m.regions.large);
+    out.push(
+        Json::object()
+            .with("va", va)
+            .with("pa", frame << 12)
+            .with("size", 2u64 << 20)
+            .with("first8", m.mem.u64_at(frame, 0)),
+    );
     out.into()
 }
 

@@ -20,7 +20,13 @@ const ENVIRONMENT: [(&str, &str); 6] = [
 ];
 
 /// Plants them all; gives the PEB's address and the truth of environment and modules.
-pub fn plant(m: &mut Machine, s: &Scenario, p: &Process, user: &mut User, files: &[Mapped]) -> (u64, Vec<(&'static str, Json)>) {
+pub fn plant(
+    m: &mut Machine,
+    s: &Scenario,
+    p: &Process,
+    user: &mut User,
+    files: &[Mapped],
+) -> (u64, Vec<(&'static str, Json)>) {
     let peb = user.area + PEB;
     let (ldr, modules) = loader(m, p, user, files);
     let (parameters, environment) = parameters(m, p, user);
@@ -40,7 +46,8 @@ pub fn plant(m: &mut Machine, s: &Scenario, p: &Process, user: &mut User, files:
 }
 
 fn parameters(m: &mut Machine, p: &Process, user: &mut User) -> (u64, Json) {
-    let mut variables: Vec<(String, String)> = ENVIRONMENT.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    let mut variables: Vec<(String, String)> =
+        ENVIRONMENT.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     variables.push(("USERNAME".into(), if p.user == "alice" { "alice".into() } else { "SYSTEM".into() }));
     let block: String = variables.iter().map(|(k, v)| format!("{k}={v}\0")).chain(["\0".to_string()]).collect();
     let bytes: Vec<u8> = block.encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -52,8 +59,12 @@ fn parameters(m: &mut Machine, p: &Process, user: &mut User) -> (u64, Json) {
     r.set("MaximumLength", size).set("Length", size).set("Flags", 0x6001).set("Environment", environment);
     r.set_opt("EnvironmentSize", bytes.len() as u64);
     let title = image.clone();
-    let texts =
-        [("ImagePathName", &image), ("CommandLine", &p.cmdline), ("CurrentDirectory.DosPath", &p.cwd), ("WindowTitle", &title)];
+    let texts = [
+        ("ImagePathName", &image),
+        ("CommandLine", &p.cmdline),
+        ("CurrentDirectory.DosPath", &p.cwd),
+        ("WindowTitle", &title),
+    ];
     for (field, text) in texts {
         let buffer = user.text(m, text);
         r.set_text(field, text, buffer);
@@ -63,7 +74,8 @@ fn parameters(m: &mut Machine, p: &Process, user: &mut User) -> (u64, Json) {
     r.set_text("DesktopInfo", desktop, buffer);
     let at = user.alloc(size);
     user.write(m, at, &r.bytes);
-    let truth = variables.iter().map(|(k, v)| Json::List(vec![k.as_str().into(), v.as_str().into()])).collect::<Vec<_>>();
+    let truth =
+        variables.iter().map(|(k, v)| Json::List(vec![k.as_str().into(), v.as_str().into()])).collect::<Vec<_>>();
     (at, truth.into())
 }
 
@@ -89,16 +101,27 @@ fn loader(m: &mut Machine, p: &Process, user: &mut User, files: &[Mapped]) -> (u
         user.write(m, at, &e.bytes);
         entries.push(at);
         let lists = Json::object().with("load", true).with("mem", true).with("init", i > 0);
-        truth.push(Json::object().with("base", f.file.base).with("size", f.file.size).with("path", path).with("load_time", time).with("lists", lists));
+        truth.push(
+            Json::object()
+                .with("base", f.file.base)
+                .with("size", f.file.size)
+                .with("path", path)
+                .with("load_time", time)
+                .with("lists", lists),
+        );
     }
     let mut d = m.obj("_PEB_LDR_DATA");
     d.set("Length", m.layouts.size("_PEB_LDR_DATA")).set("Initialized", 1);
     user.write(m, head, &d.bytes);
-    let lists =
-        [("InLoadOrderModuleList", "InLoadOrderLinks", 0), ("InMemoryOrderModuleList", "InMemoryOrderLinks", 0), ("InInitializationOrderModuleList", "InInitializationOrderLinks", 1)];
+    let lists = [
+        ("InLoadOrderModuleList", "InLoadOrderLinks", 0),
+        ("InMemoryOrderModuleList", "InMemoryOrderLinks", 0),
+        ("InInitializationOrderModuleList", "InInitializationOrderLinks", 1),
+    ];
     for (list, links, skip) in lists {
         let head = head + m.layouts.offset("_PEB_LDR_DATA", list);
-        let links_at = m.layouts.find(ty, links).map_or_else(|| m.layouts.offset(ty, "InInitializationOrderLinks"), |p| p.offset);
+        let links_at =
+            m.layouts.find(ty, links).map_or_else(|| m.layouts.offset(ty, "InInitializationOrderLinks"), |p| p.offset);
         let ring: Vec<u64> = std::iter::once(head).chain(entries.iter().skip(skip).map(|e| e + links_at)).collect();
         for (i, at) in ring.iter().enumerate() {
             let (next, last) = (ring[(i + 1) % ring.len()], ring[(i + ring.len() - 1) % ring.len()]);

@@ -7,7 +7,7 @@ use super::handles::{self, Slot, Targets};
 use super::session::Sessions;
 use super::thread::{self, Made, Owner};
 use super::token::Tokens;
-use super::user::User;
+use super::user::{Backing, Region, User};
 use super::{keys::Keys, pages, peb, shared, vad};
 use crate::machine::{Header, Machine, Obj};
 use crate::memory::{PAGE, PoolKind, Space, flags};
@@ -49,7 +49,11 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     let mut drafts: Vec<Draft> = Vec::new();
     for p in &s.processes {
         // Several headers are cache-aligned in the real kernel; sixteen bytes are enough for every reader.
-        let va = m.object("Process", m.layouts.size("_EPROCESS"), &Header { pointers: 8, quota: true, handle_info: true, ..Header::default() });
+        let va = m.object(
+            "Process",
+            m.layouts.size("_EPROCESS"),
+            &Header { pointers: 8, quota: true, handle_info: true, ..Header::default() },
+        );
         let obj = m.obj("_EPROCESS");
         drafts.push(Draft { p, va, obj, truth: Json::object(), threads: Vec::new(), space: None, token: 0 });
     }
@@ -65,7 +69,12 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
         }
         memory(m, s, d, files, shared_frame, &mut next_tid);
     }
-    let mut targets = Targets { processes: BTreeMap::new(), threads: BTreeMap::new(), tokens: BTreeMap::new(), keys: Keys::default() };
+    let mut targets = Targets {
+        processes: BTreeMap::new(),
+        threads: BTreeMap::new(),
+        tokens: BTreeMap::new(),
+        keys: Keys::default(),
+    };
     for d in &drafts {
         targets.processes.entry(d.p.name.clone()).or_insert(d.va);
         targets.tokens.entry(d.p.name.clone()).or_insert(d.token);
@@ -99,9 +108,22 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     // The low twelve bits of CR3 hold a process-context id; readers must mask them.
     let cr3 = crashed.space.as_ref().map_or(s.root << 12, |u| u.root << 12 | 2);
     let mut context = m.obj("_CONTEXT");
-    context.set("ContextFlags", 0x10_001F).set("Rip", crash.1).set("Rsp", crash.0 + 0x40).set("SegCs", 0x10).set("SegSs", 0x18).set("EFlags", 0x246);
+    context
+        .set("ContextFlags", 0x10_001F)
+        .set("Rip", crash.1)
+        .set("Rsp", crash.0 + 0x40)
+        .set("SegCs", 0x10)
+        .set("SegSs", 0x18)
+        .set("EFlags", 0x246);
     let truth = drafts.iter().map(|d| d.truth.clone()).collect::<Vec<_>>().into();
-    Processes { truth, spaces: drafts.into_iter().filter_map(|d| d.space).collect(), cid_table, context: context.bytes, rip: crash.1, cr3 }
+    Processes {
+        truth,
+        spaces: drafts.into_iter().filter_map(|d| d.space).collect(),
+        cid_table,
+        context: context.bytes,
+        rip: crash.1,
+        cr3,
+    }
 }
 
 /// Name, ids, times and the like.
@@ -115,13 +137,17 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     // The array is fifteen bytes; the kernel leaves room for a terminator when it cuts a name.
     e.set_bytes("ImageFileName", &image[..image.len().min(14)]).set("PriorityClass", 2);
     e.set("ExitStatus", p.exit.map_or(0x103, |x| x.1.into())).set("ExitTime.QuadPart", p.exit.map_or(0, |x| x.0));
-    e.set("Cookie", m.rng.below(1 << 32)).set_opt("SequenceNumber", p.pid / 4).set_opt("Protection.Level", p.protection);
-    e.set_opt("Flags3", if p.minimal { 1 } else { 0 }).set("HighestUserAddress", if s.nt >= (6, 3) { 0x7FFF_FFFF_0000 } else { 0x7FF_FFFF_0000 });
+    e.set("Cookie", m.rng.below(1 << 32))
+        .set_opt("SequenceNumber", p.pid / 4)
+        .set_opt("Protection.Level", p.protection);
+    e.set_opt("Flags3", if p.minimal { 1 } else { 0 })
+        .set("HighestUserAddress", if s.nt >= (6, 3) { 0x7FFF_FFFF_0000 } else { 0x7FF_FFFF_0000 });
     let flags = 0x144D_0C01 | if p.exit.is_some() { 0x2C } else { 0 };
     e.set("Flags", flags).set("DefaultHardErrorProcessing", 5);
     if p.pid != 4 && !p.minimal {
         let path = format!("\\Device\\HarddiskVolume3{}", p.path.as_deref().unwrap_or(""));
-        let name = m.alloc(PoolKind::Paged, b"SeOn", m.layouts.size("_OBJECT_NAME_INFORMATION") + 2 * path.len() as u64 + 2);
+        let name =
+            m.alloc(PoolKind::Paged, b"SeOn", m.layouts.size("_OBJECT_NAME_INFORMATION") + 2 * path.len() as u64 + 2);
         let buffer = name + m.layouts.size("_OBJECT_NAME_INFORMATION");
         let mut n = m.obj("_OBJECT_NAME_INFORMATION");
         n.set_text("Name", &path, buffer);
@@ -163,6 +189,7 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
     let (mut user, mut peb_va) = (None, 0);
     if p.pid == 4 {
         d.obj.set("Pcb.DirectoryTableBase", s.root << 12);
+        system_vads(m, d, files);
     } else {
         let mut u = User::new(m);
         d.obj.set("Pcb.DirectoryTableBase", u.space.root << 12);
@@ -179,7 +206,10 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
             d.truth.set("cmdline", p.cmdline.as_str());
             d.truth.set("cwd", p.cwd.as_str());
             d.truth.set("image_path", format!("C:{}", p.path.as_deref().unwrap_or("")));
-            d.obj.set("Peb", peb_va).set("SectionObject", modules[0].section).set("SectionBaseAddress", modules[0].file.base);
+            d.obj
+                .set("Peb", peb_va)
+                .set("SectionObject", modules[0].section)
+                .set("SectionBaseAddress", modules[0].file.base);
             d.obj.set_opt("ImageFilePointer", modules[0].object);
             if p.wow64 {
                 wow64(m, s, d, &mut u, &modules);
@@ -203,6 +233,27 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
     }
 }
 
+/// System has a few regions too: ntdll, mapped there once to read addresses from it, and the shared page.
+fn system_vads(m: &mut Machine, d: &mut Draft, files: &mut Files) {
+    let file = files.image(m, "\\Windows\\System32\\ntdll.dll");
+    let ntdll = Region {
+        start: file.file.base,
+        end: file.file.base + file.file.size - 1,
+        protection: 7,
+        commit: 2,
+        backing: Backing::Image(Box::new(file)),
+    };
+    let shared = Region {
+        start: shared::USER,
+        end: shared::USER + PAGE - 1,
+        protection: 1,
+        commit: 0,
+        backing: Backing::Private,
+    };
+    let vads = vad::plant(m, &[ntdll, shared], d.va, &mut d.obj);
+    d.truth.set("vads", vads);
+}
+
 /// Maps the program, ntdll and the other modules, in load order.
 fn images(m: &mut Machine, p: &Process, u: &mut User, files: &mut Files) -> Vec<Mapped> {
     let program = p.path.clone().unwrap_or_default();
@@ -220,8 +271,12 @@ fn images(m: &mut Machine, p: &Process, u: &mut User, files: &mut Files) -> Vec<
 fn wow64(m: &mut Machine, s: &Scenario, d: &mut Draft, u: &mut User, modules: &[Mapped]) {
     let peb32 = u.area + 0x1F_D000 & 0xFFFF_F000;
     let mut b = m.obj("_PEB32");
-    b.set("ImageBaseAddress", modules[0].file.base).set("OSMajorVersion", s.nt.0.into()).set("OSMinorVersion", s.nt.1.into());
-    b.set("OSBuildNumber", s.build.into()).set("NumberOfProcessors", 2).set("SessionId", d.p.session.unwrap_or(0).into());
+    b.set("ImageBaseAddress", modules[0].file.base)
+        .set("OSMajorVersion", s.nt.0.into())
+        .set("OSMinorVersion", s.nt.1.into());
+    b.set("OSBuildNumber", s.build.into())
+        .set("NumberOfProcessors", 2)
+        .set("SessionId", d.p.session.unwrap_or(0).into());
     u.write(m, peb32, &b.bytes);
     u.private(peb32, 1, 1, 4);
     let value = if m.layouts.has("_EWOW64PROCESS") {
@@ -235,7 +290,14 @@ fn wow64(m: &mut Machine, s: &Scenario, d: &mut Draft, u: &mut User, modules: &[
     d.truth.set("peb32", peb32);
 }
 
-fn threads(m: &mut Machine, d: &mut Draft, modules: &[Mapped], peb: u64, mut user: Option<&mut User>, next_tid: &mut u64) {
+fn threads(
+    m: &mut Machine,
+    d: &mut Draft,
+    modules: &[Mapped],
+    peb: u64,
+    mut user: Option<&mut User>,
+    next_tid: &mut u64,
+) {
     let alive_user = peb != 0;
     let ntdll = modules.get(1).map_or(0, |f| f.file.base + PAGE);
     let owner = Owner { process: d.p, eprocess: d.va, peb, ntdll };
@@ -247,7 +309,8 @@ fn threads(m: &mut Machine, d: &mut Draft, modules: &[Mapped], peb: u64, mut use
             *next_tid += 4;
         }
         let start = start_address(m, t, modules);
-        let thread = thread::plant(m, &owner, t, i as u64, *next_tid, start, user.as_deref_mut().filter(|_| alive_user));
+        let thread =
+            thread::plant(m, &owner, t, i as u64, *next_tid, start, user.as_deref_mut().filter(|_| alive_user));
         truths.push(thread.truth.clone());
         d.threads.push(thread);
     }
@@ -295,10 +358,20 @@ fn extra(m: &mut Machine, p: &Process, u: &mut User, modules: &[Mapped]) {
 /// Lists whose head is in the process: threads twice, and the empty ones.
 fn lists(m: &mut Machine, d: &Draft) {
     let e = |field: &str| m.layouts.find("_EPROCESS", field).map(|p| d.va + p.offset);
-    let empty: Vec<u64> =
-        ["Pcb.Header.WaitListHead", "Pcb.ProfileListHead", "Pcb.ReadyListHead", "JobLinks", "MmProcessLinks", "TimerResolutionLink"].iter().filter_map(|f| e(f)).collect();
+    let empty: Vec<u64> = [
+        "Pcb.Header.WaitListHead",
+        "Pcb.ProfileListHead",
+        "Pcb.ReadyListHead",
+        "JobLinks",
+        "MmProcessLinks",
+        "TimerResolutionLink",
+    ]
+    .iter()
+    .filter_map(|f| e(f))
+    .collect();
     let heads = [("ThreadListHead", "ThreadListEntry"), ("Pcb.ThreadListHead", "Tcb.ThreadListEntry")];
-    let heads: Vec<(u64, u64)> = heads.iter().map(|(h, l)| (d.va + m.layouts.offset("_EPROCESS", h), m.layouts.offset("_ETHREAD", l))).collect();
+    let heads: Vec<(u64, u64)> =
+        heads.iter().map(|(h, l)| (d.va + m.layouts.offset("_EPROCESS", h), m.layouts.offset("_ETHREAD", l))).collect();
     for at in empty {
         m.link(at, &[]);
     }

@@ -17,7 +17,11 @@ pub struct Sessions {
 
 fn offsets(m: &Machine) -> (u64, u64) {
     let ty = "_MM_SESSION_SPACE";
-    if m.layouts.has(ty) { (m.layouts.offset(ty, "SessionId"), m.layouts.offset(ty, "ProcessList")) } else { WITHOUT_TYPE }
+    if m.layouts.has(ty) {
+        (m.layouts.offset(ty, "SessionId"), m.layouts.offset(ty, "ProcessList"))
+    } else {
+        WITHOUT_TYPE
+    }
 }
 
 impl Sessions {

@@ -22,9 +22,15 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> u64 {
     }
     let ticks = (s.now - s.boot) / 156_250;
     k.set("TickCountMultiplier", 0x0FA0_0000).set("TickCount.LowPart", ticks);
-    k.set("NtMajorVersion", s.nt.0.into()).set("NtMinorVersion", s.nt.1.into()).set("NtProductType", 1).set("ProductTypeIsValid", 1);
+    k.set("NtMajorVersion", s.nt.0.into())
+        .set("NtMinorVersion", s.nt.1.into())
+        .set("NtProductType", 1)
+        .set("ProductTypeIsValid", 1);
     k.set_opt("NtBuildNumber", s.build.into()).set_opt("NativeProcessorArchitecture", 9);
-    k.set("ImageNumberLow", 0x8664).set("ImageNumberHigh", 0x8664).set("SuiteMask", 0x110).set_opt("ActiveProcessorCount", 2);
+    k.set("ImageNumberLow", 0x8664)
+        .set("ImageNumberHigh", 0x8664)
+        .set("SuiteMask", 0x110)
+        .set_opt("ActiveProcessorCount", 2);
     k.set("NumberOfPhysicalPages", m.mem.plan.runs.iter().map(|r| r.1).sum()).set_opt("QpcFrequency", 10_000_000);
     m.write(KERNEL, &k.bytes);
     frame

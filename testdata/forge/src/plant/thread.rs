@@ -32,7 +32,15 @@ pub struct Made {
 }
 
 /// Plants thread number `index` of a process; `start` is where it began.
-pub fn plant(m: &mut Machine, o: &Owner, t: &Thread, index: u64, tid: u64, start: u64, user: Option<&mut User>) -> Made {
+pub fn plant(
+    m: &mut Machine,
+    o: &Owner,
+    t: &Thread,
+    index: u64,
+    tid: u64,
+    start: u64,
+    user: Option<&mut User>,
+) -> Made {
     let va = m.object("Thread", m.layouts.size("_ETHREAD"), &Header { pointers: 2, quota: true, ..Header::default() });
     let (limit, base) = m.kernel_stack();
     let (teb, user_stack) = match user {
@@ -45,10 +53,22 @@ pub fn plant(m: &mut Machine, o: &Owner, t: &Thread, index: u64, tid: u64, start
     let create = o.process.create + index * 137_000;
     let mut e = m.obj("_ETHREAD");
     e.set("Tcb.Header.Type", 6).set("Tcb.Header.SignalState", (!alive).into());
-    e.set("Tcb.Process", o.eprocess).set("Tcb.ApcState.Process", o.eprocess).set("Tcb.Teb", teb).set("Tcb.TrapFrame", trap);
-    e.set("Tcb.InitialStack", base).set("Tcb.StackBase", base).set("Tcb.StackLimit", limit).set("Tcb.KernelStack", stack);
-    e.set("Tcb.State", if alive { t.state } else { 4 }).set("Tcb.WaitReason", t.reason).set("Tcb.Priority", 9).set("Tcb.BasePriority", 8);
-    e.set("Tcb.ContextSwitches", 40 + tid % 50).set("Tcb.KernelTime", 3).set("Tcb.UserTime", 2).set("Tcb.WaitTime", 1000 + tid);
+    e.set("Tcb.Process", o.eprocess)
+        .set("Tcb.ApcState.Process", o.eprocess)
+        .set("Tcb.Teb", teb)
+        .set("Tcb.TrapFrame", trap);
+    e.set("Tcb.InitialStack", base)
+        .set("Tcb.StackBase", base)
+        .set("Tcb.StackLimit", limit)
+        .set("Tcb.KernelStack", stack);
+    e.set("Tcb.State", if alive { t.state } else { 4 })
+        .set("Tcb.WaitReason", t.reason)
+        .set("Tcb.Priority", 9)
+        .set("Tcb.BasePriority", 8);
+    e.set("Tcb.ContextSwitches", 40 + tid % 50)
+        .set("Tcb.KernelTime", 3)
+        .set("Tcb.UserTime", 2)
+        .set("Tcb.WaitTime", 1000 + tid);
     e.set("Tcb.PreviousMode", u64::from(teb != 0)).set("Tcb.WaitIrql", 0).set("Tcb.WaitMode", u64::from(teb != 0));
     e.set("CreateTime.QuadPart", create).set("StartAddress", start).set("Win32StartAddress", start);
     e.set("Cid.UniqueProcess", o.process.pid).set("Cid.UniqueThread", tid);
@@ -60,7 +80,7 @@ pub fn plant(m: &mut Machine, o: &Owner, t: &Thread, index: u64, tid: u64, start
         e.set("KeyedWaitChain.Flink", chain).set("KeyedWaitChain.Blink", chain).set("ExitStatus", 0x103);
     }
     m.write(va, &e.bytes);
-    for list in ["Tcb.Header.WaitListHead", "Tcb.MutantListHead", "IrpList", "ActiveTimerListHead", "PostBlockList"] {
+    for list in ["Tcb.Header.WaitListHead", "Tcb.MutantListHead", "IrpList", "ActiveTimerListHead"] {
         let at = va + m.layouts.offset("_ETHREAD", list);
         m.link(at, &[]);
     }
@@ -91,7 +111,9 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
     user.write(m, stack, &(o.ntdll + 0x20).to_le_bytes());
     let mut t = m.obj("_TEB");
     t.set("NtTib.StackBase", base).set("NtTib.StackLimit", base - 2 * PAGE).set("NtTib.Self", teb);
-    t.set("ClientId.UniqueProcess", o.process.pid).set("ClientId.UniqueThread", tid).set("ProcessEnvironmentBlock", o.peb);
+    t.set("ClientId.UniqueProcess", o.process.pid)
+        .set("ClientId.UniqueThread", tid)
+        .set("ProcessEnvironmentBlock", o.peb);
     t.set("RealClientId.UniqueProcess", o.process.pid).set("RealClientId.UniqueThread", tid);
     // The second page of a TEB is rarely touched; it is left out here, as the working-set manager would.
     user.write(m, teb, &t.bytes[..PAGE as usize]);

@@ -50,8 +50,13 @@ impl Tokens {
         t.set("ExpirationTime.QuadPart", 0x7FFF_FFFF_FFFF_FFFF);
         t.set("Privileges.Present", who.privileges[0]).set("Privileges.Enabled", who.privileges[1]);
         t.set("Privileges.EnabledByDefault", who.privileges[2]).set("SessionId", p.session.unwrap_or(0).into());
-        t.set("UserAndGroupCount", groups.len() as u64).set("UserAndGroups", va + fixed).set("PrimaryGroup", first_group);
-        t.set("TokenType", 1).set("TokenFlags", 0x2000).set("TokenInUse", 1).set("IntegrityLevelIndex", groups.len() as u64 - 1);
+        t.set("UserAndGroupCount", groups.len() as u64)
+            .set("UserAndGroups", va + fixed)
+            .set("PrimaryGroup", first_group);
+        t.set("TokenType", 1)
+            .set("TokenFlags", 0x2000)
+            .set("TokenInUse", 1)
+            .set("IntegrityLevelIndex", groups.len() as u64 - 1);
         t.set("MandatoryPolicy", 3).set("LogonSession", session).set("VariableLength", total - fixed);
         m.write(va, &t.bytes);
         let truth = Json::object()
@@ -74,7 +79,11 @@ impl Tokens {
         }
         let (a, b) = (m.text(b"SeLs", account), m.text(b"SeLs", authority));
         let mut s = m.obj("_SEP_LOGON_SESSION_REFERENCES");
-        s.set("LogonId.LowPart", luid).set("ReferenceCount", 9).set_text("AccountName", account, a).set_text("AuthorityName", authority, b);
+        s.set("LogonId.LowPart", luid).set("ReferenceCount", 9).set_text("AccountName", account, a).set_text(
+            "AuthorityName",
+            authority,
+            b,
+        );
         let va = m.put(PoolKind::Paged, b"SeLs", &s);
         self.sessions.insert(luid, va);
         va

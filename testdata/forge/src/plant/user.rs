@@ -51,7 +51,7 @@ const HEAP_END: u64 = 0x18_0000;
 impl User {
     /// An empty user half with a top table of its own.
     pub fn new(m: &mut Machine) -> User {
-        let root = m.mem.take(Use::Table);
+        let root = m.mem.take_high(Use::Table);
         let area = m.rng.within(0x20, 0x7F) << 32 | m.rng.below(0x700) << 21;
         User { space: Space::new(root), area, heap: area + HEAP, regions: Vec::new(), paging: Vec::new() }
     }
@@ -109,6 +109,12 @@ impl User {
 
     /// Adds a private region.
     pub fn private(&mut self, start: u64, pages: u64, commit: u64, protection: u64) {
-        self.regions.push(Region { start, end: start + pages * PAGE - 1, protection, commit, backing: Backing::Private });
+        self.regions.push(Region {
+            start,
+            end: start + pages * PAGE - 1,
+            protection,
+            commit,
+            backing: Backing::Private,
+        });
     }
 }

@@ -67,7 +67,8 @@ impl Scenario {
             "bugcheck" => self.bugcheck = (l.number(1) as u32, [2, 3, 4, 5].map(|i| l.number(i))),
             "container" => self.containers.extend(l.words[1..].iter().cloned()),
             "driver" => {
-                let driver = Driver { path: l.word(1), size: l.key("size", 0x20000), timestamp: l.key("time", 0) as u32 };
+                let driver =
+                    Driver { path: l.word(1), size: l.key("size", 0x20000), timestamp: l.key("time", 0) as u32 };
                 self.drivers.push(driver);
             }
             "unloaded" => {
