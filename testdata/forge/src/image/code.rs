@@ -43,7 +43,7 @@ impl Function {
             at -= push(*register).len() as u8;
         }
         let mut out = vec![1, prologue, (codes.len() / 2) as u8, 0];
-        if codes.len() % 4 != 0 {
+        if !codes.len().is_multiple_of(4) {
             codes.extend([0, 0]);
         }
         out.extend(codes);

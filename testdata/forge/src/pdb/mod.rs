@@ -39,11 +39,18 @@ fn link(table: &Layouts, work: &Path) -> io::Result<Vec<u8>> {
     let target = if table.arch == "x64" { "x86_64-pc-windows-msvc" } else { "i686-pc-windows-msvc" };
     run(work, "clang", &["-c", &format!("--target={target}"), "nt.s", "-o", "nt.obj"])?;
     let alt = format!("/pdbaltpath:{}", table.pdb_name);
-    run(
-        work,
-        "lld-link",
-        &["/dll", "/noentry", "/debug", "/Brepro", "/opt:noref", "/out:nt.dll", "/pdb:nt.pdb", &alt, "nt.obj"],
-    )?;
+    // Without a source path of our choice the PDB would name the folder it was linked in.
+    let options = [
+        "/dll",
+        "/noentry",
+        "/debug",
+        "/Brepro",
+        "/opt:noref",
+        "/out:nt.dll",
+        "/pdb:nt.pdb",
+        "/pdbsourcepath:C:\\forge",
+    ];
+    run(work, "lld-link", &[&options[..], &[&alt, "nt.obj"]].concat())?;
     let mut pdb = std::fs::read(work.join("nt.pdb"))?;
     identity::set(&mut pdb, &table.guid, table.age);
     Ok(pdb)

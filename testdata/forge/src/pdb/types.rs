@@ -48,13 +48,16 @@ pub fn records(table: &Layouts) -> Vec<u8> {
     bytes
 }
 
+/// A type, the bits of it, its size.
+type Key = (Ref, Option<(u8, u8)>, u64);
+
 struct Writer<'a> {
     table: &'a Layouts,
     out: Records,
     /// Named types (forward references), enumerations, and unnamed types once defined.
     index: BTreeMap<String, u32>,
     /// Pointers, arrays and bit fields already written.
-    made: BTreeMap<(Ref, Option<(u8, u8)>, u64), u32>,
+    made: BTreeMap<Key, u32>,
     func: Option<u32>,
 }
 

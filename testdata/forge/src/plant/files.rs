@@ -14,10 +14,6 @@ pub struct Mapped {
     pub file: ImageFile,
     /// `_FILE_OBJECT`.
     pub object: u64,
-    /// `_CONTROL_AREA`.
-    pub area: u64,
-    /// `_SEGMENT`.
-    pub segment: u64,
     /// First `_SUBSECTION`.
     pub subsection: u64,
     /// First prototype entry.
@@ -135,7 +131,7 @@ impl Files {
         }
         let (resident, entry) = self.load(m, &file, subsection, prototypes);
         let section = section_object(m, area, segment, &file);
-        Mapped { file, object, area, segment, subsection, prototypes, resident, entry, section }
+        Mapped { file, object, subsection, prototypes, resident, entry, section }
     }
 
     /// Brings the pages with contents into memory; the other prototype entries point to the file.
@@ -176,7 +172,7 @@ fn rsds(file: &ImageFile) -> Rsds {
     let mut rng = crate::rng::Rng::named(&file.path);
     let base = file.path.rsplit('\\').next().unwrap_or(&file.path);
     let stem = base.rsplit_once('.').map_or(base, |p| p.0);
-    Rsds { guid: format!("{:016X}{:016X}", rng.next(), rng.next()), age: 1, name: format!("{stem}.pdb") }
+    Rsds { guid: format!("{:016X}{:016X}", rng.word(), rng.word()), age: 1, name: format!("{stem}.pdb") }
 }
 
 fn spec(m: &Machine, file: &ImageFile) -> Spec {

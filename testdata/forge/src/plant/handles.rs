@@ -179,7 +179,7 @@ fn fill(m: &mut Machine, kind: &str, ty: &str, va: u64) -> Vec<u8> {
     };
     if let Some((number, at)) = dispatcher {
         let list = va + m.layouts.offset(ty, &format!("{at}.WaitListHead"));
-        o.set(&format!("{at}.Type"), number).set(&format!("{at}.Size"), m.layouts.size(ty) / 4 & 0xFF);
+        o.set(&format!("{at}.Type"), number).set(&format!("{at}.Size"), (m.layouts.size(ty) / 4) & 0xFF);
         o.set(&format!("{at}.SignalState"), 1);
         o.set(&format!("{at}.WaitListHead.Flink"), list).set(&format!("{at}.WaitListHead.Blink"), list);
     }

@@ -24,7 +24,7 @@ pub fn kernel(m: &mut Machine, s: &Scenario) {
     let size = image::kernel_size(&m.layouts);
     let mut at = (base + 0x1000).next_multiple_of(LARGE);
     while at < base + size {
-        let filler: Vec<u8> = (0..0x200).flat_map(|_| m.rng.next().to_le_bytes()).collect();
+        let filler: Vec<u8> = (0..0x200).flat_map(|_| m.rng.word().to_le_bytes()).collect();
         let code = sections.iter().any(|s| s.code && s.holds(at - base));
         m.ensure(at, 0x1000, if code { flags::KERNEL } else { flags::KERNEL | flags::NX });
         if code {

@@ -35,7 +35,7 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
     let flag = m.global_opt("KdpDataBlockEncoded");
     let encoded = s.nt >= (6, 2) && flag.is_some();
     if let (true, Some(flag)) = (encoded, flag) {
-        let (never, always) = (m.rng.next(), m.rng.next());
+        let (never, always) = (m.rng.word(), m.rng.word());
         m.plant_u64("KiWaitNever", never);
         m.plant_u64("KiWaitAlways", always);
         m.plant(flag, &[1]);

@@ -14,7 +14,7 @@ pub fn plant(m: &mut Machine, user: &mut User, va: u64, kind: &str, image: &Mapp
     let soft = match kind {
         "transition" => {
             let frame = m.mem.take(Use::User);
-            let bytes: Vec<u8> = (0..PAGE / 8).flat_map(|_| m.rng.next().to_le_bytes()).collect();
+            let bytes: Vec<u8> = (0..PAGE / 8).flat_map(|_| m.rng.word().to_le_bytes()).collect();
             m.mem.page_mut(frame).copy_from_slice(&bytes);
             user.space.know(va, frame);
             truth.set("pa", frame << 12);
@@ -57,7 +57,7 @@ pub fn large(m: &mut Machine) -> Json {
     let (first, from, n) = m.frames.huge;
     let mut out = Vec::new();
     for frame in from..from + n {
-        let bytes: Vec<u8> = (0..PAGE / 8).flat_map(|_| m.rng.next().to_le_bytes()).collect();
+        let bytes: Vec<u8> = (0..PAGE / 8).flat_map(|_| m.rng.word().to_le_bytes()).collect();
         m.mem.page_mut(frame).copy_from_slice(&bytes);
         let va = m.regions.huge + (frame - first) * PAGE;
         out.push(

@@ -269,7 +269,7 @@ fn images(m: &mut Machine, p: &Process, u: &mut User, files: &mut Files) -> Vec<
 
 /// The 32-bit PEB and how the kernel reaches it: through `_EWOW64PROCESS` where that exists, directly before.
 fn wow64(m: &mut Machine, s: &Scenario, d: &mut Draft, u: &mut User, modules: &[Mapped]) {
-    let peb32 = u.area + 0x1F_D000 & 0xFFFF_F000;
+    let peb32 = (u.area + 0x1F_D000) & 0xFFFF_F000;
     let mut b = m.obj("_PEB32");
     b.set("ImageBaseAddress", modules[0].file.base)
         .set("OSMajorVersion", s.nt.0.into())
@@ -305,7 +305,7 @@ fn threads(
     for (i, t) in d.p.threads.iter().enumerate() {
         // Ids come from one counter; multiples of 0x400 are slots the table keeps for itself.
         *next_tid += 4 * (1 + m.rng.below(3));
-        if *next_tid % 0x400 == 0 {
+        if (*next_tid).is_multiple_of(0x400) {
             *next_tid += 4;
         }
         let start = start_address(m, t, modules);
