@@ -5,9 +5,9 @@ use crate::machine::Machine;
 use crate::memory::{LARGE, flags};
 use crate::scenario::Scenario;
 
-/// Link time of the kernel: from the build, so that two builds differ.
+/// Link time of the kernel: made from the build, so that two builds differ, and in the years that it could be.
 pub fn timestamp(s: &Scenario) -> u32 {
-    0x4000_0000 + s.build * 0x1_2345
+    0x5000_0000 + s.build.wrapping_mul(0x2_545F) % 0x1500_0000
 }
 
 /// Writes the kernel's headers and tables, and some code in every 2 MB of it.
