@@ -1,7 +1,9 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
+mod crashinfo;
 pub mod getsids;
 pub mod identities;
+mod info;
 mod modules;
 pub mod parallel;
 pub mod privileges;
@@ -143,7 +145,9 @@ pub struct Analysis {
 
 /// Every analysis. Adding a question is one file and one line here.
 pub static ALL: &[&Analysis] = &[
+    &crashinfo::CRASHINFO,
     &getsids::GETSIDS,
+    &info::INFO,
     &modules::MODULES,
     &privileges::PRIVILEGES,
     &pslist::PSLIST,

@@ -2,9 +2,9 @@
 
 use super::{Analysis, Ask, Case};
 use crate::error::Result;
-use crate::kernel::module::Module;
+use crate::kernel::module::{Module, Modules};
+use crate::kernel::triage;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
-use crate::value::Absent;
 
 /// The register's entry.
 pub static MODULES: Analysis = Analysis {
@@ -32,7 +32,7 @@ const COLUMNS: [Column; 11] = [
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let found = case.kernel()?.modules()?;
+    let found = loaded(case)?;
     for module in &found.list {
         sink.row(row(module))?;
     }
@@ -40,9 +40,17 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     Ok(())
 }
 
+/// The kernel's modules. Those of a triage dump need no symbols.
+///
+/// # Errors
+/// Why they cannot be had.
+pub fn loaded(case: &Case) -> Result<Modules> {
+    triage::modules(&case.dump).map_or_else(|| case.kernel()?.modules(), Ok)
+}
+
 fn row(m: &Module) -> Row {
     let cells: [Cell; COLUMNS.len()] = [
-        m.offset.ok_or(Absent::NotRecorded).into(),
+        m.offset.into(),
         m.base.into(),
         m.size.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
         m.name.clone().into(),

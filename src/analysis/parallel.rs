@@ -9,7 +9,7 @@ use super::{Ask, Case};
 use crate::error::{Error, Result};
 use crate::kernel::process::Process;
 use crate::paging::Space;
-use crate::report::{Row, Sink};
+use crate::report::{Column, Row, Sink};
 use crate::value::Note;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -26,6 +26,7 @@ const CHUNKS: usize = 16;
 enum Item {
     Row(Row),
     Note(Note),
+    Section(&'static str, &'static [Column]),
 }
 /// One message of a unit: rows, or the error that ended it.
 type Message = Result<Vec<Item>>;
@@ -98,6 +99,7 @@ fn drain(turns: Receiver<Receiver<Message>>, sink: &mut dyn Sink) -> Result<()> 
                 match item {
                     Item::Row(row) => sink.row(row)?,
                     Item::Note(note) => sink.note(note),
+                    Item::Section(title, columns) => sink.section(title, columns)?,
                 }
             }
         }
@@ -124,6 +126,10 @@ impl Sink for Buffer {
     }
     fn note(&mut self, note: Note) {
         self.items.push(Item::Note(note));
+    }
+    fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {
+        self.items.push(Item::Section(title, columns));
+        Ok(())
     }
 }
 

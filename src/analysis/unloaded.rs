@@ -2,6 +2,7 @@
 
 use super::{Analysis, Ask, Case};
 use crate::error::Result;
+use crate::kernel::triage;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
 
 /// The register's entry.
@@ -23,7 +24,10 @@ const COLUMNS: [Column; 5] = [
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let (list, notes) = case.kernel()?.unloaded_drivers()?;
+    let (list, notes) = match triage::unloaded(&case.dump) {
+        Some(list) => (list, Vec::new()),
+        None => case.kernel()?.unloaded_drivers()?,
+    };
     notes.into_iter().for_each(|n| sink.note(n));
     for d in list {
         let cells: [Cell; COLUMNS.len()] = [d.name.into(), d.start.into(), d.end.into(), d.time.into(), d.index.into()];

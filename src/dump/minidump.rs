@@ -422,4 +422,4 @@ fn utf16(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 #[path = "minidump_tests.rs"]
-mod tests;
+pub(super) mod tests;

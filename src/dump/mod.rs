@@ -317,4 +317,6 @@ fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, 
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ fn memory(dice: &mut Dice) -> Vec<(u64, u64)> {
         })
         .collect()
 }
-fn full64(runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
+pub fn full64(runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
     let mut file = header64(1);
     put32(&mut file, 0x88, runs.len() as u32);
     put64(&mut file, 0x90, runs.iter().map(|r| r.1).sum());
@@ -49,7 +49,7 @@ fn full64(runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
     }
     (file, model)
 }
-fn full32(runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
+pub fn full32(runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
     let mut file = header32(1);
     put32(&mut file, 0x64, runs.len() as u32);
     put32(&mut file, 0x68, runs.iter().map(|r| r.1 as u32).sum());
@@ -65,7 +65,7 @@ fn full32(runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
     (file, model)
 }
 /// A bitmap dump whose bits end at the last page, wherever in a byte that is.
-fn bitmap(mut file: Vec<u8>, runs: &[(u64, u64)], signature: &[u8; 8]) -> (Vec<u8>, BTreeMap<u64, u64>) {
+pub fn bitmap(mut file: Vec<u8>, runs: &[(u64, u64)], signature: &[u8; 8]) -> (Vec<u8>, BTreeMap<u64, u64>) {
     let head = file.len();
     let bits = runs.iter().map(|r| r.0 + r.1).max().unwrap();
     let first = (head + 0x38 + bits.div_ceil(8) as usize).next_multiple_of(4096);
@@ -83,7 +83,7 @@ fn bitmap(mut file: Vec<u8>, runs: &[(u64, u64)], signature: &[u8; 8]) -> (Vec<u
     (file, model)
 }
 /// A range dump: the ranges from 0x2030 on, a page for them, then the pages.
-fn ranges(dump_type: u32, runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
+pub fn ranges(dump_type: u32, runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
     let mut file = header64(dump_type);
     put32(&mut file, 0x2000, 0x40);
     put(&mut file, 0x2004, b"RDMPDUMP");
@@ -107,7 +107,7 @@ fn ranges(dump_type: u32, runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) 
     (file, model)
 }
 /// A summary dump as Windows 2000 to 7 wrote them.
-fn summary(mut file: Vec<u8>, header: usize, runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
+pub fn summary(mut file: Vec<u8>, header: usize, runs: &[(u64, u64)]) -> (Vec<u8>, BTreeMap<u64, u64>) {
     let head = file.len();
     let bits = runs.iter().map(|r| r.0 + r.1).max().unwrap();
     let first = (head + header + bits.div_ceil(8) as usize).next_multiple_of(4096);

@@ -375,4 +375,4 @@ fn unloaded(map: &[u8], width: Width, at: u32, notes: &mut Vec<Note>) -> Vec<Unl
 
 #[cfg(test)]
 #[path = "triage_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -6,7 +6,7 @@ use crate::value::Absent;
 use std::collections::BTreeMap;
 
 /// A triage dump made by hand: two drivers, one unloaded, blocks of memory.
-fn made(wide: bool, blocks: &[(u64, Vec<u8>)]) -> Vec<u8> {
+pub fn made(wide: bool, blocks: &[(u64, Vec<u8>)]) -> Vec<u8> {
     let mut f = if wide { header64(4) } else { header32(4) };
     let h = f.len();
     put32(&mut f, if wide { 0x1038 } else { 0xf8c }, 0xcff);

@@ -1,5 +1,7 @@
 //! One file per Windows object, and the walkers that find them (list, tree, table).
 
+pub mod bugcheck;
+pub mod context;
 pub mod file_object;
 pub mod find;
 pub mod handle_table;
@@ -24,10 +26,12 @@ pub mod sid;
 pub mod sid_names;
 pub mod stack;
 pub mod standing;
+pub mod system;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod thread;
 pub mod token;
+pub mod triage;
 pub mod unloaded;
 pub mod vad;
 pub mod vad_tree;

@@ -57,8 +57,8 @@ const MOST_MODULES: usize = 1 << 16;
 /// One loaded kernel module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Module {
-    /// Its loader entry, where it came from one.
-    pub offset: Option<Va>,
+    /// Its loader entry; [`Absent::NotRecorded`] where it came from a list of another kind.
+    pub offset: Value<Va>,
     /// Where the entry stands.
     pub place: Place,
     /// First byte of the image.
@@ -141,6 +141,9 @@ impl Kernel {
     /// # Errors
     /// The symbols lack the loader's entry, or nothing says where the list is.
     pub fn modules(&self) -> Result<Modules> {
+        if let Some(modules) = super::triage::modules(&self.dump) {
+            return Ok(modules);
+        }
         match self.layout::<KernelEntry>() {
             Ok(layout) => self.modules_by(layout, read_kernel),
             Err(_) => match self.layout::<UserEntry>() {
@@ -170,7 +173,7 @@ macro_rules! reader {
         fn $name(space: &Space<'_>, view: View<'_, $L>) -> Module {
             let timestamp: fn(&View<'_, $L>) -> Value<u32> = $timestamp;
             Module {
-                offset: view.va(),
+                offset: view.va().ok_or(Absent::NotRecorded),
                 place: view.place(),
                 base: view.base(),
                 size: view.size(),
@@ -195,7 +198,7 @@ mod tests {
     fn module(base: u64, size: u32, name: &str) -> Module {
         let no = Err(Absent::NotRecorded);
         Module {
-            offset: None,
+            offset: Err(Absent::NotRecorded),
             place: Place::default(),
             base: Ok(Va(base)),
             size: Ok(size),

@@ -216,6 +216,9 @@ impl Kernel {
     /// The symbols lack what is needed to read a process, or nothing says where the list is.
     pub fn processes(&self) -> Result<Processes<'_>> {
         let layout = self.layout::<EProcess>().map_err(|e| self.unreadable(&e))?;
+        if self.mode == Mode::Blocks {
+            return Ok(self.embedded_process(layout));
+        }
         let head = self.global("PsActiveProcessHead").ok_or_else(|| {
             Error::NotAvailable("the active process list was not found: no symbol PsActiveProcessHead".into())
         })?;

@@ -53,6 +53,9 @@ impl Kernel {
     /// # Errors
     /// Nothing says where the ring is.
     pub fn unloaded_drivers(&self) -> Result<(Vec<Unloaded>, Vec<Note>)> {
+        if let Some(list) = super::triage::unloaded(&self.dump) {
+            return Ok((list, Vec::new()));
+        }
         let space = self.space();
         let at = self.global("MmUnloadedDrivers").ok_or_else(|| {
             Error::NotAvailable("the list of unloaded drivers was not found: no symbol MmUnloadedDrivers".into())

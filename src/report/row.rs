@@ -76,6 +76,8 @@ pub struct Row {
     pub fields: Vec<(&'static str, Place)>,
     /// Depth in a tree (`pstree`, `vadtree`): tables indent by it.
     pub depth: u16,
+    /// The only row of its analysis, with more cells than fit across: tables print a line for each cell.
+    pub upright: bool,
 }
 
 impl Row {
@@ -88,6 +90,12 @@ impl Row {
     #[must_use]
     pub fn at(mut self, place: Place) -> Self {
         self.place = Some(place);
+        self
+    }
+    /// The same row, for tables to print a line for each cell.
+    #[must_use]
+    pub fn upright(mut self) -> Self {
+        self.upright = true;
         self
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct Table<'w> {
     measured: bool,
     section: Option<&'static str>,
     any_section: bool,
+    upright: bool,
     reasons: BTreeSet<Absent>,
     cut: bool,
     line: String,
@@ -56,6 +57,7 @@ impl<'w> Table<'w> {
             measured: false,
             section: None,
             any_section: false,
+            upright: false,
             reasons: BTreeSet::new(),
             cut: false,
             line: String::new(),
@@ -67,6 +69,15 @@ impl<'w> Table<'w> {
         let mut places = place.into_iter();
         let mut out = Vec::with_capacity(self.columns.len());
         for (i, head) in self.columns.iter().enumerate() {
+            if let Some(cell @ (Cell::List(_) | Cell::Object(_))) =
+                head.cell.filter(|_| row.upright).and_then(|index| row.cells.get(index))
+            {
+                cell.each_absent(&mut |why| {
+                    self.reasons.insert(why);
+                });
+                out.push(lines(cell));
+                continue;
+            }
             let mut text = String::new();
             if i == 0 {
                 (0..row.depth.min(DEEPEST)).for_each(|_| text.push_str("  "));
@@ -110,9 +121,9 @@ impl<'w> Table<'w> {
         }
         let held = std::mem::take(&mut self.held);
         // A part of a page with one row stands upright when it would not fit across.
-        if let ([row], true) = (held.as_slice(), self.section.is_some()) {
+        if let ([row], true) = (held.as_slice(), self.section.is_some() || self.upright) {
             let across: usize = self.widths.iter().map(|w| w.saturating_add(2)).sum();
-            if across > self.style.width.unwrap_or(120).into() {
+            if self.upright || across > self.style.width.unwrap_or(120).into() {
                 return self.upright(row);
             }
         }
@@ -152,7 +163,11 @@ impl<'w> Table<'w> {
         let width = self.columns.iter().map(|h| h.title.width()).max().unwrap_or(0);
         for (head, text) in self.columns.iter().zip(row) {
             let gap = " ".repeat(width.saturating_sub(head.title.width()));
-            writeln!(self.out, "  {}{gap}  {text}", head.title)?;
+            for (i, line) in text.split('\n').enumerate() {
+                let (title, gap) = if i == 0 { (head.title.as_str(), gap.as_str()) } else { ("", "") };
+                let room = if i == 0 { 0 } else { width };
+                writeln!(self.out, "  {title}{gap}{}  {line}", " ".repeat(room))?;
+            }
         }
         Ok(())
     }
@@ -191,6 +206,25 @@ impl<'w> Table<'w> {
         }
         Ok(())
     }
+}
+
+/// Values an upright row's cell has a line for at most, where it is one object.
+const ON_A_LINE: usize = 4;
+
+/// A list or an object as several lines of an upright row.
+fn lines(cell: &Cell) -> String {
+    let text = |cell: &Cell| {
+        let mut text = String::new();
+        cell.write_text(&mut text);
+        guard::visible(&text).into_owned()
+    };
+    let lines: Vec<String> = match cell {
+        Cell::List(items) if items.is_empty() => vec!["-".to_owned()],
+        Cell::List(items) => items.iter().map(text).collect(),
+        Cell::Object(fields) => fields.chunks(ON_A_LINE).map(|part| text(&Cell::Object(part.to_vec()))).collect(),
+        other => vec![text(other)],
+    };
+    lines.join("\n")
 }
 
 fn heads(columns: &'static [Column], style: Style) -> Vec<Head> {
@@ -240,6 +274,7 @@ impl Writer for Table<'_> {
     }
 
     fn row(&mut self, row: Row) -> Result<()> {
+        self.upright |= row.upright;
         let texts = self.texts(&row);
         if self.measured {
             return self.write(&texts, false);

@@ -284,15 +284,16 @@ impl<'a, L: Layout> View<'a, L> {
 
 /// Declares the view of a structure: see the [module](crate::symbols::layout).
 ///
-/// ```
-/// use dumpwalk::layout;
+/// ```ignore
+/// // Inside this crate: the accessors are inherent methods of `View`.
+/// use crate::layout;
 /// layout! {
 ///     /// `_EPROCESS`: one process.
 ///     pub struct Small: "_EPROCESS" {
 ///         /// `UniqueProcessId`.
 ///         pid: u64 = "UniqueProcessId",
 ///         /// Spelt with a small `w` before Windows 10.
-///         wow64: Option<dumpwalk::addr::Va> = "WoW64Process" | "Wow64Process",
+///         wow64: Option<Va> = "WoW64Process" | "Wow64Process",
 ///     }
 /// }
 /// ```

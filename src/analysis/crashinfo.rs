@@ -1,0 +1,198 @@
+//! `crashinfo`: why the machine stopped, as the dump's header tells it.
+
+use super::{Analysis, Ask, Case, modules};
+use crate::addr::Va;
+use crate::bytes::{Bytes, Place};
+use crate::dump::{Dump, Header};
+use crate::error::{Error, Result};
+use crate::kernel::bugcheck;
+use crate::kernel::context::{Context, Exception, status_name};
+use crate::kernel::module::Modules;
+use crate::report::{Cell, Column, Kind, Row, Sink, col};
+use crate::value::{Absent, Value};
+use std::borrow::Cow;
+
+/// The register's entry.
+pub static CRASHINFO: Analysis = Analysis {
+    name: "crashinfo",
+    about: "Why the machine stopped: bug check, its parameters, registers, exception",
+    help: "Reads the crash-dump header. Parameters that are addresses of code are named by module where the modules are \
+           known. A live dump or one made by a tool has a code of its own (0x161 LIVE_SYSTEM_DUMP; DumpIt writes MATT).",
+    columns: &COLUMNS,
+    switches: &[],
+    run,
+};
+
+const COLUMNS: [Column; 13] = [
+    col("bugcheck", Kind::Hex, "Bug-check code"),
+    col("bugcheck_name", Kind::Text, "Its name in Microsoft's reference"),
+    col("about", Kind::Text, "What it means"),
+    col("parameters", Kind::Nested, "Its four parameters: value, meaning, what the value says, module it lies in"),
+    col("exception", Kind::Nested, "The exception record: code, flags, address, parameters"),
+    col("instruction", Kind::Hex, "Where the processor was (instruction pointer of the context)"),
+    col("instruction_module", Kind::Text, "Module and offset of that"),
+    col("registers", Kind::Nested, "Registers of the context record"),
+    col("system_time", Kind::Time, "When the machine stopped, by the header"),
+    col("uptime", Kind::Text, "How long it had run: days.hours:minutes:seconds"),
+    col("process", Kind::Nested, "The process that was running, where the dump keeps it"),
+    col("thread", Kind::Nested, "The thread that was running, where the dump keeps it"),
+    col("comment", Kind::Text, "The comment that the writer left in the header"),
+];
+
+fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let dump = &*case.dump;
+    let Some(header) = &dump.header else {
+        return Err(Error::NotAvailable(format!(
+            "{} has no crash-dump header: a raw image does not say why it was taken",
+            dump.path().display()
+        )));
+    };
+    // Names help, and are not needed: without a kernel the header still tells all it knows.
+    let modules = modules::loaded(case).unwrap_or_default();
+    let place = |file: Option<u64>| Place { va: None, pa: None, file };
+    let exception = exception(dump, header, &modules);
+    let context = read(dump, header.context).and_then(|b| Context::read(dump.arch.ok_or(Absent::NotRecorded)?, b));
+    let at = context.as_ref().map_err(|e| *e).and_then(|c| c.instruction().ok_or(Absent::NotRecorded));
+    let known = bugcheck::meaning(header.bugcheck);
+    let cells: [Cell; COLUMNS.len()] = [
+        Cell::Hex(header.bugcheck.into()),
+        name(header.bugcheck),
+        known.map_or(Cell::Absent(Absent::NotRecorded), |m| m.about.into()),
+        parameters(header, &modules),
+        exception,
+        at.into(),
+        at.and_then(|va| modules.name(va).ok_or(Absent::NotApplicable)).into(),
+        context.map_or_else(Cell::Absent, registers),
+        header.system_time.ok_or(Absent::NotRecorded).into(),
+        header.uptime.ok_or(Absent::NotRecorded).map(duration).into(),
+        process(case),
+        thread(case),
+        header.comment.clone().ok_or(Absent::NotRecorded).into(),
+    ];
+    sink.row(Row::new(cells.into()).at(place(Some(0))).upright())
+}
+
+/// The code's name, or the four letters some tools write instead of a code.
+fn name(code: u32) -> Cell {
+    if let Some(name) = bugcheck::name(code) {
+        return name.into();
+    }
+    let letters = code.to_be_bytes();
+    if letters.iter().all(u8::is_ascii_graphic) {
+        return format!("\"{}\" (a tool's mark)", String::from_utf8_lossy(&letters)).into();
+    }
+    Cell::Absent(Absent::NotRecorded)
+}
+
+fn parameters(header: &Header, modules: &Modules) -> Cell {
+    let known = bugcheck::meaning(header.bugcheck);
+    let one = |(i, value): (usize, &u64)| {
+        let number = i.saturating_add(1);
+        let mut fields = vec![("value".into(), Cell::Hex(*value))];
+        if let Some(meaning) = known.and_then(|m| m.parameters.get(i)).filter(|m| !m.is_empty()) {
+            fields.push((Cow::Borrowed("meaning"), Cell::from(*meaning)));
+        }
+        if let Some(says) = bugcheck::value(header.bugcheck, number, *value) {
+            fields.push(("says".into(), says.into()));
+        }
+        // The first parameter of an unhandled exception is its code.
+        let is_code = known.and_then(|m| m.parameters.get(i)).is_some_and(|m| *m == "exception code");
+        if let Some(name) = is_code.then_some(*value).and_then(|v| status_name(low(v))) {
+            fields.push(("says".into(), name.into()));
+        }
+        if let Some(name) = modules.name(Va(*value)) {
+            fields.push(("in".into(), name.into()));
+        }
+        Cell::Object(fields)
+    };
+    Cell::List(header.bugcheck_parameters.iter().enumerate().map(one).collect())
+}
+
+/// The low half: exception codes are sign-extended on 64-bit machines.
+fn low(value: u64) -> u32 {
+    u32::try_from(value & 0xffff_ffff).unwrap_or_default()
+}
+
+fn exception(dump: &Dump, header: &Header, modules: &Modules) -> Cell {
+    let found = read(dump, header.exception).and_then(|b| Exception::read(dump.arch.ok_or(Absent::NotRecorded)?, b));
+    let e = match found {
+        Ok(e) => e,
+        Err(why) => return Cell::Absent(why),
+    };
+    let mut fields = vec![("code".into(), Cell::Hex(e.code.into()))];
+    if let Some(name) = status_name(e.code) {
+        fields.push(("name".into(), name.into()));
+    }
+    fields.push(("flags".into(), Cell::Hex(e.flags.into())));
+    fields.push(("address".into(), e.address.into()));
+    if let Some(name) = modules.name(e.address) {
+        fields.push(("in".into(), name.into()));
+    }
+    fields.push((Cow::Borrowed("parameters"), Cell::List(e.parameters.into_iter().map(Cell::Hex).collect())));
+    Cell::Object(fields)
+}
+
+fn registers(context: Context) -> Cell {
+    Cell::Object(context.registers.into_iter().map(|(n, v)| (n.into(), Cell::Hex(v))).collect())
+}
+
+fn read(dump: &Dump, at: Option<(u64, u32)>) -> Value<&[u8]> {
+    let (at, len) = at.ok_or(Absent::NotRecorded)?;
+    let from = usize::try_from(at).map_err(|_| Absent::NotInDump)?;
+    let to = from.checked_add(len as usize).ok_or(Absent::NotInDump)?;
+    dump.map().get(from..to).ok_or(Absent::NotInDump)
+}
+
+/// A span of 100 ns ticks.
+fn duration(ticks: u64) -> String {
+    let seconds = ticks / 10_000_000;
+    let (minutes, s) = (seconds / 60, seconds % 60);
+    let (hours, m) = (minutes / 60, minutes % 60);
+    format!("{}.{:02}:{m:02}:{s:02}", hours / 24, hours % 24)
+}
+
+/// The process of a triage dump.
+fn process(case: &Case) -> Cell {
+    let Ok(kernel) = case.kernel() else { return Cell::Absent(Absent::NoSymbol) };
+    if case.dump.triage().is_none() {
+        return Cell::Absent(Absent::NotRecorded);
+    }
+    let Ok(found) = kernel.processes() else { return Cell::Absent(Absent::NoSymbol) };
+    let Some(p) = found.list.first() else { return Cell::Absent(Absent::NotInDump) };
+    Cell::Object(vec![
+        ("pid".into(), p.pid().into()),
+        ("name".into(), p.name().into()),
+        ("offset".into(), p.offset().ok_or(Absent::NotRecorded).into()),
+    ])
+}
+
+/// The thread of a triage dump.
+fn thread(case: &Case) -> Cell {
+    let Some(triage) = case.dump.triage() else { return Cell::Absent(Absent::NotRecorded) };
+    let Some(part) = triage.thread() else { return Cell::Absent(Absent::NotInDump) };
+    let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
+    match case.kernel().and_then(|k| k.thread_of(bytes)) {
+        Ok(t) => Cell::Object(vec![
+            ("tid".into(), t.tid().into()),
+            ("offset".into(), t.offset().ok_or(Absent::NotRecorded).into()),
+        ]),
+        Err(_) => Cell::Absent(Absent::NoSymbol),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans() {
+        assert_eq!(duration(0), "0.00:00:00");
+        assert_eq!(duration(10_000_000 * (86_400 + 3_661)), "1.01:01:01");
+    }
+    #[test]
+    fn a_tools_mark_is_no_code() {
+        assert_eq!(name(u32::from_be_bytes(*b"MATT")), Cell::from("\"MATT\" (a tool's mark)".to_owned()));
+        assert_eq!(name(0x50), Cell::from("PAGE_FAULT_IN_NONPAGED_AREA"));
+        assert_eq!(name(0x0123_4567), Cell::Absent(Absent::NotRecorded));
+    }
+}

@@ -1,0 +1,132 @@
+//! Real kernels' structure layouts: the tables of `layouts/`, parsed, and fields looked up by path.
+//!
+//! A table holds facts about one kernel file (sizes, offsets, bit positions, enum values, global addresses). The forge
+//! never writes an offset of its own: it names a field and the table says where that field lies, so one encoder serves
+//! every build, and a field that a kernel does not have is an error at forging time instead of a wrong dump.
+
+mod parse;
+mod path;
+pub mod reduce;
+
+use std::collections::BTreeMap;
+
+pub use path::Place;
+
+/// The layouts and global addresses of one kernel.
+#[derive(Debug, Clone, Default)]
+pub struct Layouts {
+    /// `x64` or `x86`.
+    pub arch: String,
+    /// The kernel file's version, such as `10.0.19041.2965`.
+    pub version: String,
+    /// File name of the kernel's PDB.
+    pub pdb_name: String,
+    /// The PDB's GUID, 32 hexadecimal digits as a symbol server writes it.
+    pub guid: String,
+    /// The PDB's age.
+    pub age: u32,
+    /// Structures and unions by name.
+    pub types: BTreeMap<String, Type>,
+    /// Enumerations by name.
+    pub enums: BTreeMap<String, Enum>,
+    /// Globals: name to RVA.
+    pub symbols: BTreeMap<String, u64>,
+}
+
+/// One structure or union.
+#[derive(Debug, Clone)]
+pub struct Type {
+    /// Whether it is a union.
+    pub union: bool,
+    /// Size in bytes.
+    pub size: u64,
+    /// Members, by offset.
+    pub fields: Vec<Field>,
+}
+
+/// One member; members of nested unnamed types stand in the parent.
+#[derive(Debug, Clone)]
+pub struct Field {
+    /// Offset in bytes from the start of the type.
+    pub offset: u64,
+    /// Size in bytes (of the whole unit for a bit field).
+    pub size: u64,
+    /// What it is.
+    pub ty: Ref,
+    /// First bit and length.
+    pub bits: Option<(u8, u8)>,
+    /// Its name.
+    pub name: String,
+}
+
+/// One enumeration.
+#[derive(Debug, Clone)]
+pub struct Enum {
+    /// Size in bytes.
+    pub size: u64,
+    /// Names and values in the order of the table.
+    pub values: Vec<(String, i64)>,
+}
+
+/// The type of a member.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ref {
+    /// A base type by its name in the tables (`ulong`, `wchar`, ...).
+    Base(String),
+    /// A pointer to a function.
+    Func,
+    /// A pointer.
+    Pointer(Box<Ref>),
+    /// An array of so many elements.
+    Array(Box<Ref>, u64),
+    /// A structure, union or enumeration.
+    Named(String),
+}
+
+impl Layouts {
+    /// The table kept in this crate under that name (`x64-10.0.19045.2965`).
+    ///
+    /// # Panics
+    /// When there is no such table or it does not parse: a forge without layouts has nothing to say.
+    pub fn load(name: &str) -> Layouts {
+        let path = format!("{}/layouts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        Layouts::parse(&text)
+    }
+
+    /// Whether the kernel has that type.
+    pub fn has(&self, ty: &str) -> bool {
+        self.types.contains_key(ty)
+    }
+
+    /// The type of that name.
+    ///
+    /// # Panics
+    /// When the kernel does not have it.
+    pub fn ty(&self, ty: &str) -> &Type {
+        self.types.get(ty).unwrap_or_else(|| panic!("no type {ty} in kernel {}", self.version))
+    }
+
+    /// Size of that type.
+    pub fn size(&self, ty: &str) -> u64 {
+        self.ty(ty).size
+    }
+
+    /// RVA of a global that must exist.
+    ///
+    /// # Panics
+    /// When the table has no such symbol.
+    pub fn rva(&self, symbol: &str) -> u64 {
+        *self.symbols.get(symbol).unwrap_or_else(|| panic!("no symbol {symbol} in kernel {}", self.version))
+    }
+
+    /// Size of a pointer on this architecture.
+    pub fn pointer(&self) -> u64 {
+        if self.arch == "x64" { 8 } else { 4 }
+    }
+
+    /// Third and fourth part of the version: build and revision.
+    pub fn build(&self) -> u32 {
+        self.version.split('.').nth(2).and_then(|b| b.parse().ok()).unwrap_or(0)
+    }
+}

@@ -1,0 +1,53 @@
+//! The kernel pools: blocks with a `_POOL_HEADER` and a tag, as the pre-segment-heap allocator lays them out.
+
+/// Which pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PoolKind {
+    /// Non-paged.
+    NonPaged,
+    /// Non-paged, in a large page. Only part of that page is in the dump, which loses some tools the whole of it when they
+    /// scan; so it holds nothing that scans look for.
+    Large,
+    /// Paged.
+    Paged,
+}
+
+impl PoolKind {
+    /// `PoolType` in the header of a block in use: pool number + 1, with bit 1 for "in use" (Vista and later).
+    pub fn header_type(self) -> u64 {
+        match self {
+            PoolKind::NonPaged | PoolKind::Large => 2,
+            PoolKind::Paged => 3,
+        }
+    }
+}
+
+/// One pool's bookkeeping; the machine maps the pages.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Which.
+    pub kind: PoolKind,
+    /// First address of the pool.
+    pub base: u64,
+    /// Next page never used.
+    pub next: u64,
+    /// Pages with room: address, bytes used, size of the last block.
+    pub open: Vec<(u64, u64, u64)>,
+    /// Blocks of a page or more: address, tag, size.
+    pub big: Vec<(u64, [u8; 4], u64)>,
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(kind: PoolKind, base: u64) -> Pool {
+        Pool { kind, base, next: base, open: Vec::new(), big: Vec::new() }
+    }
+
+    /// Room for `size` bytes, header included, in an open page: address and size of the block before it.
+    pub fn fit(&mut self, size: u64) -> Option<(u64, u64)> {
+        let (page, used, last) = self.open.iter_mut().find(|(_, used, _)| used + size <= 0x1000)?;
+        let out = (*page + *used, *last);
+        (*used, *last) = (*used + size, size);
+        Some(out)
+    }
+}

@@ -1,0 +1,221 @@
+//! Handle tables of up to three levels, and the objects behind the handles.
+
+use std::collections::BTreeMap;
+
+use super::files::Files;
+use super::keys::Keys;
+use super::names;
+use crate::machine::{Header, Machine};
+use crate::memory::PoolKind;
+use crate::scenario::{Handle, Process};
+use crate::truth::Json;
+
+/// One used slot.
+#[derive(Debug, Clone)]
+pub struct Slot {
+    /// Handle value: a multiple of four.
+    pub value: u64,
+    /// What the entry points to: an object header, or in the CID table the body itself.
+    pub pointer: u64,
+    /// Granted access.
+    pub access: u32,
+    /// Attributes.
+    pub attributes: u64,
+}
+
+/// Entries a leaf page holds.
+const LEAF: u64 = 256;
+/// Pointers a middle page holds.
+const MIDDLE: u64 = 512;
+
+/// Plants a table; gives the address of its `_HANDLE_TABLE`.
+pub fn table(m: &mut Machine, slots: &[Slot], owner: u64, pid: u64) -> u64 {
+    let top = slots.iter().map(|s| s.value / 4).max().unwrap_or(0);
+    let leaves: Vec<u64> = (0..=top / LEAF).map(|i| leaf(m, i, slots)).collect();
+    let code = if leaves.len() == 1 {
+        leaves[0]
+    } else {
+        let middles: Vec<u64> = leaves.chunks(MIDDLE as usize).map(|chunk| pointers(m, chunk)).collect();
+        if middles.len() == 1 { middles[0] | 1 } else { pointers(m, &middles) | 2 }
+    };
+    let va = m.alloc(PoolKind::Paged, b"Obtb", m.layouts.size("_HANDLE_TABLE"));
+    let mut t = m.obj("_HANDLE_TABLE");
+    t.set("TableCode", code).set("QuotaProcess", owner).set("UniqueProcessId", pid);
+    t.set("NextHandleNeedingPool", leaves.len() as u64 * LEAF * 4);
+    t.set_first(&["HandleCount", "FreeLists[0].HandleCount"], slots.len() as u64);
+    m.write(va, &t.bytes);
+    va
+}
+
+fn pointers(m: &mut Machine, list: &[u64]) -> u64 {
+    let page = m.alloc(PoolKind::Paged, b"Obtb", 0x1000);
+    m.write(page, &list.iter().flat_map(|p| p.to_le_bytes()).collect::<Vec<u8>>());
+    page
+}
+
+fn leaf(m: &mut Machine, index: u64, slots: &[Slot]) -> u64 {
+    let page = m.alloc(PoolKind::Paged, b"Obtb", 0x1000);
+    for s in slots.iter().filter(|s| s.value / 4 / LEAF == index) {
+        let mut e = m.obj("_HANDLE_TABLE_ENTRY");
+        if e.has("ObjectPointerBits") {
+            e.set("Unlocked", 1).set("RefCnt", 0x7FFF).set("Attributes", s.attributes);
+            e.set("ObjectPointerBits", (s.pointer >> 4) & 0xFFF_FFFF_FFFF).set("GrantedAccessBits", s.access.into());
+        } else {
+            // Windows 7: attributes in the pointer's low bits, bit 0 of them the lock (set when free to use);
+            // "protect from close" moved to bit 25 of the access.
+            let protect = s.attributes & 1;
+            e.set("Object", s.pointer | 1 | (s.attributes & 6))
+                .set("GrantedAccess", u64::from(s.access) | protect << 25);
+        }
+        m.write(page + s.value / 4 % LEAF * 16, &e.bytes);
+    }
+    page
+}
+
+/// What handles can refer to besides names.
+pub struct Targets {
+    /// Processes by name: `_EPROCESS`.
+    pub processes: BTreeMap<String, u64>,
+    /// First thread of a process by the process's name.
+    pub threads: BTreeMap<String, u64>,
+    /// Tokens by process name.
+    pub tokens: BTreeMap<String, u64>,
+    /// Registry keys.
+    pub keys: Keys,
+}
+
+/// Plants all handles of a process: the slots and their truth.
+pub fn plant(m: &mut Machine, p: &Process, files: &mut Files, targets: &mut Targets) -> (Vec<Slot>, Vec<Json>) {
+    let (mut slots, mut truth) = (Vec::new(), Vec::new());
+    let mut value = 4;
+    for h in &p.handles {
+        for _ in 0..h.count {
+            // The first entry of every leaf page is the table's own.
+            if value / 4 % LEAF == 0 {
+                value += 4;
+            }
+            let body = object(m, h, p, files, targets);
+            add_reference(m, body);
+            let pointer = body - m.body_offset();
+            slots.push(Slot { value, pointer, access: h.access, attributes: h.attributes });
+            truth.push(
+                Json::object()
+                    .with("value", value)
+                    .with("type", h.ty.as_str())
+                    .with("obj", body)
+                    .with("access", h.access)
+                    .with("attributes", h.attributes)
+                    .with("name", h.name.as_str()),
+            );
+            value += 4;
+        }
+    }
+    (slots, truth)
+}
+
+/// One handle more on an object.
+fn add_reference(m: &mut Machine, body: u64) {
+    let header = body - m.body_offset();
+    for field in ["HandleCount", "PointerCount"] {
+        let at = header + m.layouts.offset("_OBJECT_HEADER", field);
+        let n = m.read_u64(at);
+        m.write(at, &(n + 1).to_le_bytes());
+    }
+}
+
+fn object(m: &mut Machine, h: &Handle, p: &Process, files: &mut Files, targets: &mut Targets) -> u64 {
+    let of = |map: &BTreeMap<String, u64>| *map.get(&h.name).unwrap_or_else(|| panic!("no {} of {}", h.ty, h.name));
+    match h.ty.as_str() {
+        "Process" => return of(&targets.processes),
+        "Thread" => return of(&targets.threads),
+        "Token" => return of(&targets.tokens),
+        "File" => return files.open(m, &h.name),
+        "Key" => return targets.keys.open(m, &h.name, p.pid),
+        "Directory" => return names::directory(m, &h.name).unwrap_or_else(|| panic!("no directory {}", h.name)),
+        _ => {}
+    }
+    if let Some(body) = names::lookup(m, &h.name) {
+        return body;
+    }
+    let name = if h.name.is_empty() { None } else { Some(h.name.clone()) };
+    let (ty, size) = body(m, &h.ty);
+    let va = m.object(&h.ty, size, &Header { name, quota: true, ..Header::default() });
+    if let Some(ty) = ty {
+        let bytes = fill(m, &h.ty, ty, va);
+        m.write(va, &bytes);
+    }
+    va
+}
+
+/// The body's type and size; window stations and desktops belong to win32k, whose types the kernel's PDB does not hold.
+fn body(m: &Machine, ty: &str) -> (Option<&'static str>, u64) {
+    let name = match ty {
+        "Event" => "_KEVENT",
+        "Mutant" => "_KMUTANT",
+        "Semaphore" => "_KSEMAPHORE",
+        "Timer" => "_ETIMER",
+        "Job" => "_EJOB",
+        "ALPC Port" => "_ALPC_PORT",
+        "EtwRegistration" => "_ETW_REG_ENTRY",
+        "IoCompletion" => "_KQUEUE",
+        "SymbolicLink" => "_OBJECT_SYMBOLIC_LINK",
+        "Section" if m.layouts.find("_SECTION", "SizeOfSection").is_some() => "_SECTION",
+        "Section" => "_SECTION_OBJECT",
+        _ => return (None, 0x80),
+    };
+    (Some(name), m.layouts.size(name))
+}
+
+/// Dispatcher objects get their type and an empty wait list; a section gets memory behind it.
+fn fill(m: &mut Machine, kind: &str, ty: &str, va: u64) -> Vec<u8> {
+    let mut o = m.obj(ty);
+    let dispatcher = match kind {
+        "Event" => Some((0, "Header")),
+        "Mutant" => Some((2, "Header")),
+        "IoCompletion" => Some((4, "Header")),
+        "Semaphore" => Some((5, "Header")),
+        "Timer" => Some((8, "KeTimer.Header")),
+        _ => None,
+    };
+    if let Some((number, at)) = dispatcher {
+        let list = va + m.layouts.offset(ty, &format!("{at}.WaitListHead"));
+        o.set(&format!("{at}.Type"), number).set(&format!("{at}.Size"), (m.layouts.size(ty) / 4) & 0xFF);
+        o.set(&format!("{at}.SignalState"), 1);
+        o.set(&format!("{at}.WaitListHead.Flink"), list).set(&format!("{at}.WaitListHead.Blink"), list);
+    }
+    match kind {
+        "Semaphore" => {
+            o.set("Limit", 0x7FFF_FFFF);
+        }
+        "SymbolicLink" => {
+            let target = "\\Device\\HarddiskVolume3";
+            let buffer = m.text(b"Symb", target);
+            o.set_text("LinkTarget", target, buffer);
+        }
+        "Section" => data_section(m, &mut o, ty),
+        _ => {}
+    }
+    o.bytes
+}
+
+/// A section backed by the page file: control area without a file.
+fn data_section(m: &mut Machine, section: &mut crate::machine::Obj, ty: &str) {
+    let prototypes = m.alloc(PoolKind::Paged, b"MmSt", 8 * 4);
+    let segment = m.alloc(PoolKind::Paged, b"MmSt", m.layouts.size("_SEGMENT"));
+    let size = m.layouts.size("_CONTROL_AREA") + m.layouts.size("_SUBSECTION");
+    let area = m.alloc(PoolKind::NonPaged, b"MmCa", size);
+    let mut a = m.obj("_CONTROL_AREA");
+    a.set("Segment", segment).set("NumberOfSectionReferences", 1).set("NumberOfUserReferences", 1);
+    m.write(area, &a.bytes);
+    let mut s = m.obj("_SEGMENT");
+    s.set("ControlArea", area).set("TotalNumberOfPtes", 4).set("SizeOfSegment", 0x4000).set("PrototypePte", prototypes);
+    m.write(segment, &s.bytes);
+    if ty == "_SECTION" {
+        section
+            .set_first(&["u1.ControlArea", "ControlArea"], area)
+            .set("SizeOfSection", 0x4000)
+            .set("InitialPageProtection", 4);
+    } else {
+        section.set("Segment", segment);
+    }
+}

@@ -1,0 +1,220 @@
+//! From a scenario to a machine full of objects: one file for each kind of object.
+//!
+//! Everything is planted twice: the first time into ample memory, to learn how many pages it takes; the second time into
+//! runs of exactly that size, so that a dump holds little but what was planted.
+
+mod accounts;
+mod files;
+mod globals;
+mod handles;
+mod image;
+mod kdbg;
+mod keys;
+mod modules;
+mod names;
+mod pages;
+mod peb;
+mod process;
+mod session;
+mod shared;
+mod thread;
+mod token;
+mod types;
+mod user;
+mod vad;
+
+use std::sync::Arc;
+
+use crate::layout::Layouts;
+use crate::machine::{Frames, Machine, Regions};
+use crate::memory::{Plan, Use};
+use crate::rng::Rng;
+use crate::scenario::Scenario;
+use crate::truth::Json;
+
+/// A machine with everything in it, and what is true of it.
+pub struct Planted {
+    /// The machine.
+    pub machine: Machine,
+    /// The truth.
+    pub truth: Json,
+    /// Context and bugcheck for dump headers.
+    pub crash: Crash,
+}
+
+/// What a crash dump's header says besides the memory.
+pub struct Crash {
+    /// CR3 at the crash.
+    pub cr3: u64,
+    /// Registers of the crashing thread, a `_CONTEXT`.
+    pub context: Vec<u8>,
+    /// Address of the faulting instruction.
+    pub rip: u64,
+    /// `PsActiveProcessHead`.
+    pub process_head: u64,
+    /// `PsLoadedModuleList`.
+    pub module_list: u64,
+    /// `KdDebuggerDataBlock`.
+    pub debugger_data: u64,
+    /// `MmPfnDatabase`, as far as the header goes.
+    pub pfn_database: u64,
+}
+
+/// Pages a first planting may take.
+const AMPLE: (u64, u64) = (12_000, 500);
+
+/// Plants a scenario.
+pub fn plant(s: &Scenario) -> Planted {
+    let layouts = Arc::new(Layouts::load(&s.layout));
+    let trial = fill(s, &layouts, AMPLE.0, AMPLE.1);
+    // A few pages more than needed: a machine always has some that nobody uses.
+    let general = trial.machine.mem.used() + 5;
+    fill(s, &layouts, general, trial.machine.large_used() + 1)
+}
+
+/// The runs of page frames: below 1 MB, around the kernel's first tables, under the large pages, and above 4 GB.
+fn plan(s: &Scenario, general: u64, large: u64) -> (Plan, Frames) {
+    // A raw image is as long as its highest frame is high, so a machine for one keeps everything low.
+    let (large_at, huge, middle_at, high_at) = if s.compact {
+        (0x200, (0, 0x1C0, 3), 0x1C8, 0x200 + large + 9)
+    } else {
+        (0x2600, (0x40000, 0x41234, 3), 0x8123, 0x10_4000)
+    };
+    let frames = Frames { root: s.root, large: (large_at, large), huge };
+    let low = (1, 8);
+    let first = (0x180, 48);
+    let mut runs = vec![low, first];
+    let mut reserved = vec![(s.root, 1), (frames.large.0, large), (frames.huge.1, frames.huge.2)];
+    reserved.extend(s.low_stub.map(|f| (f, 1)));
+    reserved.extend(s.decoy.map(|f| (f, 1)));
+    if !(first.0..first.0 + first.1).contains(&s.root) {
+        runs.push((s.root - 5, 8));
+    }
+    let mut have: u64 = runs.iter().map(|r| r.1).sum();
+    have -= reserved.iter().filter(|(f, _)| runs.iter().any(|(a, n)| (*a..a + n).contains(f))).count() as u64;
+    let rest = general.saturating_sub(have).max(8);
+    let middle = if s.compact { 0x30 } else { rest * 3 / 7 };
+    runs.extend([
+        frames.large,
+        (middle_at, middle),
+        (frames.huge.1, frames.huge.2),
+        (high_at, rest.saturating_sub(middle)),
+    ]);
+    runs.sort();
+    (Plan { runs, reserved }, frames)
+}
+
+/// Where the kernel keeps what. Fixed addresses are those of the release; random ones fall into 512 GB slots of their own.
+fn regions(s: &Scenario, rng: &mut Rng) -> Regions {
+    let kernel = s.kernel_base;
+    let drivers = (kernel & !0xFFFF_FFFF) + 0x1_0000_0000 + 0x12_3000;
+    if s.random_regions {
+        let mut slots: Vec<u64> = (0x110..0x1E8).collect();
+        rng.shuffle(&mut slots);
+        let mut next = || 0xFFFF_0000_0000_0000 | slots.pop().unwrap_or(0x1A0) << 39;
+        let mut at = |spread: u64| next() + rng.below(64) * 0x1_0000_0000 + rng.below(spread) * 0x20_0000;
+        let (nonpaged, large, paged, stacks, session) = (at(512), at(512), at(512), at(512), at(512));
+        let huge = at(1) & !0x3FFF_FFFF;
+        return Regions {
+            kernel,
+            nonpaged,
+            large,
+            paged,
+            stacks,
+            drivers,
+            session,
+            huge,
+            self_map: slots.pop().unwrap_or(0x1ED),
+        };
+    }
+    let fixed = |nonpaged, paged, stacks, huge| {
+        let session = 0xFFFF_F900_C000_0000;
+        Regions {
+            kernel,
+            nonpaged,
+            large: nonpaged + 0x4000_0000,
+            paged,
+            stacks,
+            drivers,
+            session,
+            huge,
+            self_map: 0x1ED,
+        }
+    };
+    if s.nt.1 <= 1 {
+        fixed(0xFFFF_FA80_0180_0000, 0xFFFF_F8A0_0000_0000, 0xFFFF_F880_0200_0000, 0xFFFF_F980_0000_0000)
+    } else {
+        fixed(0xFFFF_E000_0040_0000, 0xFFFF_C000_0000_0000, 0xFFFF_D000_2000_0000, 0xFFFF_B000_0000_0000)
+    }
+}
+
+fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Planted {
+    let mut rng = Rng::named(&s.name);
+    let (plan, frames) = plan(s, general, large);
+    let regions = regions(s, &mut rng);
+    let mut m = Machine::new(layouts.clone(), plan, regions, frames, rng);
+    let mut truth = Json::object()
+        .with("name", s.name.as_str())
+        .with("kernel_version", layouts.version.as_str())
+        .with("build", s.build)
+        .with("pdb", format!("{}{:X}", layouts.guid, layouts.age))
+        .with("kernel_base", m.regions.kernel)
+        .with("kernel_size", crate::image::kernel_size(layouts))
+        .with("dtb", s.root << 12)
+        .with("self_map_index", m.regions.self_map)
+        .with("ob_header_cookie", u64::from(m.cookie))
+        .with("invalid_pte_mask", m.pte_mask)
+        .with("boot_time", s.boot)
+        .with("system_time", s.now)
+        .with("build_lab", s.lab.as_str())
+        .with("low_stub", s.low_stub.map(|f| f << 12))
+        .with("decoy_table", s.decoy.map(|f| f << 12));
+    types::plant(&mut m, s);
+    names::directories(&mut m, s);
+    image::kernel(&mut m, s);
+    let shared = shared::plant(&mut m, s);
+    let mut files = files::Files::new(&mut m, s);
+    truth.set("modules", modules::plant(&mut m, s));
+    truth.set("unloaded", modules::unloaded(&mut m, s));
+    let processes = process::plant(&mut m, s, &mut files, shared);
+    truth.set("processes", processes.truth);
+    truth.set("cid_table", processes.cid_table);
+    globals::plant(&mut m, s);
+    truth.set("kdbg", kdbg::plant(&mut m, s));
+    truth.set("objects", names::plant(&mut m));
+    truth.set("large_pages", pages::large(&mut m));
+    let big = m.close_pools();
+    globals::big_pages(&mut m, &big);
+    // Last of all, when the kernel half is complete: every process shares it, with its own self-reference.
+    let kernel = m.kernel.clone();
+    kernel.set_self_map(&mut m.mem, m.regions.self_map);
+    for space in &processes.spaces {
+        space.share_kernel(&mut m.mem, &kernel);
+        space.set_self_map(&mut m.mem, m.regions.self_map);
+    }
+    if let Some(frame) = s.decoy {
+        m.mem.claim(frame, Use::Kernel);
+        m.mem.set_u64(frame, 0x1F3, frame << 12 | 0x8000_0000_0000_0063);
+    }
+    pages::low_stub(&mut m, s);
+    let head = m.global("PsActiveProcessHead");
+    let list = m.global("PsLoadedModuleList");
+    truth.set("ps_active_process_head", head);
+    truth.set("ps_loaded_module_list", list);
+    let runs = &m.mem.plan.runs;
+    truth.set("runs", runs.iter().map(|(f, n)| Json::List(vec![(*f).into(), (*n).into()])).collect::<Vec<_>>());
+    truth.set("header_dtb", processes.cr3);
+    let crash = Crash {
+        cr3: processes.cr3,
+        context: processes.context,
+        rip: processes.rip,
+        process_head: head,
+        module_list: list,
+        debugger_data: m.global("KdDebuggerDataBlock"),
+        pfn_database: m
+            .global_opt("MmPfnDatabase")
+            .filter(|va| m.kernel.pages.contains_key(&(va >> 12)))
+            .map_or(0, |va| m.read_u64(va)),
+    };
+    Planted { machine: m, truth, crash }
+}

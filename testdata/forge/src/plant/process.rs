@@ -1,0 +1,405 @@
+//! Processes: the `_EPROCESS` and all that hangs on it.
+
+use std::collections::BTreeMap;
+
+use super::files::{Files, Mapped};
+use super::handles::{self, Slot, Targets};
+use super::session::Sessions;
+use super::thread::{self, Made, Owner};
+use super::token::Tokens;
+use super::user::{Backing, Region, User};
+use super::{keys::Keys, pages, peb, shared, vad};
+use crate::machine::{Header, Machine, Obj};
+use crate::memory::{PAGE, PoolKind, Space, flags};
+use crate::scenario::{Process, Scenario};
+use crate::truth::Json;
+
+/// What planting the processes gives.
+pub struct Processes {
+    /// Their truth.
+    pub truth: Json,
+    /// Their address spaces, System's excepted.
+    pub spaces: Vec<Space>,
+    /// `_HANDLE_TABLE` of process and thread ids.
+    pub cid_table: u64,
+    /// `_CONTEXT` of the crashing thread.
+    pub context: Vec<u8>,
+    /// Where it is.
+    pub rip: u64,
+    /// CR3 at the time of the crash.
+    pub cr3: u64,
+}
+
+/// One process while being planted.
+struct Draft<'a> {
+    p: &'a Process,
+    va: u64,
+    obj: Obj,
+    truth: Json,
+    threads: Vec<Made>,
+    space: Option<Space>,
+    token: u64,
+}
+
+/// Plants all processes.
+pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64) -> Processes {
+    let mut tokens = Tokens::default();
+    let mut sessions = Sessions::default();
+    let mut next_tid = 0x9C0;
+    let mut drafts: Vec<Draft> = Vec::new();
+    for p in &s.processes {
+        // Several headers are cache-aligned in the real kernel; sixteen bytes are enough for every reader.
+        let va = m.object(
+            "Process",
+            m.layouts.size("_EPROCESS"),
+            &Header { pointers: 8, quota: true, handle_info: true, ..Header::default() },
+        );
+        let obj = m.obj("_EPROCESS");
+        drafts.push(Draft { p, va, obj, truth: Json::object(), threads: Vec::new(), space: None, token: 0 });
+    }
+    for d in &mut drafts {
+        standing(m, s, d);
+        let (token, truth) = tokens.plant(m, d.p);
+        d.token = token;
+        d.obj.set("Token.Value", token | 0xF);
+        d.truth.set("token", truth);
+        if let Some(id) = d.p.session.filter(|_| d.p.pid != 4 && !d.p.minimal) {
+            let links = d.va + m.layouts.offset("_EPROCESS", "SessionProcessLinks");
+            d.obj.set("Session", sessions.join(m, id, links));
+        }
+        memory(m, s, d, files, shared_frame, &mut next_tid);
+    }
+    let mut targets = Targets {
+        processes: BTreeMap::new(),
+        threads: BTreeMap::new(),
+        tokens: BTreeMap::new(),
+        keys: Keys::default(),
+    };
+    for d in &drafts {
+        targets.processes.entry(d.p.name.clone()).or_insert(d.va);
+        targets.tokens.entry(d.p.name.clone()).or_insert(d.token);
+        if let Some(t) = d.threads.first() {
+            targets.threads.entry(d.p.name.clone()).or_insert(t.va);
+        }
+    }
+    for d in &mut drafts {
+        let (slots, truth) = handles::plant(m, d.p, files, &mut targets);
+        if d.p.exit.is_none() {
+            let table = handles::table(m, &slots, d.va, d.p.pid);
+            d.obj.set("ObjectTable", table);
+            d.truth.set("handle_table", table);
+            if d.p.pid == 4 {
+                m.plant_u64("ObpKernelHandleTable", table);
+            }
+        }
+        d.truth.set("handles", truth);
+        m.write(d.va, &d.obj.bytes.clone());
+        lists(m, d);
+    }
+    // The lists of a process are only heads in its own bytes: link after writing these.
+    active(m, &drafts);
+    sessions.finish(m);
+    let cid_table = cids(m, &drafts);
+    m.plant_u64("PspCidTable", cid_table);
+    m.plant_u64("PsInitialSystemProcess", drafts[0].va);
+    let wanted = s.context.as_deref().unwrap_or("System");
+    let crashed = drafts.iter().find(|d| d.p.name == wanted).unwrap_or(&drafts[0]);
+    let crash = crashed.threads.first().map_or((0, 0), |t| t.kernel);
+    // The low twelve bits of CR3 hold a process-context id; readers must mask them.
+    let cr3 = crashed.space.as_ref().map_or(s.root << 12, |u| u.root << 12 | 2);
+    let mut context = m.obj("_CONTEXT");
+    context
+        .set("ContextFlags", 0x10_001F)
+        .set("Rip", crash.1)
+        .set("Rsp", crash.0 + 0x40)
+        .set("SegCs", 0x10)
+        .set("SegSs", 0x18)
+        .set("EFlags", 0x246);
+    let truth = drafts.iter().map(|d| d.truth.clone()).collect::<Vec<_>>().into();
+    Processes {
+        truth,
+        spaces: drafts.into_iter().filter_map(|d| d.space).collect(),
+        cid_table,
+        context: context.bytes,
+        rip: crash.1,
+        cr3,
+    }
+}
+
+/// Name, ids, times and the like.
+fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
+    let p = d.p;
+    let image = p.name.as_bytes();
+    let e = &mut d.obj;
+    e.set("Pcb.Header.Type", 3).set("Pcb.Header.SignalState", p.exit.is_some().into()).set("Pcb.BasePriority", 8);
+    e.set_opt("Pcb.Header.Size", (m.layouts.size("_KPROCESS") / 4) & 0xFF).set("Pcb.QuantumReset", 6);
+    e.set("UniqueProcessId", p.pid).set("InheritedFromUniqueProcessId", p.ppid).set("CreateTime.QuadPart", p.create);
+    // The array is fifteen bytes; the kernel leaves room for a terminator when it cuts a name.
+    e.set_bytes("ImageFileName", &image[..image.len().min(14)]).set("PriorityClass", 2);
+    e.set("ExitStatus", p.exit.map_or(0x103, |x| x.1.into())).set("ExitTime.QuadPart", p.exit.map_or(0, |x| x.0));
+    e.set("Cookie", m.rng.below(1 << 32))
+        .set_opt("SequenceNumber", p.pid / 4)
+        .set_opt("Protection.Level", p.protection);
+    e.set_opt("Flags3", if p.minimal { 1 } else { 0 })
+        .set("HighestUserAddress", if s.nt >= (6, 3) { 0x7FFF_FFFF_0000 } else { 0x7FF_FFFF_0000 });
+    let flags = 0x144D_0C01 | if p.exit.is_some() { 0x2C } else { 0 };
+    e.set("Flags", flags).set("DefaultHardErrorProcessing", 5);
+    if p.pid != 4 && !p.minimal {
+        let path = format!("\\Device\\HarddiskVolume3{}", p.path.as_deref().unwrap_or(""));
+        let name =
+            m.alloc(PoolKind::Paged, b"SeOn", m.layouts.size("_OBJECT_NAME_INFORMATION") + 2 * path.len() as u64 + 2);
+        let buffer = name + m.layouts.size("_OBJECT_NAME_INFORMATION");
+        let mut n = m.obj("_OBJECT_NAME_INFORMATION");
+        n.set_text("Name", &path, buffer);
+        m.write(name, &n.bytes);
+        m.write(buffer, &path.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect::<Vec<u8>>());
+        d.obj.set("SeAuditProcessCreationInfo.ImageFileName", name);
+        d.truth.set("audit_name", path);
+    } else {
+        d.truth.set("audit_name", Json::Null);
+    }
+    let shown = String::from_utf8_lossy(&image[..image.len().min(14)]).into_owned();
+    let truth = &mut d.truth;
+    for (key, value) in [("pid", p.pid), ("ppid", p.ppid), ("eprocess", d.va), ("create", p.create)] {
+        truth.set(key, value);
+    }
+    truth.set("name", shown);
+    truth.set("exit", p.exit.map_or(0, |x| x.0));
+    truth.set("exit_status", p.exit.map_or(0x103, |x| x.1));
+    truth.set("linked", !p.hidden);
+    truth.set("session", p.session.filter(|_| p.pid != 4 && !p.minimal));
+    truth.set("wow64", p.wow64);
+    truth.set("protection", p.protection);
+    truth.set("user", super::accounts::account(&p.user).user);
+    let why = match () {
+        () if p.hidden => Some("dkom-hidden"),
+        () if p.exit.is_some() => Some("terminated"),
+        () if p.wow64 => Some("wow64"),
+        () if p.minimal => Some("minimal"),
+        () => None,
+    };
+    truth.set("why", why);
+}
+
+/// Address space, PEB, threads, VADs.
+fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, shared_frame: u64, next_tid: &mut u64) {
+    let p = d.p;
+    d.truth.set("peb", 0u64);
+    let mut modules = Vec::new();
+    let (mut user, mut peb_va) = (None, 0);
+    if p.pid == 4 {
+        d.obj.set("Pcb.DirectoryTableBase", s.root << 12);
+        system_vads(m, d, files);
+    } else {
+        let mut u = User::new(m);
+        d.obj.set("Pcb.DirectoryTableBase", u.space.root << 12);
+        if p.path.is_some() && p.exit.is_none() {
+            modules = images(m, p, &mut u, files);
+            u.space.map(&mut m.mem, shared::USER, shared_frame, flags::P | flags::U | 0x20 | flags::NX);
+            u.private(shared::USER, 1, 0, 1);
+            let (va, truths) = peb::plant(m, s, p, &mut u, &modules);
+            peb_va = va;
+            for (key, value) in truths {
+                d.truth.set(key, value);
+            }
+            d.truth.set("peb", peb_va);
+            d.truth.set("cmdline", p.cmdline.as_str());
+            d.truth.set("cwd", p.cwd.as_str());
+            d.truth.set("image_path", format!("C:{}", p.path.as_deref().unwrap_or("")));
+            d.obj
+                .set("Peb", peb_va)
+                .set("SectionObject", modules[0].section)
+                .set("SectionBaseAddress", modules[0].file.base);
+            d.obj.set_opt("ImageFilePointer", modules[0].object);
+            if p.wow64 {
+                wow64(m, s, d, &mut u, &modules);
+            }
+        }
+        user = Some(u);
+    }
+    d.truth.set("dtb", user.as_ref().map_or(s.root, |u| u.space.root) << 12);
+    threads(m, d, &modules, peb_va, user.as_mut(), next_tid);
+    if let Some(mut u) = user {
+        if peb_va != 0 {
+            extra(m, p, &mut u, &modules);
+            let vads = vad::plant(m, &u.regions, d.va, &mut d.obj);
+            let pages: u64 = u.regions.iter().map(|r| r.commit).sum();
+            d.obj.set("CommitCharge", pages).set("VirtualSize", u.regions.iter().map(|r| r.end + 1 - r.start).sum());
+            d.obj.set_first(&["Vm.Instance.WorkingSetSize", "Vm.WorkingSetSize"], u.space.pages.len() as u64);
+            d.truth.set("vads", vads);
+        }
+        d.truth.set("paging", u.paging);
+        d.space = Some(u.space);
+    }
+}
+
+/// System has a few regions too: ntdll, mapped there once to read addresses from it, and the shared page.
+fn system_vads(m: &mut Machine, d: &mut Draft, files: &mut Files) {
+    let file = files.image(m, "\\Windows\\System32\\ntdll.dll");
+    let ntdll = Region {
+        start: file.file.base,
+        end: file.file.base + file.file.size - 1,
+        protection: 7,
+        commit: 2,
+        backing: Backing::Image(Box::new(file)),
+    };
+    let shared = Region {
+        start: shared::USER,
+        end: shared::USER + PAGE - 1,
+        protection: 1,
+        commit: 0,
+        backing: Backing::Private,
+    };
+    let vads = vad::plant(m, &[ntdll, shared], d.va, &mut d.obj);
+    d.truth.set("vads", vads);
+}
+
+/// Maps the program, ntdll and the other modules, in load order.
+fn images(m: &mut Machine, p: &Process, u: &mut User, files: &mut Files) -> Vec<Mapped> {
+    let program = p.path.clone().unwrap_or_default();
+    let names = [program, "\\Windows\\System32\\ntdll.dll".to_string()].into_iter().chain(p.dlls.iter().cloned());
+    let mut out = Vec::new();
+    for name in names {
+        let file = files.image(m, &name);
+        u.map_image(m, &file);
+        out.push(file);
+    }
+    out
+}
+
+/// The 32-bit PEB and how the kernel reaches it: through `_EWOW64PROCESS` where that exists, directly before.
+fn wow64(m: &mut Machine, s: &Scenario, d: &mut Draft, u: &mut User, modules: &[Mapped]) {
+    let peb32 = (u.area + 0x1F_D000) & 0xFFFF_F000;
+    let mut b = m.obj("_PEB32");
+    b.set("ImageBaseAddress", modules[0].file.base)
+        .set("OSMajorVersion", s.nt.0.into())
+        .set("OSMinorVersion", s.nt.1.into());
+    b.set("OSBuildNumber", s.build.into())
+        .set("NumberOfProcessors", 2)
+        .set("SessionId", d.p.session.unwrap_or(0).into());
+    u.write(m, peb32, &b.bytes);
+    u.private(peb32, 1, 1, 4);
+    let value = if m.layouts.has("_EWOW64PROCESS") {
+        let mut w = m.obj("_EWOW64PROCESS");
+        w.set("Peb", peb32).set_opt("Machine", 0x14C);
+        m.put(PoolKind::NonPaged, b"Wow6", &w)
+    } else {
+        peb32
+    };
+    d.obj.set_first(&["WoW64Process", "Wow64Process"], value);
+    d.truth.set("peb32", peb32);
+}
+
+fn threads(
+    m: &mut Machine,
+    d: &mut Draft,
+    modules: &[Mapped],
+    peb: u64,
+    mut user: Option<&mut User>,
+    next_tid: &mut u64,
+) {
+    let alive_user = peb != 0;
+    let ntdll = modules.get(1).map_or(0, |f| f.file.base + PAGE);
+    let owner = Owner { process: d.p, eprocess: d.va, peb, ntdll };
+    let mut truths = Vec::new();
+    for (i, t) in d.p.threads.iter().enumerate() {
+        // Ids come from one counter; multiples of 0x400 are slots the table keeps for itself.
+        *next_tid += 4 * (1 + m.rng.below(3));
+        if (*next_tid).is_multiple_of(0x400) {
+            *next_tid += 4;
+        }
+        let start = start_address(m, t, modules);
+        let thread =
+            thread::plant(m, &owner, t, i as u64, *next_tid, start, user.as_deref_mut().filter(|_| alive_user));
+        truths.push(thread.truth.clone());
+        d.threads.push(thread);
+    }
+    let alive = d.p.threads.iter().filter(|t| t.exit.is_none()).count() as u64;
+    d.obj.set("ActiveThreads", alive);
+    d.truth.set("threads", truths);
+}
+
+fn start_address(m: &Machine, t: &crate::scenario::Thread, modules: &[Mapped]) -> u64 {
+    let (module, offset) = &t.start;
+    let wanted = module.to_ascii_lowercase();
+    let hit = modules.iter().find(|f| f.file.path.to_ascii_lowercase().ends_with(&wanted));
+    match hit {
+        _ if module.is_empty() => *offset,
+        Some(f) => f.file.base + offset,
+        None => m.regions.kernel + offset,
+    }
+}
+
+/// Heap, PEB area, what the scenario adds, pages in other states.
+fn extra(m: &mut Machine, p: &Process, u: &mut User, modules: &[Mapped]) {
+    u.private(u.area + super::user::HEAP, 0x80, u.heap_pages(), 4);
+    u.private(u.area + 0x18_0000, 0x80, 2 * p.threads.len() as u64 + 1, 4);
+    let mut next = u.area + 0x20_0000;
+    for v in &p.vads {
+        let at = if v.at == 0 { next } else { v.at };
+        u.private(at, v.pages, v.commit, v.protection);
+        let bits = if v.protection & 7 == 6 { flags::USER } else { super::user::DATA };
+        for i in 0..v.commit.min(4) {
+            u.page(m, at + i * PAGE, bits);
+        }
+        u.write(m, at, &v.content);
+        if v.at == 0 {
+            next += (v.pages * PAGE).next_multiple_of(0x1_0000);
+        }
+    }
+    if !p.pages.is_empty() {
+        u.private(next, 0x10, p.pages.len() as u64, 4);
+        for (i, kind) in p.pages.iter().enumerate() {
+            pages::plant(m, u, next + i as u64 * PAGE, kind, &modules[1]);
+        }
+    }
+}
+
+/// Lists whose head is in the process: threads twice, and the empty ones.
+fn lists(m: &mut Machine, d: &Draft) {
+    let e = |field: &str| m.layouts.find("_EPROCESS", field).map(|p| d.va + p.offset);
+    let empty: Vec<u64> = [
+        "Pcb.Header.WaitListHead",
+        "Pcb.ProfileListHead",
+        "Pcb.ReadyListHead",
+        "JobLinks",
+        "MmProcessLinks",
+        "TimerResolutionLink",
+    ]
+    .iter()
+    .filter_map(|f| e(f))
+    .collect();
+    let heads = [("ThreadListHead", "ThreadListEntry"), ("Pcb.ThreadListHead", "Tcb.ThreadListEntry")];
+    let heads: Vec<(u64, u64)> =
+        heads.iter().map(|(h, l)| (d.va + m.layouts.offset("_EPROCESS", h), m.layouts.offset("_ETHREAD", l))).collect();
+    for at in empty {
+        m.link(at, &[]);
+    }
+    for (head, entry) in heads {
+        let links: Vec<u64> = d.threads.iter().map(|t| t.va + entry).collect();
+        m.link(head, &links);
+    }
+}
+
+/// The active list; a hidden process keeps links that lead nowhere but to itself.
+fn active(m: &mut Machine, drafts: &[Draft]) {
+    let at = m.layouts.offset("_EPROCESS", "ActiveProcessLinks");
+    let head = m.global("PsActiveProcessHead");
+    m.plant(head, &[0; 16]);
+    let links: Vec<u64> = drafts.iter().filter(|d| !d.p.hidden).map(|d| d.va + at).collect();
+    m.link(head, &links);
+    for d in drafts.iter().filter(|d| d.p.hidden) {
+        m.link(d.va + at, &[]);
+    }
+}
+
+/// The table of process and thread ids: like a handle table, but its entries point to the objects themselves.
+fn cids(m: &mut Machine, drafts: &[Draft]) -> u64 {
+    let slot = |value, pointer| Slot { value, pointer, access: 0, attributes: 0 };
+    let mut slots: Vec<Slot> = Vec::new();
+    for d in drafts {
+        slots.push(slot(d.p.pid, d.va));
+        slots.extend(d.threads.iter().map(|t| slot(t.tid, t.va)));
+    }
+    handles::table(m, &slots, 0, 0)
+}

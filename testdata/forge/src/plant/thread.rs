@@ -1,0 +1,150 @@
+//! Threads: kernel object, kernel stack with a walkable wait, TEB and user stack.
+
+use super::user::User;
+use crate::image::functions;
+use crate::machine::{Header, Machine};
+use crate::memory::PAGE;
+use crate::scenario::{Process, Thread};
+use crate::truth::Json;
+
+/// What the caller knows of the thread's process.
+pub struct Owner<'a> {
+    /// The process.
+    pub process: &'a Process,
+    /// Its `_EPROCESS`.
+    pub eprocess: u64,
+    /// Its PEB.
+    pub peb: u64,
+    /// Address of ntdll's code, where user threads wait.
+    pub ntdll: u64,
+}
+
+/// A planted thread.
+pub struct Made {
+    /// `_ETHREAD`.
+    pub va: u64,
+    /// Its id.
+    pub tid: u64,
+    /// Its truth.
+    pub truth: Json,
+    /// Kernel stack pointer and the address it returns to.
+    pub kernel: (u64, u64),
+}
+
+/// Plants thread number `index` of a process; `start` is where it began.
+pub fn plant(
+    m: &mut Machine,
+    o: &Owner,
+    t: &Thread,
+    index: u64,
+    tid: u64,
+    start: u64,
+    user: Option<&mut User>,
+) -> Made {
+    let va = m.object("Thread", m.layouts.size("_ETHREAD"), &Header { pointers: 2, quota: true, ..Header::default() });
+    let (limit, base) = m.kernel_stack();
+    let (teb, user_stack) = match user {
+        Some(user) => teb(m, o, index, tid, user),
+        None => (0, 0),
+    };
+    let trap = if teb == 0 { 0 } else { trap_frame(m, base, o.ntdll + 0x14, user_stack) };
+    let (stack, rip) = wait(m, base);
+    let alive = t.exit.is_none();
+    let create = o.process.create + index * 137_000;
+    let mut e = m.obj("_ETHREAD");
+    e.set("Tcb.Header.Type", 6).set("Tcb.Header.SignalState", (!alive).into());
+    e.set("Tcb.Process", o.eprocess)
+        .set("Tcb.ApcState.Process", o.eprocess)
+        .set("Tcb.Teb", teb)
+        .set("Tcb.TrapFrame", trap);
+    e.set("Tcb.InitialStack", base)
+        .set("Tcb.StackBase", base)
+        .set("Tcb.StackLimit", limit)
+        .set("Tcb.KernelStack", stack);
+    e.set("Tcb.State", if alive { t.state } else { 4 })
+        .set("Tcb.WaitReason", t.reason)
+        .set("Tcb.Priority", 9)
+        .set("Tcb.BasePriority", 8);
+    e.set("Tcb.ContextSwitches", 40 + tid % 50)
+        .set("Tcb.KernelTime", 3)
+        .set("Tcb.UserTime", 2)
+        .set("Tcb.WaitTime", 1000 + tid);
+    e.set("Tcb.PreviousMode", u64::from(teb != 0)).set("Tcb.WaitIrql", 0).set("Tcb.WaitMode", u64::from(teb != 0));
+    e.set("CreateTime.QuadPart", create).set("StartAddress", start).set("Win32StartAddress", start);
+    e.set("Cid.UniqueProcess", o.process.pid).set("Cid.UniqueThread", tid);
+    if let Some((time, status)) = t.exit {
+        e.set("ExitTime.QuadPart", time).set("ExitStatus", status.into()).set_opt("Terminated", 1);
+    } else {
+        // While a thread lives, its exit time is the head of a list.
+        let chain = va + m.layouts.offset("_ETHREAD", "KeyedWaitChain");
+        e.set("KeyedWaitChain.Flink", chain).set("KeyedWaitChain.Blink", chain).set("ExitStatus", 0x103);
+    }
+    m.write(va, &e.bytes);
+    for list in ["Tcb.Header.WaitListHead", "Tcb.MutantListHead", "IrpList", "ActiveTimerListHead"] {
+        let at = va + m.layouts.offset("_ETHREAD", list);
+        m.link(at, &[]);
+    }
+    let truth = Json::object()
+        .with("tid", tid)
+        .with("et", va)
+        .with("teb", teb)
+        .with("start", start)
+        .with("win32start", start)
+        .with("state", if alive { t.state } else { 4 })
+        .with("wait_reason", t.reason)
+        .with("create", create)
+        .with("exit", t.exit.map_or(0, |x| x.0))
+        .with("stack_base", base)
+        .with("stack_limit", limit)
+        .with("kernel_stack", stack)
+        .with("trap_frame", trap);
+    Made { va, tid, truth, kernel: (stack, rip) }
+}
+
+/// TEB and one committed page of user stack.
+fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u64, u64) {
+    let teb = user.area + super::peb::PEB - 0x2000 * (index + 1);
+    let base = user.area + 0x1_0000 * (index + 1);
+    let stack = base - 0x98;
+    user.private(base - 0x1_0000, 16, 2, 4);
+    user.write(m, base - PAGE, &[0]);
+    user.write(m, stack, &(o.ntdll + 0x20).to_le_bytes());
+    let mut t = m.obj("_TEB");
+    t.set("NtTib.StackBase", base).set("NtTib.StackLimit", base - 2 * PAGE).set("NtTib.Self", teb);
+    t.set("ClientId.UniqueProcess", o.process.pid)
+        .set("ClientId.UniqueThread", tid)
+        .set("ProcessEnvironmentBlock", o.peb);
+    t.set("RealClientId.UniqueProcess", o.process.pid).set("RealClientId.UniqueThread", tid);
+    // The second page of a TEB is rarely touched; it is left out here, as the working-set manager would.
+    user.write(m, teb, &t.bytes[..PAGE as usize]);
+    (teb, stack)
+}
+
+fn trap_frame(m: &mut Machine, base: u64, rip: u64, rsp: u64) -> u64 {
+    let size = m.layouts.size("_KTRAP_FRAME");
+    let at = base - size;
+    let mut f = m.obj("_KTRAP_FRAME");
+    f.set("Rip", rip).set("Rsp", rsp).set("SegCs", 0x33).set("SegSs", 0x2B).set("EFlags", 0x246);
+    m.write(at, &f.bytes);
+    at
+}
+
+/// The frames of a thread that waits in `NtWaitForSingleObject`; gives the stack pointer `KTHREAD.KernelStack` and the
+/// address to go on at. At the pointer lies the switch frame: home space, a flag, rbp, the return address (seven words before it).
+fn wait(m: &mut Machine, base: u64) -> (u64, u64) {
+    let sections = crate::image::kernel_sections(&m.layouts);
+    let code = sections.iter().find(|s| s.name == "INIT").map_or(0, |s| s.rva);
+    let list = functions(code);
+    let kernel = m.regions.kernel;
+    // From the outermost frame inwards, below the place of the trap frame.
+    let mut at = base - m.layouts.size("_KTRAP_FRAME") - 8;
+    let outer = m.global_opt("KiSystemServiceRepeat").or(m.global_opt("KiSystemServiceStart")).unwrap_or(kernel + code);
+    m.write(at, &(outer + 0x20).to_le_bytes());
+    for f in list.iter().rev() {
+        at -= f.frame() + 8;
+        m.write(at, &(kernel + f.returns_to).to_le_bytes());
+    }
+    let stack = at - 0x38;
+    m.write(stack + 0x30, &(base - 0x400).to_le_bytes());
+    (stack, kernel + list[0].returns_to)
+}

@@ -1,0 +1,62 @@
+//! Object types and `ObTypeIndexTable`.
+
+use crate::machine::{Header, Machine, TYPES_7, TYPES_8, TYPES_10};
+use crate::memory::PoolKind;
+use crate::scenario::Scenario;
+
+/// Globals that point to a type's object.
+const POINTERS: [(&str, &str); 14] = [
+    ("PsProcessType", "Process"),
+    ("PsThreadType", "Thread"),
+    ("PsJobType", "Job"),
+    ("IoFileObjectType", "File"),
+    ("ExEventObjectType", "Event"),
+    ("ExMutantObjectType", "Mutant"),
+    ("ExSemaphoreObjectType", "Semaphore"),
+    ("ExTimerObjectType", "Timer"),
+    ("MmSectionObjectType", "Section"),
+    ("CmKeyObjectType", "Key"),
+    ("AlpcPortObjectType", "ALPC Port"),
+    ("ObpTypeObjectType", "Type"),
+    ("ObpDirectoryObjectType", "Directory"),
+    ("ObpSymbolicLinkObjectType", "SymbolicLink"),
+];
+
+/// Plants the types; from here on objects can be made.
+pub fn plant(m: &mut Machine, s: &Scenario) {
+    let names = match s.nt {
+        (6, 0 | 1) => TYPES_7,
+        (6, _) => TYPES_8,
+        _ => TYPES_10,
+    };
+    let names: Vec<String> = names.split_whitespace().map(|n| n.replace('_', " ")).collect();
+    for (i, name) in names.iter().enumerate() {
+        m.types.insert(name.clone(), (i as u8 + 2, 0));
+    }
+    let table = m.global("ObTypeIndexTable");
+    let mut slots = vec![0u64, 0xBAD0_B0B0];
+    for (i, name) in names.iter().enumerate() {
+        let header = Header { name: Some(format!("\\ObjectTypes\\{name}")), creator: true, ..Header::default() };
+        let va = m.object("Type", m.layouts.size("_OBJECT_TYPE"), &header);
+        let buffer = m.text(b"ObNm", name);
+        let mut t = m.obj("_OBJECT_TYPE");
+        t.set_text("Name", name, buffer).set("Index", i as u64 + 2);
+        t.set("Key", u64::from(u32::from_le_bytes(*b"ObjT")) ^ i as u64);
+        t.set("TypeInfo.Length", m.layouts.size("_OBJECT_TYPE_INITIALIZER"));
+        t.set("TypeInfo.ValidAccessMask", 0x1F_FFFF).set("TypeInfo.PoolType", if m.cookie == 0 { 0 } else { 0x200 });
+        m.write(va, &t.bytes);
+        let list = va + m.layouts.offset("_OBJECT_TYPE", "TypeList");
+        m.link(list, &[]);
+        let callbacks = va + m.layouts.offset("_OBJECT_TYPE", "CallbackList");
+        m.link(callbacks, &[]);
+        slots.push(va);
+        m.types.insert(name.clone(), (i as u8 + 2, va));
+    }
+    let bytes: Vec<u8> = slots.into_iter().chain([0, 0]).flat_map(u64::to_le_bytes).collect();
+    m.plant(table, &bytes);
+    for (symbol, name) in POINTERS {
+        m.plant_u64(symbol, m.types[name].1);
+    }
+    // A spare block keeps the first pool page from looking too regular.
+    m.alloc(PoolKind::NonPaged, b"None", 0x60);
+}

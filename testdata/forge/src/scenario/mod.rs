@@ -1,0 +1,180 @@
+//! What a forged machine holds, said in words: the model, and the text form it is read from.
+//!
+//! The text (`scenarios/*.scn`) is one statement a line, `keyword argument... key=value...`; statements that belong to a
+//! process (`thread`, `handle`, `dll`, `vad`, `page`) follow its `process` line. `include FILE` reads another file in place.
+//! A new object kind is a new statement: a field here, a line in `text.rs`, a file in `plant/`.
+
+mod text;
+pub mod time;
+
+/// One machine.
+#[derive(Debug, Clone, Default)]
+pub struct Scenario {
+    /// Folder name of the sample.
+    pub name: String,
+    /// Layout table.
+    pub layout: String,
+    /// Major and minor version of Windows.
+    pub nt: (u32, u32),
+    /// Build as user mode sees it (22H2 is 19045 though its kernel file says 19041).
+    pub build: u32,
+    /// `NtBuildLab`.
+    pub lab: String,
+    /// Service pack number.
+    pub service_pack: u32,
+    /// Boot and dump time (FILETIME).
+    pub boot: u64,
+    /// Time of the dump.
+    pub now: u64,
+    /// Kernel base.
+    pub kernel_base: u64,
+    /// Whether regions and the self-map slot are random (1607 and later).
+    pub random_regions: bool,
+    /// Frame of the System process's PML4.
+    pub root: u64,
+    /// Frame of the boot processor's low stub.
+    pub low_stub: Option<u64>,
+    /// Frame of a nearly empty table that references itself and is none of the machine's.
+    pub decoy: Option<u64>,
+    /// All memory below a few MB, for raw images.
+    pub compact: bool,
+    /// Bugcheck code and parameters.
+    pub bugcheck: (u32, [u64; 4]),
+    /// Process in whose context the machine crashed: its page table (with a PCID in the low bits) is in the header.
+    pub context: Option<String>,
+    /// Containers to write.
+    pub containers: Vec<String>,
+    /// Kernel drivers behind the kernel itself.
+    pub drivers: Vec<Driver>,
+    /// Drivers unloaded before the dump.
+    pub unloaded: Vec<Unloaded>,
+    /// Executable files that processes map.
+    pub images: Vec<ImageFile>,
+    /// Processes in the order they were created.
+    pub processes: Vec<Process>,
+}
+
+/// A loaded driver.
+#[derive(Debug, Clone, Default)]
+pub struct Driver {
+    /// Full path as the loader keeps it.
+    pub path: String,
+    /// Size in memory.
+    pub size: u64,
+    /// Link time.
+    pub timestamp: u32,
+}
+
+/// An unloaded driver.
+#[derive(Debug, Clone, Default)]
+pub struct Unloaded {
+    /// Base name.
+    pub name: String,
+    /// Size in memory.
+    pub size: u64,
+    /// When.
+    pub time: u64,
+}
+
+/// An executable file.
+#[derive(Debug, Clone, Default)]
+pub struct ImageFile {
+    /// Path on the volume.
+    pub path: String,
+    /// Where it is mapped in every process.
+    pub base: u64,
+    /// Size in memory.
+    pub size: u64,
+    /// 64-bit.
+    pub wide: bool,
+    /// Link time.
+    pub timestamp: u32,
+}
+
+/// A process.
+#[derive(Debug, Clone, Default)]
+pub struct Process {
+    /// `ImageFileName` (cut to fifteen bytes).
+    pub name: String,
+    /// Process id.
+    pub pid: u64,
+    /// Parent's id.
+    pub ppid: u64,
+    /// Session, if any.
+    pub session: Option<u32>,
+    /// Account name.
+    pub user: String,
+    /// Integrity level's relative id, if not the account's usual.
+    pub integrity: Option<u32>,
+    /// Path on the volume; none for System and minimal processes.
+    pub path: Option<String>,
+    /// Command line.
+    pub cmdline: String,
+    /// Current directory.
+    pub cwd: String,
+    /// Created.
+    pub create: u64,
+    /// Exit time and status.
+    pub exit: Option<(u64, u32)>,
+    /// Unlinked from the active list.
+    pub hidden: bool,
+    /// 32-bit process on the 64-bit kernel.
+    pub wow64: bool,
+    /// No PEB, no image (Registry, MemCompression).
+    pub minimal: bool,
+    /// `_PS_PROTECTION.Level`.
+    pub protection: u64,
+    /// Modules besides the program and ntdll.
+    pub dlls: Vec<String>,
+    /// Threads.
+    pub threads: Vec<Thread>,
+    /// Handles in order.
+    pub handles: Vec<Handle>,
+    /// Further private memory.
+    pub vads: Vec<Private>,
+    /// Pages in states other than present.
+    pub pages: Vec<String>,
+}
+
+/// A thread.
+#[derive(Debug, Clone, Default)]
+pub struct Thread {
+    /// Module name and offset, or an absolute address when the name is empty.
+    pub start: (String, u64),
+    /// `KTHREAD_STATE`; 5 waits.
+    pub state: u64,
+    /// `KWAIT_REASON`.
+    pub reason: u64,
+    /// Exit time and status.
+    pub exit: Option<(u64, u32)>,
+}
+
+/// A handle.
+#[derive(Debug, Clone, Default)]
+pub struct Handle {
+    /// Object type.
+    pub ty: String,
+    /// Name in the namespace, file path, key path, or the process's name.
+    pub name: String,
+    /// Granted access.
+    pub access: u32,
+    /// Handle attributes (1 protect from close, 2 inherit, 4 audit) as the type's bits.
+    pub attributes: u64,
+    /// How many such handles.
+    pub count: u64,
+}
+
+/// A private region.
+#[derive(Debug, Clone, Default)]
+pub struct Private {
+    /// First address, or 0 for any.
+    pub at: u64,
+    /// Pages reserved.
+    pub pages: u64,
+    /// Pages committed and in memory.
+    pub commit: u64,
+    /// Protection code (index into `MmProtectToValue`).
+    pub protection: u64,
+    /// First bytes.
+    pub content: Vec<u8>,
+}
