@@ -1,5 +1,6 @@
 //! What several test programs need: the sample dumps, and the program itself.
 #![allow(dead_code, reason = "each test program uses a part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::Value;
 use std::io::{Read, Seek, SeekFrom, Write};
