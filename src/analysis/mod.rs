@@ -1,17 +1,24 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
+pub mod cmdline;
 mod crashinfo;
+pub mod dlllist;
+pub mod envars;
 pub mod getsids;
 pub mod identities;
 mod info;
+pub mod ldrmodules;
 mod modules;
 pub mod parallel;
 pub mod privileges;
 pub mod pslist;
 mod psscan;
 mod pstree;
+pub mod tell;
 pub mod tokens;
 mod unloaded;
+pub mod vadinfo;
+pub mod vadtree;
 pub mod who;
 
 use crate::dump::Dump;
@@ -145,9 +152,13 @@ pub struct Analysis {
 
 /// Every analysis. Adding a question is one file and one line here.
 pub static ALL: &[&Analysis] = &[
+    &cmdline::CMDLINE,
     &crashinfo::CRASHINFO,
+    &dlllist::DLLLIST,
+    &envars::ENVARS,
     &getsids::GETSIDS,
     &info::INFO,
+    &ldrmodules::LDRMODULES,
     &modules::MODULES,
     &privileges::PRIVILEGES,
     &pslist::PSLIST,
@@ -155,4 +166,6 @@ pub static ALL: &[&Analysis] = &[
     &pstree::PSTREE,
     &tokens::TOKENS,
     &unloaded::UNLOADED,
+    &vadinfo::VADINFO,
+    &vadtree::VADTREE,
 ];

@@ -118,6 +118,8 @@ pub struct Modules {
     pub modules: Vec<Module>,
     /// Lists that are torn.
     pub notes: Vec<Note>,
+    /// Why the load-order, memory-order and initialisation-order lists ended early, each.
+    pub torn: [Option<Absent>; 3],
 }
 
 /// One list: what was met on it, and why it ended early.
@@ -202,6 +204,7 @@ impl<'k> LdrLayouts<'k> {
             (false, None) => Ok(false),
             (false, Some(why)) => Err(why),
         };
+        out.torn = broken;
         for (address, [load, mem, init]) in found.into_iter().zip(on) {
             let mut module = self.read(space, address);
             let [torn_load, torn_mem, torn_init] = broken;

@@ -1,5 +1,6 @@
 //! One file per Windows object, and the walkers that find them (list, tree, table).
 
+pub mod address_space;
 pub mod bugcheck;
 pub mod context;
 pub mod file_object;
@@ -16,6 +17,7 @@ pub mod narrow;
 pub mod peb;
 pub mod privilege;
 pub mod process;
+pub mod process_modules;
 pub mod protection;
 pub mod scan;
 pub mod section;
@@ -24,6 +26,7 @@ pub mod session;
 pub mod shared_data;
 pub mod sid;
 pub mod sid_names;
+pub mod sides;
 pub mod stack;
 pub mod standing;
 pub mod system;

@@ -7,6 +7,7 @@ use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Bits, FastRef, LayoutError};
 use crate::value::{Absent, Note, Value};
+use std::rc::Rc;
 
 layout! {
     /// `_SUBSECTION`.
@@ -225,36 +226,35 @@ impl<'k> Sections<'k> {
         }
         (list, None)
     }
-    /// The address of the prototype entry of one page of a VAD.
+    /// The address of the prototype entry of one page of a VAD. `subsections` gives the VAD's list, where it is needed.
     ///
     /// # Errors
-    /// [`Absent::NotApplicable`] for private memory; [`Absent::NotMapped`] where the section has no entry for the page.
-    pub fn prototype_of(&self, space: &Space<'_>, vad: &Vad, va: Va) -> Value<Va> {
-        let mapping = vad.mapping.as_ref().ok_or(Absent::NotApplicable)?;
-        let first = present(mapping.first_prototype)?;
-        if !vad.contains(va) {
-            return Err(Absent::NotMapped);
-        }
+    /// There is none for this many bytes from the address on.
+    pub fn prototype_of(&self, vad: &Vad, va: Va, subsections: impl FnOnce() -> Rc<[Subsection]>) -> Result<Va, u64> {
+        let rest = vad.end.0.saturating_sub(va.0).saturating_add(1);
+        let first = vad.mapping.as_ref().map(|m| (m, present(m.first_prototype)));
+        let Some((mapping, Ok(first))) = first else { return Err(rest) };
         let page = va.0.saturating_sub(vad.start.0) / PAGE_SIZE;
-        let straight = first
-            .0
-            .checked_add(page.checked_mul(self.pte_size).ok_or(Absent::Implausible)?)
-            .ok_or(Absent::Implausible)?;
+        let straight = first.0.saturating_add(page.saturating_mul(self.pte_size));
         if mapping.last_prototype.is_ok_and(|last| straight <= last.0) {
             return Ok(Va(straight));
         }
         // Beyond the entries in a row: count on through the subsections, beginning with the first page's place in its own.
-        let (list, _) = self.subsections(space, mapping);
-        let head = list.first().ok_or(Absent::NotMapped)?;
-        let into = first.0.checked_sub(head.base.0).ok_or(Absent::NotMapped)? / self.pte_size;
-        let mut left = into.saturating_add(page);
-        for s in &list {
+        let list = subsections();
+        let Some(head) = list.first() else { return Err(rest) };
+        let Some(into) = first.0.checked_sub(head.base.0) else { return Err(rest) };
+        let mut left = (into / self.pte_size).saturating_add(page);
+        for s in &*list {
             if left < u64::from(s.entries) {
-                return Ok(present(Ok(s.base))?.add(left.saturating_mul(self.pte_size)));
+                return if s.base.is_null() {
+                    Err(u64::from(s.entries).saturating_sub(left).saturating_mul(PAGE_SIZE))
+                } else {
+                    Ok(s.base.add(left.saturating_mul(self.pte_size)))
+                };
             }
             left = left.saturating_sub(s.entries.into());
         }
-        Err(Absent::NotMapped)
+        Err(rest)
     }
 }
 

@@ -231,3 +231,6 @@ impl Vad {
         self.kind == Ok(Kind::Image)
     }
 }
+
+#[cfg(test)]
+mod tests;
