@@ -1,0 +1,151 @@
+//! Which module an address is code of, and where that module keeps its unwind information.
+
+use super::memory::Memory;
+use super::unwind::Functions;
+use crate::addr::Va;
+use crate::bytes::{u16_at, u32_at};
+use crate::value::{Absent, Value};
+use std::sync::{Arc, OnceLock};
+
+/// `IMAGE_FILE_MACHINE_AMD64`.
+const AMD64: u16 = 0x8664;
+/// `IMAGE_DIRECTORY_ENTRY_EXCEPTION`.
+const EXCEPTION: u32 = 3;
+
+/// One image whose code may be on a stack.
+#[derive(Debug)]
+pub struct Code {
+    /// First byte.
+    pub base: Va,
+    /// One past the last.
+    pub end: Va,
+    /// File name.
+    pub name: Arc<str>,
+    /// Its table of functions, looked for when it is first needed.
+    functions: OnceLock<Value<Functions>>,
+}
+
+impl Code {
+    /// An image.
+    #[must_use]
+    pub fn new(base: Va, size: u64, name: Arc<str>) -> Self {
+        Self { base, end: base.add(size), name, functions: OnceLock::new() }
+    }
+    /// Its table of functions.
+    ///
+    /// # Errors
+    /// Why there is none: the headers are not there, or it is not an x64 image ([`Absent::NotApplicable`]).
+    pub fn functions(&self, memory: &impl Memory) -> Value<Functions> {
+        *self.functions.get_or_init(|| table_of(memory, self.base, self.end))
+    }
+}
+
+/// Reads the exception directory out of the headers of an image.
+fn table_of(memory: &impl Memory, base: Va, end: Va) -> Value<Functions> {
+    let headers = memory.fetch(base, 0x1000);
+    if headers.at(0, 2)? != b"MZ" {
+        return Err(Absent::Implausible);
+    }
+    let dword = |at: u32| u32_at(headers.at(at, 4)?, 0).ok_or(Absent::Implausible);
+    let word = |at: u32| u16_at(headers.at(at, 2)?, 0).ok_or(Absent::Implausible);
+    let pe = dword(0x3c)?;
+    if pe > 0xe00 || dword(pe)? != u32::from_le_bytes(*b"PE\0\0") {
+        return Err(Absent::Implausible);
+    }
+    // PE format: machine in the file header; PE32+ optional header with its directories at 112.
+    let optional = pe.saturating_add(24);
+    if word(pe.saturating_add(4))? != AMD64 || word(optional)? != 0x20b {
+        return Err(Absent::NotApplicable);
+    }
+    if dword(optional.saturating_add(108))? <= EXCEPTION {
+        return Err(Absent::NotApplicable);
+    }
+    let directory = optional.saturating_add(112 + EXCEPTION * 8);
+    let (rva, size) = (dword(directory)?, dword(directory.saturating_add(4))?);
+    let last = u64::from(rva).saturating_add(size.into());
+    if rva == 0 || size == 0 {
+        return Err(Absent::NotApplicable);
+    }
+    if end.0.checked_sub(base.0).is_none_or(|whole| last > whole) {
+        return Err(Absent::Implausible);
+    }
+    Ok(Functions { base, rva, count: size / 12 })
+}
+
+/// Images sorted by address.
+#[derive(Debug, Default)]
+pub struct CodeMap {
+    list: Vec<Code>,
+}
+
+impl CodeMap {
+    /// Of these images, in any order. Of two that overlap the one that begins higher is believed for what both claim.
+    #[must_use]
+    pub fn new(mut list: Vec<Code>) -> Self {
+        list.retain(|c| c.base < c.end);
+        list.sort_by(|a, b| (a.base, a.end, &a.name).cmp(&(b.base, b.end, &b.name)));
+        Self { list }
+    }
+    /// The image an address lies in.
+    #[must_use]
+    pub fn find(&self, va: Va) -> Option<&Code> {
+        let before = self.list.partition_point(|c| c.base <= va);
+        self.list.get(before.checked_sub(1)?).filter(|c| va < c.end)
+    }
+    /// Images.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Flat;
+    use super::*;
+
+    fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
+        image[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    fn image(machine: u16, rva: u32, size: u32) -> Flat {
+        let mut image = vec![0; 0x1000];
+        put(&mut image, 0, b"MZ");
+        put(&mut image, 0x3c, &0x80u32.to_le_bytes());
+        put(&mut image, 0x80, b"PE\0\0");
+        put(&mut image, 0x84, &machine.to_le_bytes());
+        put(&mut image, 0x98, &0x20bu16.to_le_bytes());
+        put(&mut image, 0x98 + 108, &16u32.to_le_bytes());
+        put(&mut image, 0x98 + 112 + 24, &rva.to_le_bytes());
+        put(&mut image, 0x98 + 112 + 28, &size.to_le_bytes());
+        Flat(vec![(0x10_0000, image)])
+    }
+
+    #[test]
+    fn the_exception_directory() {
+        let code = |size| Code::new(Va(0x10_0000), size, "a.dll".into());
+        let table = code(0x10000).functions(&image(AMD64, 0x8000, 120)).unwrap();
+        assert_eq!(table, Functions { base: Va(0x10_0000), rva: 0x8000, count: 10 });
+        assert_eq!(code(0x10000).functions(&image(0x14c, 0x8000, 120)), Err(Absent::NotApplicable));
+        assert_eq!(code(0x8000).functions(&image(AMD64, 0x8000, 120)), Err(Absent::Implausible));
+        assert_eq!(code(0x10000).functions(&image(AMD64, 0, 0)), Err(Absent::NotApplicable));
+        assert_eq!(code(0x10000).functions(&Flat::default()), Err(Absent::NotMapped));
+    }
+    #[test]
+    fn an_address_is_found_in_its_image() {
+        let map = CodeMap::new(vec![
+            Code::new(Va(0x9000), 0x1000, "b".into()),
+            Code::new(Va(0x1000), 0x2000, "a".into()),
+            Code::new(Va(0x5000), 0, "nothing".into()),
+        ]);
+        let name = |va| map.find(Va(va)).map(|c| c.name.to_string());
+        assert_eq!(name(0x1000).as_deref(), Some("a"));
+        assert_eq!(name(0x2fff).as_deref(), Some("a"));
+        assert_eq!((name(0x3000), name(0xfff), name(0x5000)), (None, None, None));
+        assert_eq!(map.len(), 2);
+    }
+}

@@ -1,0 +1,324 @@
+//! The walk itself: one frame after another, each by the best means at hand, each saying by which.
+
+use super::call::{Call, LONGEST, ends_in_call};
+use super::images::{Code, CodeMap};
+use super::memory::Memory;
+use super::unwind::{self, Left, Registers};
+use crate::addr::Va;
+use crate::bytes::le;
+use crate::value::{Absent, Value};
+
+/// Frames of one walk.
+pub const MOST_FRAMES: usize = 128;
+/// Bytes of stack that one scan looks through before it gives up.
+const SCAN: u64 = 0x4000;
+const RBP: usize = 5;
+
+/// How a frame was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum How {
+    /// A record of the processor's registers: of the crash, or saved for a frozen processor.
+    Context,
+    /// The trap frame of the last entry into the kernel.
+    Trap,
+    /// The frame a thread leaves on its stack when another one runs.
+    Switch,
+    /// Unwind information of the frame before.
+    Unwind,
+    /// The chain of frame pointers (x86).
+    FramePointer,
+    /// The first word up the stack that is a return address: code of a module, right behind a call.
+    Scan,
+    /// The same, but the code before it is not in the dump: it may be a left-over.
+    UncheckedScan,
+}
+
+impl How {
+    /// In words.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Context => "context",
+            Self::Trap => "trap",
+            Self::Switch => "switch",
+            Self::Unwind => "unwind",
+            Self::FramePointer => "frame pointer",
+            Self::Scan => "scan",
+            Self::UncheckedScan => "unchecked scan",
+        }
+    }
+}
+
+/// One frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Where its code is.
+    pub ip: Va,
+    /// Its stack pointer.
+    pub sp: Va,
+    /// How it was found.
+    pub how: How,
+}
+
+/// A stretch of memory used as a stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Lowest byte.
+    pub limit: Va,
+    /// One past the highest.
+    pub base: Va,
+}
+
+impl Bounds {
+    /// Whether a stack pointer may point there.
+    #[must_use]
+    pub fn holds(&self, sp: u64) -> bool {
+        sp >= self.limit.0 && sp <= self.base.0
+    }
+}
+
+/// One walk: what it reads, which code it knows, where the stack lies.
+#[derive(Debug)]
+pub struct Walker<'a, M> {
+    /// Memory.
+    pub memory: &'a M,
+    /// Images.
+    pub code: &'a CodeMap,
+    /// The stack.
+    pub bounds: Bounds,
+    /// 64-bit code and stack.
+    pub wide: bool,
+}
+
+/// Where a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// At the bottom of the stack.
+    Bottom,
+    /// Through a trap into code that runs on another stack, with these registers.
+    Trap(Registers),
+    /// Nothing led further.
+    Lost,
+    /// Too many frames.
+    Limit,
+}
+
+impl<M: Memory> Walker<'_, M> {
+    /// Walks from these registers on and adds every frame to `out`, the first one said to be found by `how`.
+    /// `interrupted` says that the first frame's code was stopped and did not call.
+    pub fn walk(&self, mut registers: Registers, how: How, mut interrupted: bool, out: &mut Vec<Frame>) -> End {
+        let mut how = how;
+        loop {
+            let Some(sp) = registers.sp() else { return End::Lost };
+            if out.len() >= MOST_FRAMES {
+                return End::Limit;
+            }
+            out.push(Frame { ip: Va(registers.ip), sp: Va(sp), how });
+            let next = if self.wide { self.leave(registers, interrupted) } else { self.leave_by_pointer(registers) };
+            interrupted = false;
+            let (next, found) = match next {
+                Ok((next, Left::MachineFrame)) => return End::Trap(next),
+                Ok((next, Left::Return)) if self.plausible(&registers, &next) => {
+                    (next, if self.wide { How::Unwind } else { How::FramePointer })
+                }
+                // A return address of zero is how the first function of a thread was called.
+                Ok((next, Left::Return)) if next.ip == 0 => return End::Bottom,
+                _ => match self.scan(sp) {
+                    Some(found) => found,
+                    None if sp.saturating_add(SCAN) >= self.bounds.base.0 => return End::Bottom,
+                    None => return End::Lost,
+                },
+            };
+            registers = next;
+            how = found;
+        }
+    }
+    /// Whether a caller can be one: it lies higher on the same stack, in code of a module.
+    fn plausible(&self, here: &Registers, next: &Registers) -> bool {
+        let (Some(before), Some(after)) = (here.sp(), next.sp()) else { return false };
+        let aligned = after.is_multiple_of(if self.wide { 8 } else { 4 });
+        aligned && after > before && self.bounds.holds(after) && self.code.find(Va(next.ip)).is_some()
+    }
+    fn leave(&self, mut registers: Registers, interrupted: bool) -> Value<(Registers, Left)> {
+        let code = self.code.find(Va(registers.ip)).ok_or(Absent::NotApplicable)?;
+        let table = code.functions(self.memory)?;
+        // A return address may be one past its function's end, when the call was the last instruction.
+        let probe = if interrupted { registers.ip } else { registers.ip.wrapping_sub(1) };
+        let left = match table.find(self.memory, probe)? {
+            Some(function) => unwind::unwind(self.memory, &table, function, &mut registers, interrupted)?,
+            // Only code that was stopped can be in a function without unwind information: such a one makes no calls.
+            None if interrupted => unwind::leaf(self.memory, &mut registers)?,
+            None => return Err(Absent::NotApplicable),
+        };
+        Ok((registers, left))
+    }
+    /// x86: the caller's frame pointer is where the frame pointer points, the return address above it.
+    fn leave_by_pointer(&self, mut registers: Registers) -> Value<(Registers, Left)> {
+        let sp = registers.sp().ok_or(Absent::NotRecorded)?;
+        let frame = registers.get(RBP).ok_or(Absent::NotRecorded)?;
+        if frame < sp || !self.bounds.holds(frame) || !frame.is_multiple_of(4) {
+            return Err(Absent::Implausible);
+        }
+        let both = self.memory.number(Va(frame), 8)?;
+        let (pointer, ip) = (both & 0xffff_ffff, both >> 32);
+        // The chain is only as good as the code that kept it: the return address must follow a call.
+        if ip != 0 && self.is_return(ip) != Some(true) {
+            return Err(Absent::Implausible);
+        }
+        registers.ip = ip;
+        registers.set(4, Some(frame.saturating_add(8)));
+        registers.set(RBP, Some(pointer));
+        Ok((registers, Left::Return))
+    }
+    /// Whether an address lies in a module right behind a call; `None` when it lies in a module whose code is not in the dump.
+    fn is_return(&self, ip: u64) -> Option<bool> {
+        let Some(code) = self.code.find(Va(ip)) else { return Some(false) };
+        self.follows_call(code, ip)
+    }
+    fn follows_call(&self, code: &Code, ip: u64) -> Option<bool> {
+        // The headers are no code.
+        if ip < code.base.0.saturating_add(0x200) {
+            return Some(false);
+        }
+        let before = self.memory.fetch(Va(ip.wrapping_sub(LONGEST as u64)), LONGEST as u32);
+        // The last seven bytes may lie behind a hole: what is there may suffice.
+        let bytes = match before.all() {
+            Ok(bytes) => bytes,
+            Err(_) => before.at(LONGEST as u32 - 2, 2).ok()?,
+        };
+        match ends_in_call(bytes, self.wide) {
+            Some(Call::Relative(distance)) => {
+                let target = ip.wrapping_add_signed(distance.into());
+                let target = if self.wide { target } else { target & 0xffff_ffff };
+                Some(self.code.find(Va(target)).is_some())
+            }
+            Some(Call::Indirect) => Some(true),
+            None if bytes.len() < LONGEST => None,
+            None => Some(false),
+        }
+    }
+    /// Looks up the stack for the next return address.
+    fn scan(&self, from: u64) -> Option<(Registers, How)> {
+        let width = if self.wide { 8u64 } else { 4 };
+        let from = from.checked_next_multiple_of(width)?.max(self.bounds.limit.0);
+        let end = self.bounds.base.0.min(from.saturating_add(SCAN));
+        let mut unchecked = None;
+        let mut at = from;
+        while at < end {
+            let page_end = (at | 0xfff).saturating_add(1).min(end);
+            let length = u32::try_from(page_end.saturating_sub(at)).ok()?;
+            let bytes = self.memory.fetch(Va(at), length);
+            for (offset, piece) in bytes.present() {
+                for (i, word) in piece.chunks_exact(width as usize).enumerate() {
+                    let Some(word) = le(word) else { continue };
+                    if word < 0x1_0000 {
+                        continue;
+                    }
+                    let place = at.saturating_add(offset.into()).saturating_add(i as u64 * width);
+                    match self.is_return(word) {
+                        Some(true) => return Some((self.found(word, place, width), How::Scan)),
+                        None if unchecked.is_none() => {
+                            unchecked = Some((self.found(word, place, width), How::UncheckedScan));
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            at = page_end;
+        }
+        unchecked
+    }
+    fn found(&self, ip: u64, place: u64, width: u64) -> Registers {
+        let mut registers = Registers::at(ip, place.saturating_add(width));
+        if !self.wide
+            && let Ok(pointer) = self.memory.number(Va(place.saturating_sub(width)), 4)
+        {
+            // `push ebp` stands right below a return address that a frame was set up for.
+            registers.set(RBP, Some(pointer));
+        }
+        registers
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::memory::Flat;
+    use super::*;
+
+    const IMAGE: u64 = 0x40_0000;
+    const STACK: u64 = 0x20_0000;
+
+    /// Code that is nothing but calls: every fifth byte is behind one.
+    fn code() -> Vec<u8> {
+        let mut code = vec![0; 0x1000];
+        for chunk in code.chunks_exact_mut(5) {
+            chunk.copy_from_slice(&[0xe8, 0, 0, 0, 0]);
+        }
+        code
+    }
+    fn returns(n: u64) -> u64 {
+        IMAGE + 0x200 + (5 - 0x200 % 5) % 5 + 5 * n
+    }
+    fn walk(stack: &[u32], sp: u64, ebp: u64, code: Vec<u8>) -> (Vec<Frame>, End) {
+        let bytes: Vec<u8> = stack.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let end = STACK + bytes.len() as u64;
+        let memory = Flat(vec![(IMAGE, code), (STACK, bytes)]);
+        let map = CodeMap::new(vec![Code::new(Va(IMAGE), 0x1000, "a.exe".into())]);
+        let bounds = Bounds { limit: Va(STACK), base: Va(end) };
+        let walker = Walker { memory: &memory, code: &map, bounds, wide: false };
+        let mut registers = Registers::at(returns(0), sp);
+        registers.set(RBP, Some(ebp));
+        let mut out = Vec::new();
+        let end = walker.walk(registers, How::Trap, true, &mut out);
+        (out, end)
+    }
+
+    #[test]
+    fn frame_pointers_lead_to_the_end() {
+        let (a, b) = (returns(7) as u32, returns(9) as u32);
+        let at = |i: u64| (STACK + 4 * i) as u32;
+        // 2: frame of the first, 5: frame of the second, 7: the last, whose caller is nobody.
+        let stack = [9, 9, at(5), a, 9, at(7), b, 0, 0, 9];
+        let (frames, end) = walk(&stack, STACK, at(2).into(), code());
+        let got: Vec<_> = frames.iter().map(|f| (f.ip.0, f.sp.0, f.how)).collect();
+        assert_eq!(
+            got,
+            [
+                (returns(0), STACK, How::Trap),
+                (returns(7), STACK + 16, How::FramePointer),
+                (returns(9), STACK + 28, How::FramePointer)
+            ]
+        );
+        assert_eq!(end, End::Bottom);
+    }
+    #[test]
+    fn a_broken_chain_is_scanned_over_and_taken_up_again() {
+        let (a, b) = (returns(7) as u32, returns(9) as u32);
+        let at = |i: u64| (STACK + 4 * i) as u32;
+        // ebp is garbage; the word at 1 points into code but behind no call; a has its frame pointer below it.
+        let stack = [9, (returns(3) + 1) as u32, at(5), a, 9, at(7), b, 0, 0, 9];
+        let (frames, end) = walk(&stack, STACK, 0x1234, code());
+        let hows: Vec<_> = frames.iter().map(|f| (f.ip.0, f.how)).collect();
+        assert_eq!(hows, [(returns(0), How::Trap), (returns(7), How::Scan), (returns(9), How::FramePointer)]);
+        assert_eq!(end, End::Bottom);
+    }
+    #[test]
+    fn a_chain_that_runs_in_circles_ends() {
+        let a = returns(7) as u32;
+        let at = |i: u64| (STACK + 4 * i) as u32;
+        let (frames, end) = walk(&[9, at(1), a, 9, 9], STACK, at(1).into(), code());
+        assert_eq!(frames.len(), 2);
+        assert_eq!(end, End::Bottom);
+    }
+    #[test]
+    fn a_stack_of_nothing_but_return_addresses_is_cut() {
+        let stack: Vec<u32> = (0..400).map(|i| returns(i % 50) as u32).collect();
+        let (frames, end) = walk(&stack, STACK, 0, code());
+        assert_eq!((frames.len(), end), (MOST_FRAMES, End::Limit));
+    }
+    #[test]
+    fn without_code_a_scan_says_so() {
+        let (frames, _) = walk(&[9, returns(7) as u32, 9], STACK, 0, Vec::new());
+        assert_eq!(frames.iter().map(|f| f.how).collect::<Vec<_>>(), [How::Trap, How::UncheckedScan]);
+    }
+}
