@@ -30,6 +30,7 @@ pub mod sides;
 pub mod stack;
 pub mod standing;
 pub mod system;
+pub mod teb;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod thread;

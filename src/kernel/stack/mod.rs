@@ -3,5 +3,7 @@
 pub mod call;
 pub mod images;
 pub mod memory;
+pub mod registers;
+pub mod thread;
 pub mod unwind;
 pub mod walk;

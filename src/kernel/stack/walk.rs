@@ -1,7 +1,7 @@
 //! The walk itself: one frame after another, each by the best means at hand, each saying by which.
 
 use super::call::{Call, LONGEST, ends_in_call};
-use super::images::{Code, CodeMap};
+use super::images::CodeMap;
 use super::memory::Memory;
 use super::unwind::{self, Left, Registers};
 use crate::addr::Va;
@@ -88,6 +88,8 @@ pub struct Walker<'a, M> {
     pub bounds: Bounds,
     /// 64-bit code and stack.
     pub wide: bool,
+    /// Kernel addresses begin here, on a walk of a kernel stack: what returns below it returned to user mode.
+    pub kernel: Option<Va>,
 }
 
 /// Where a walk ended.
@@ -123,6 +125,8 @@ impl<M: Memory> Walker<'_, M> {
                 }
                 // A return address of zero is how the first function of a thread was called.
                 Ok((next, Left::Return)) if next.ip == 0 => return End::Bottom,
+                // An x86 trap frame begins as if it were a frame of the user's code.
+                Ok((next, Left::Return)) if self.kernel.is_some_and(|k| next.ip < k.0) => return End::Bottom,
                 _ => match self.scan(sp) {
                     Some(found) => found,
                     None if sp.saturating_add(SCAN) >= self.bounds.base.0 => return End::Bottom,
@@ -137,7 +141,9 @@ impl<M: Memory> Walker<'_, M> {
     fn plausible(&self, here: &Registers, next: &Registers) -> bool {
         let (Some(before), Some(after)) = (here.sp(), next.sp()) else { return false };
         let aligned = after.is_multiple_of(if self.wide { 8 } else { 4 });
-        aligned && after > before && self.bounds.holds(after) && self.code.find(Va(next.ip)).is_some()
+        // Code outside of every module (injected, or made at run time) counts when there is a call right before it.
+        let is_code = || self.code.find(Va(next.ip)).is_some() || self.follows_call(Va(next.ip)) == Some(true);
+        aligned && after > before && self.bounds.holds(after) && is_code()
     }
     fn leave(&self, mut registers: Registers, interrupted: bool) -> Value<(Registers, Left)> {
         let code = self.code.find(Va(registers.ip)).ok_or(Absent::NotApplicable)?;
@@ -162,7 +168,7 @@ impl<M: Memory> Walker<'_, M> {
         let both = self.memory.number(Va(frame), 8)?;
         let (pointer, ip) = (both & 0xffff_ffff, both >> 32);
         // The chain is only as good as the code that kept it: the return address must follow a call.
-        if ip != 0 && self.is_return(ip) != Some(true) {
+        if ip != 0 && self.follows_call(Va(ip)) != Some(true) {
             return Err(Absent::Implausible);
         }
         registers.ip = ip;
@@ -172,30 +178,29 @@ impl<M: Memory> Walker<'_, M> {
     }
     /// Whether an address lies in a module right behind a call; `None` when it lies in a module whose code is not in the dump.
     fn is_return(&self, ip: u64) -> Option<bool> {
-        let Some(code) = self.code.find(Va(ip)) else { return Some(false) };
-        self.follows_call(code, ip)
-    }
-    fn follows_call(&self, code: &Code, ip: u64) -> Option<bool> {
         // The headers are no code.
-        if ip < code.base.0.saturating_add(0x200) {
-            return Some(false);
-        }
-        let before = self.memory.fetch(Va(ip.wrapping_sub(LONGEST as u64)), LONGEST as u32);
-        // The last seven bytes may lie behind a hole: what is there may suffice.
-        let bytes = match before.all() {
-            Ok(bytes) => bytes,
-            Err(_) => before.at(LONGEST as u32 - 2, 2).ok()?,
-        };
-        match ends_in_call(bytes, self.wide) {
+        let in_code = self.code.find(Va(ip)).is_some_and(|c| ip >= c.base.0.saturating_add(0x200));
+        if in_code { self.follows_call(Va(ip)) } else { Some(false) }
+    }
+    /// Whether a call ends right before an address; `None` when the code there is not in the dump.
+    fn follows_call(&self, ip: Va) -> Option<bool> {
+        let before = self.memory.fetch(ip.sub(LONGEST as u64), LONGEST as u32);
+        match ends_in_call(before.all().ok()?, self.wide) {
+            // A call leads to code: of a module, or near by where there is none.
             Some(Call::Relative(distance)) => {
-                let target = ip.wrapping_add_signed(distance.into());
+                let target = ip.0.wrapping_add_signed(distance.into());
                 let target = if self.wide { target } else { target & 0xffff_ffff };
-                Some(self.code.find(Va(target)).is_some())
+                let near = self.code.find(ip).is_none() && distance.unsigned_abs() < 0x10_0000;
+                Some(near || self.code.find(Va(target)).is_some())
             }
             Some(Call::Indirect) => Some(true),
-            None if bytes.len() < LONGEST => None,
             None => Some(false),
         }
+    }
+    /// The first return address from here up the stack.
+    #[must_use]
+    pub fn first_return(&self, from: Va) -> Option<Registers> {
+        self.scan(from.0).filter(|(_, how)| *how == How::Scan).map(|(registers, _)| registers)
     }
     /// Looks up the stack for the next return address.
     fn scan(&self, from: u64) -> Option<(Registers, How)> {
@@ -242,6 +247,7 @@ impl<M: Memory> Walker<'_, M> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::images::Code;
     use super::super::memory::Flat;
     use super::*;
 
@@ -265,7 +271,7 @@ mod tests {
         let memory = Flat(vec![(IMAGE, code), (STACK, bytes)]);
         let map = CodeMap::new(vec![Code::new(Va(IMAGE), 0x1000, "a.exe".into())]);
         let bounds = Bounds { limit: Va(STACK), base: Va(end) };
-        let walker = Walker { memory: &memory, code: &map, bounds, wide: false };
+        let walker = Walker { memory: &memory, code: &map, bounds, wide: false, kernel: None };
         let mut registers = Registers::at(returns(0), sp);
         registers.set(RBP, Some(ebp));
         let mut out = Vec::new();
