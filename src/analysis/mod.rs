@@ -4,6 +4,8 @@ pub mod cmdline;
 mod crashinfo;
 pub mod dlllist;
 pub mod envars;
+pub mod callstacks;
+pub mod code;
 pub mod getsids;
 pub mod identities;
 mod info;
@@ -15,6 +17,7 @@ pub mod pslist;
 mod psscan;
 mod pstree;
 pub mod tell;
+pub mod threads;
 pub mod tokens;
 mod unloaded;
 pub mod vadinfo;
@@ -156,6 +159,7 @@ pub static ALL: &[&Analysis] = &[
     &crashinfo::CRASHINFO,
     &dlllist::DLLLIST,
     &envars::ENVARS,
+    &callstacks::CALLSTACKS,
     &getsids::GETSIDS,
     &info::INFO,
     &ldrmodules::LDRMODULES,
@@ -164,6 +168,7 @@ pub static ALL: &[&Analysis] = &[
     &pslist::PSLIST,
     &psscan::PSSCAN,
     &pstree::PSTREE,
+    &threads::THREADS,
     &tokens::TOKENS,
     &unloaded::UNLOADED,
     &vadinfo::VADINFO,

@@ -1,0 +1,158 @@
+//! What code an address belongs to: kernel modules, the images of a process, memory that is executable without an image.
+
+use crate::addr::Va;
+use crate::kernel::Kernel;
+use crate::kernel::file_object::Files;
+use crate::kernel::process::Process;
+use crate::kernel::protection::Protections;
+use crate::kernel::section::Sections;
+use crate::kernel::stack::images::{Code, CodeMap};
+use crate::kernel::stack::memory::Memory;
+use crate::kernel::vad_tree::Layouts;
+use crate::paging::Space;
+use crate::report::Cell;
+use crate::value::{Absent, Value};
+use std::sync::Arc;
+
+/// Fewer names than any PDB of a kernel has: with such a table the nearest name says little.
+const WHOLE_PDB: usize = 5000;
+/// Farther than this from a name an address is hardly in that function, where nothing tells the function's bounds.
+const FAR: u32 = 0x4000;
+
+/// Reads what a worker needs to tell the code of processes. Keeps the names of files and devices it met.
+#[derive(Debug)]
+pub struct CodeReader<'k> {
+    kernel: &'k Kernel,
+    protections: Protections,
+    vads: Option<Layouts<'k>>,
+    sections: Option<Sections<'k>>,
+    files: Option<Files<'k>>,
+}
+
+impl<'k> CodeReader<'k> {
+    /// A reader; what the symbols lack is told by fewer names.
+    #[must_use]
+    pub fn of(kernel: &'k Kernel) -> Self {
+        Self {
+            kernel,
+            protections: Protections::of(kernel).0,
+            vads: Layouts::of(kernel).ok(),
+            sections: Sections::of(kernel).ok(),
+            files: Files::of(kernel).ok(),
+        }
+    }
+    /// The images mapped into a process, and its private memory that was made executable (without a name).
+    pub fn user(&mut self, space: &Space<'_>, process: &Process<'_>) -> CodeMap {
+        let (Some(vads), Some(at)) = (&self.vads, process.offset()) else { return CodeMap::default() };
+        let mut list = Vec::new();
+        for vad in vads.walk(space, at).vads {
+            let image = vad.is_image();
+            let executable = vad.protection.is_ok_and(|p| self.protections.value(p).executable());
+            if !image && !executable {
+                continue;
+            }
+            let file = match (&self.sections, &mut self.files) {
+                (Some(sections), Some(files)) if image => {
+                    sections.file_of(space, &vad).and_then(|f| files.read(f)).and_then(|f| f.name)
+                }
+                _ => Err(Absent::NotApplicable),
+            };
+            let name = file.map_or_else(|_| Arc::from(""), |path| Arc::from(base_name(&path)));
+            list.push(Code::new(vad.start, vad.bytes(), name));
+        }
+        CodeMap::new(list)
+    }
+    /// The kernel's modules.
+    #[must_use]
+    pub fn kernel(&self) -> CodeMap {
+        kernel_code(self.kernel)
+    }
+}
+
+/// The kernel's modules.
+#[must_use]
+pub fn kernel_code(kernel: &Kernel) -> CodeMap {
+    let modules = kernel.modules().map(|m| m.list).unwrap_or_default();
+    let code = |m: &crate::kernel::module::Module| {
+        let name = m.name.as_deref().unwrap_or("");
+        Some(Code::new(m.base.ok()?, m.size.ok()?.into(), name.into()))
+    };
+    CodeMap::new(modules.iter().filter_map(code).collect())
+}
+
+fn base_name(path: &str) -> &str {
+    path.rsplit('\\').next().unwrap_or(path)
+}
+
+/// What an address is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The module's name; empty for executable memory without an image.
+    pub module: Value<Arc<str>>,
+    /// Bytes from its start.
+    pub offset: Value<u64>,
+    /// The function's name and the distance from its start.
+    pub symbol: Option<(String, u32)>,
+}
+
+impl Location {
+    /// Looks an address up.
+    pub fn of(kernel: &Kernel, memory: &impl Memory, code: &CodeMap, va: Va) -> Self {
+        let Some(found) = code.find(va) else {
+            return Self { module: Err(Absent::NotApplicable), offset: Err(Absent::NotApplicable), symbol: None };
+        };
+        let offset = va.0.saturating_sub(found.base.0);
+        Self { module: Ok(found.name.clone()), offset: Ok(offset), symbol: symbol(kernel, memory, found, va) }
+    }
+    /// `ntoskrnl.exe!KiSwapThread+0x1a`, `ntdll.dll+0x4c2b0`.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`] outside of all modules.
+    pub fn text(&self) -> Value<String> {
+        let module = self.module.as_deref().map_err(|why| *why)?;
+        if module.is_empty() {
+            return Err(Absent::NotApplicable);
+        }
+        Ok(match &self.symbol {
+            Some((name, 0)) => format!("{module}!{name}"),
+            Some((name, distance)) => format!("{module}!{name}+{distance:#x}"),
+            None => format!("{module}+{:#x}", self.offset?),
+        })
+    }
+    /// The module's name.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`] outside of all modules.
+    pub fn module_name(&self) -> Value<String> {
+        match &self.module {
+            Ok(name) if !name.is_empty() => Ok(name.to_string()),
+            _ => Err(Absent::NotApplicable),
+        }
+    }
+}
+
+/// The name of the kernel's function at an address, where the symbols name it for certain.
+fn symbol(kernel: &Kernel, memory: &impl Memory, code: &Code, va: Va) -> Option<(String, u32)> {
+    if code.base != kernel.base {
+        return None;
+    }
+    let rva = u32::try_from(va.0.checked_sub(code.base.0)?).ok()?;
+    let (name, distance) = kernel.symbols.globals.nearest(rva)?;
+    // The unwind information knows where the function begins: a name before that is another function's.
+    let begins = code.functions(memory).and_then(|table| {
+        let function = table.find(memory, va.0)?.ok_or(Absent::NotApplicable)?;
+        Ok(table.primary(memory, function)?.begin.min(function.begin))
+    });
+    let certain = match begins {
+        Ok(begins) => rva.checked_sub(distance)? >= begins,
+        Err(_) => distance == 0 || (distance < FAR && kernel.symbols.globals.len() > WHOLE_PDB),
+    };
+    certain.then(|| (name.to_owned(), distance))
+}
+
+/// A location's text as a cell.
+impl From<&Location> for Cell {
+    fn from(location: &Location) -> Self {
+        location.text().into()
+    }
+}
