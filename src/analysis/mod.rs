@@ -1,11 +1,11 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
+pub mod callstacks;
 pub mod cmdline;
+pub mod code;
 mod crashinfo;
 pub mod dlllist;
 pub mod envars;
-pub mod callstacks;
-pub mod code;
 pub mod getsids;
 pub mod identities;
 mod info;
@@ -155,11 +155,11 @@ pub struct Analysis {
 
 /// Every analysis. Adding a question is one file and one line here.
 pub static ALL: &[&Analysis] = &[
+    &callstacks::CALLSTACKS,
     &cmdline::CMDLINE,
     &crashinfo::CRASHINFO,
     &dlllist::DLLLIST,
     &envars::ENVARS,
-    &callstacks::CALLSTACKS,
     &getsids::GETSIDS,
     &info::INFO,
     &ldrmodules::LDRMODULES,

@@ -9,7 +9,6 @@ use crate::bytes::le;
 use crate::dump::Arch;
 use crate::layout;
 use crate::paging::Space;
-use crate::symbols::layout::View;
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
 
@@ -36,6 +35,11 @@ fn system_time(raw: &[u8; 12]) -> Value<u64> {
         (Some(low), Some(high), Some(again)) if high == again => Ok(high << 32 | low),
         _ => Err(Absent::Implausible),
     }
+}
+
+/// From half a millisecond to a fifth of a second: anything else is no clock's tick.
+fn a_tick(length: u64) -> Value<u64> {
+    if (5_000..=2_000_000).contains(&length) { Ok(length) } else { Err(Absent::Implausible) }
 }
 
 /// Clocks of the moment the dump was taken.
@@ -77,40 +81,24 @@ impl Kernel {
             Arch::X64 | Arch::Arm64 => Va(0xffff_f780_0000_0000),
         }
     }
-    /// The shared page.
-    ///
-    /// # Errors
-    /// The symbols lack its type.
-    pub fn shared_data<'k>(&'k self, space: &Space<'k>) -> Value<View<'k, SharedData>> {
-        let layout = self.layout::<SharedData>().map_err(|_| Absent::NoSymbol)?;
-        Ok(space.view(layout, self.shared_data_va()))
-    }
     /// The clocks of the moment the dump was taken.
     #[must_use]
     pub fn clock(&self, space: &Space<'_>) -> Clock {
-        let data = self.kernel_shared(space);
-        let data = match &data {
-            Ok(data) => data,
-            Err(why) => return Clock { now: Err(*why), ticks: Err(*why), tick: Err(*why) },
+        let Ok(layout) = self.layout::<SharedData>() else {
+            return Clock { now: Err(Absent::NoSymbol), ticks: Err(Absent::NoSymbol), tick: Err(Absent::NoSymbol) };
         };
+        let data = space.view(layout, self.shared_data_va());
         let now = data.system_time_raw().and_then(|raw| system_time(&raw));
         let ticks = match data.tick_count_raw() {
             Ok(raw) => system_time(&raw),
             Err(Absent::NotInBuild) => data.tick_count_low().map(u64::from),
             Err(why) => Err(why),
         };
-        let tick = data.multiplier().and_then(|m| match u64::from(m).saturating_mul(10_000) >> 24 {
-            // From half a millisecond to a fifth of a second: anything else is no clock.
-            tick @ 5_000..=2_000_000 => Ok(tick),
-            _ => Err(Absent::Implausible),
-        });
+        let shared = data.multiplier().map(|m| u64::from(m).saturating_mul(10_000) >> 24);
+        // The kernel's own copy, where the shared one says nothing.
+        let global = || space.number(self.global("KeMaximumIncrement").ok_or(Absent::NoSymbol)?, 4);
+        let tick = shared.and_then(a_tick).or_else(|why| global().and_then(a_tick).map_err(|_| why));
         Clock { now: now.map(FileTime), ticks, tick }
-    }
-    fn kernel_shared<'k>(&'k self, space: &Space<'_>) -> Value<View<'k, SharedData>> {
-        let layout = self.layout::<SharedData>().map_err(|_| Absent::NoSymbol)?;
-        let bytes =
-            self.space_of(space.root()).fetch(self.shared_data_va(), crate::symbols::layout::Layout::span(layout));
-        Ok(View::new(layout, bytes))
     }
 }
 

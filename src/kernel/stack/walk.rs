@@ -94,6 +94,7 @@ pub struct Walker<'a, M> {
 
 /// Where a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one value a walk, never stored")]
 pub enum End {
     /// At the bottom of the stack.
     Bottom,
