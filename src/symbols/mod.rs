@@ -111,7 +111,7 @@ pub trait SymbolSource {
     fn load(&self, id: &PdbId) -> Result<Symbols>;
     /// Structure layouts (no globals) to try when the exact symbols are not to be had, nearest build first.
     /// They serve only after checks against the dump itself.
-    fn fallbacks(&self, wanted: &Fallback) -> Vec<Symbols>;
+    fn fallbacks(&self, wanted: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_>;
 }
 
 /// What is known of a kernel whose symbols are not to be had.

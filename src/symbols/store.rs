@@ -189,8 +189,8 @@ impl SymbolSource for Store {
         tried.push("built-in tables: none of exactly this kernel".into());
         Err(Error::NoSymbols(nothing_found(&id, &tried)))
     }
-    fn fallbacks(&self, wanted: &Fallback) -> Vec<Symbols> {
-        builtin::nearest(wanted)
+    fn fallbacks(&self, wanted: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_> {
+        Box::new(builtin::nearest(wanted))
     }
 }
 

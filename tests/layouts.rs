@@ -1,0 +1,122 @@
+//! Every `layout!` against every known kernel: what resolves where is written down in `layouts.expected.txt`.
+//!
+//! A typing error in an optional field would be silent, so a path that no known kernel has is an error here, unless
+//! its type is of newer kernels (listed below). `DUMPWALK_BLESS=1 cargo test --test layouts` writes the file anew;
+//! read the difference before you commit it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod sources;
+
+use dumpwalk::symbols::Symbols;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// Types and paths that no known table has, with the reason.
+const FUTURE: &[(&str, &str)] = &[
+    // Sessions of Windows 11 24H2 and later: the public PDB describes neither (offsets from published structures).
+    ("_EPROCESS", "SessionId"),
+    ("_PSP_SESSION_SPACE", ""),
+    // Kernels whose unnamed unions have no field of their own any more (`u`, `u1`, `u2` are gone): 26H1 and later.
+    ("_MMVAD_SHORT", "PrivateVadFlags.Enclave"),
+    ("_MMVAD_SHORT", "PrivateVadFlags.Graphics"),
+    ("_MMVAD_SHORT", "PrivateVadFlags.ShadowStack"),
+    ("_MMVAD_SHORT", "PrivateVadFlags.WriteWatch"),
+    ("_MMVAD_SHORT", "SharedVadFlags.PrivateFixup"),
+    ("_MMVAD_SHORT", "StartingVpnHigher"),
+    ("_MMVAD_SHORT", "VadFlags.DeleteInProgress"),
+    ("_MMVAD_SHORT", "VadFlags.NoChange"),
+    ("_MMVAD_SHORT", "VadFlags.PrivateMemory"),
+    ("_MMVAD_SHORT", "VadFlags.Protection"),
+    ("_MMVAD_SHORT", "VadFlags.VadType"),
+    ("_MMVAD_SHORT", "VadFlags1.CommitCharge"),
+    ("_MMVAD_SHORT", "VadFlags1.MemCommit"),
+    ("_SUBSECTION", "SubsectionFlags.Protection"),
+];
+
+/// The kernels that lack something, in words: `all but x64-6.1.7601.24540`, whichever is shorter.
+fn kernels_in_words(lacking: &[&str], all: &[(String, Symbols)]) -> String {
+    if lacking.is_empty() {
+        return "none".into();
+    }
+    if lacking.len() == all.len() {
+        return "all".into();
+    }
+    if lacking.len() * 2 <= all.len() {
+        return lacking.join(" ");
+    }
+    let has: Vec<&str> = all.iter().map(|(n, _)| n.as_str()).filter(|n| !lacking.contains(n)).collect();
+    format!("all but {}", has.join(" "))
+}
+
+#[test]
+fn what_resolves_where_is_as_written_down() {
+    let kernels = sources::kernels();
+    if kernels.is_empty() {
+        return;
+    }
+    let declared = sources::layouts();
+    assert!(declared.len() > 30, "the sources are not read right: {}", declared.len());
+    let mut out = String::from(
+        "# Which layout resolves on which known kernel. Made by: DUMPWALK_BLESS=1 cargo test --test layouts\n\
+         # layout <name> <type>: the kernels that lack the type; then its fields that some kernel with the type lacks.\n\
+         # A required field that a kernel lacks makes the whole layout fail there.\n",
+    );
+    let mut nowhere = BTreeSet::new();
+    let mut sorted = declared.clone();
+    sorted.sort_by_key(|d| (d.ty.clone(), d.name.clone(), d.file.clone()));
+    for d in &sorted {
+        let with: Vec<_> = kernels.iter().filter(|(_, s)| s.types.get(&d.ty).is_some()).collect();
+        let without: Vec<&str> =
+            kernels.iter().filter(|(_, s)| s.types.get(&d.ty).is_none()).map(|(n, _)| n.as_str()).collect();
+        let lack = kernels_in_words(&without, &kernels);
+        writeln!(
+            out,
+            "layout {} {}{}",
+            d.name,
+            d.ty,
+            if lack.is_empty() { String::new() } else { format!(": {lack}") }
+        )
+        .unwrap();
+        if with.is_empty() {
+            nowhere.insert((d.ty.clone(), String::new()));
+        }
+        for line in &d.lines {
+            for path in &line.paths {
+                if !with.is_empty() && !with.iter().any(|(_, s)| s.types.member(&d.ty, path).is_some()) {
+                    nowhere.insert((d.ty.clone(), path.clone()));
+                }
+            }
+            let lacking: Vec<&str> = with
+                .iter()
+                .filter(|(_, s)| !line.paths.iter().any(|p| s.types.member(&d.ty, p).is_some()))
+                .map(|(n, _)| n.as_str())
+                .collect();
+            if !lacking.is_empty() || line.optional {
+                let word = if line.optional { "optional" } else { "REQUIRED" };
+                writeln!(out, " {word} {}: {}", line.accessor, kernels_in_words(&lacking, &kernels)).unwrap();
+            }
+        }
+    }
+    let future: BTreeSet<_> = FUTURE.iter().map(|(t, p)| ((*t).to_owned(), (*p).to_owned())).collect();
+    assert_eq!(nowhere, future, "paths that no known kernel has");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/layouts.expected.txt");
+    if std::env::var_os("DUMPWALK_BLESS").is_some() {
+        std::fs::write(&file, &out).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    let changed: Vec<&str> = out.lines().filter(|l| !expected.lines().any(|e| e == *l)).collect();
+    assert!(out == expected, "not as written down; new lines:\n{}", changed.join("\n"));
+}
+
+/// Every bit a layout reads, it reads as the same kind of thing everywhere: the sizes of a path differ by pointer
+/// width only where its type does.
+#[test]
+fn the_sources_are_read_right() {
+    let declared = sources::layouts();
+    let process = declared.iter().find(|d| d.ty == "_EPROCESS" && d.lines.len() > 10).unwrap();
+    let pid = process.lines.iter().find(|l| l.paths.iter().any(|p| p == "UniqueProcessId")).unwrap();
+    assert!(!pid.optional && pid.paths.len() == 1, "{pid:?}");
+    assert!(process.lines.iter().any(|l| l.optional && l.paths.len() > 1));
+    assert!(declared.iter().all(|d| d.lines.iter().all(|l| l.paths.iter().all(|p| !p.is_empty()))));
+}

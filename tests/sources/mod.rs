@@ -1,0 +1,135 @@
+//! What the sources ask of a kernel, read from their text: every `layout!` and every name in quotes.
+#![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+use dumpwalk::symbols::{Symbols, table};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The folder of shared test data, where there is one.
+pub fn shared() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+    let named = std::env::var_os("DUMPWALK_SHARED").map(PathBuf::from);
+    let found = [Some(beside), named].into_iter().flatten().find(|p| p.is_dir());
+    if found.is_none() {
+        println!("skipped: no shared test data (set DUMPWALK_SHARED)");
+    }
+    found
+}
+
+/// The full tables of real kernels, by name, sorted by processor and version.
+pub fn kernels() -> Vec<(String, Symbols)> {
+    let Some(shared) = shared() else { return Vec::new() };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(shared.join("layouts")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if path.extension().is_some_and(|e| e == "txt") && text.starts_with("# kernel ") {
+            found.push((name.clone(), table::parse(&text, &name).unwrap()));
+        }
+    }
+    found.sort_by_key(|(_, s)| {
+        let version: Vec<u32> = s.version.as_deref().unwrap().split('.').map(|p| p.parse().unwrap()).collect();
+        (s.machine, version)
+    });
+    found
+}
+
+/// The text of every source file, by path from `src`, sorted.
+pub fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, out: &mut Vec<(String, String)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                out.push((path.display().to_string().replace('\\', "/"), std::fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut out);
+    out.sort();
+    out
+}
+
+/// Every word that stands in quotes anywhere in the sources.
+pub fn quoted() -> BTreeSet<String> {
+    let word = |s: &&str| {
+        let inside = |c: char| c.is_ascii_alphanumeric() || "_.:<>,*".contains(c);
+        s.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && s.chars().all(inside)
+    };
+    sources().iter().flat_map(|(_, text)| text.split('"').filter(word).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// One line of a `layout!`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub accessor: String,
+    pub paths: Vec<String>,
+    pub optional: bool,
+}
+
+/// One `layout!`.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    pub file: String,
+    pub name: String,
+    pub ty: String,
+    pub lines: Vec<Line>,
+}
+
+/// Every `layout!` of the sources, those of unit tests aside.
+pub fn layouts() -> Vec<Declared> {
+    let mut out = Vec::new();
+    for (file, text) in sources() {
+        // Unit tests stand at the end of a file, in a module of their own, or in a file of their own.
+        if file.ends_with("tests.rs") || file.ends_with("testing.rs") {
+            continue;
+        }
+        let code: Vec<&str> = text
+            .lines()
+            .take_while(|l| !l.starts_with("#[cfg(test)]"))
+            .filter(|l| !l.trim_start().starts_with("//"))
+            .collect();
+        let code = code.join("\n");
+        for part in code.split("layout! {").skip(1) {
+            let (head, body) = part.split_once('{').unwrap();
+            let Some((name, ty)) = head.rsplit_once(':') else { continue };
+            let name = name.split_whitespace().last().unwrap().to_owned();
+            let ty = ty.trim().trim_matches('"').to_owned();
+            let body = body.split_once('}').unwrap().0;
+            let lines: Vec<Line> = body.split(",\n").map(str::trim).filter(|l| !l.is_empty()).map(line).collect();
+            let file = file.rsplit_once("/src/").unwrap().1.to_owned();
+            if ty.starts_with('$') {
+                // A layout inside of a macro: the macro's uses name the types.
+                for (name, ty) in uses_of_macro_around(&code, part) {
+                    out.push(Declared { file: file.clone(), name, ty, lines: lines.clone() });
+                }
+            } else {
+                out.push(Declared { file, name, ty, lines });
+            }
+        }
+    }
+    out
+}
+
+/// `Name: "TYPE"` of every use of the macro that `part` lies in.
+fn uses_of_macro_around(code: &str, part: &str) -> Vec<(String, String)> {
+    let at = code.find(part).unwrap();
+    let (_, name) = code[..at].rsplit_once("macro_rules! ").unwrap();
+    let name = name.split_whitespace().next().unwrap();
+    let uses = code.split(&format!("{name}! {{")).skip(1).map(|u| {
+        let (name, ty) = u.split_once('}').unwrap().0.split_once(':').unwrap();
+        (name.trim().to_owned(), ty.trim().trim_matches('"').to_owned())
+    });
+    uses.collect()
+}
+
+/// `pid: Option<u64> = "A.B" | "C"`.
+fn line(text: &str) -> Line {
+    let (accessor, rest) = text.split_once(':').unwrap_or_else(|| panic!("no layout line: {text}"));
+    let (ty, paths) = rest.split_once('=').unwrap_or_else(|| panic!("no layout line: {text}"));
+    let paths = paths.split('|').map(|p| p.trim().trim_end_matches(',').trim_matches('"').to_owned()).collect();
+    Line { accessor: accessor.trim().into(), paths, optional: ty.trim().starts_with("Option<") }
+}
