@@ -5,18 +5,24 @@ pub mod cmdline;
 pub mod code;
 mod crashinfo;
 pub mod dlllist;
+mod driverscan;
 pub mod envars;
+mod filescan;
 pub mod getsids;
 pub mod identities;
 mod info;
 pub mod ldrmodules;
+mod modscan;
 mod modules;
 pub mod parallel;
+mod poolscan;
 pub mod privileges;
 pub mod pslist;
 mod psscan;
 mod pstree;
+mod scans;
 pub mod tell;
+mod thrdscan;
 pub mod threads;
 pub mod tokens;
 mod unloaded;
@@ -159,15 +165,23 @@ pub static ALL: &[&Analysis] = &[
     &cmdline::CMDLINE,
     &crashinfo::CRASHINFO,
     &dlllist::DLLLIST,
+    &driverscan::DRIVERIRP,
+    &driverscan::DRIVERSCAN,
     &envars::ENVARS,
+    &filescan::FILESCAN,
     &getsids::GETSIDS,
     &info::INFO,
     &ldrmodules::LDRMODULES,
+    &modscan::MODSCAN,
     &modules::MODULES,
+    &filescan::MUTANTSCAN,
+    &poolscan::POOLSCAN,
     &privileges::PRIVILEGES,
     &pslist::PSLIST,
     &psscan::PSSCAN,
     &pstree::PSTREE,
+    &filescan::SYMLINKSCAN,
+    &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,
     &unloaded::UNLOADED,

@@ -17,7 +17,8 @@ pub static MODULES: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 11] = [
+/// The columns of a module, shared with `modscan`.
+pub const COLUMNS: [Column; 11] = [
     col("offset", Kind::Hex, "Address of the loader's entry"),
     col("base", Kind::Hex, "First byte of the image"),
     col("size", Kind::Hex, "Bytes of the image"),
@@ -48,7 +49,9 @@ pub fn loaded(case: &Case) -> Result<Modules> {
     triage::modules(&case.dump).map_or_else(|| case.kernel()?.modules(), Ok)
 }
 
-fn row(m: &Module) -> Row {
+/// The row of a module.
+#[must_use]
+pub fn row(m: &Module) -> Row {
     let cells: [Cell; COLUMNS.len()] = [
         m.offset.into(),
         m.base.into(),

@@ -1,10 +1,10 @@
 //! `psscan`: processes found in physical memory, listed or not.
 
 use super::pslist;
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Ask, Case, scans};
 use crate::error::Result;
 use crate::kernel::process::EProcess;
-use crate::kernel::scan::find::{By, Found};
+use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::report::{Cell, Column, Kind, Sink, col, joined};
 use crate::symbols::layout::Layout;
@@ -25,26 +25,23 @@ pub static PSSCAN: Analysis = Analysis {
 };
 
 const OWN: [Column; 3] = [
-    col("physical", Kind::Hex, "Physical address of the _EPROCESS"),
-    col("found_by", Kind::Texts, "pool_tag, dispatcher_header: how the scan met it"),
+    scans::PHYSICAL,
+    scans::FOUND_BY,
     col("standing", Kind::Text, "listed, terminated, or unlinked (alive, but on no active list)"),
 ];
 const COLUMNS: [Column; pslist::COLUMNS.len() + OWN.len()] = joined(pslist::COLUMNS, OWN);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let kernel = case.kernel()?;
-    let mut notes = Vec::new();
-    let found = kernel.scan(&[Scanned::Process], &ask.progress, &mut notes)?;
+    let (kernel, found) = scans::scan(case, ask, sink, Scanned::Process)?;
     let listed: FxHashSet<_> = match kernel.processes() {
         Ok(listed) => listed.list.iter().filter_map(crate::kernel::process::Process::offset).collect(),
         Err(e) => {
-            notes.push(crate::value::Note::loss(format!(
+            sink.note(crate::value::Note::loss(format!(
                 "the active list cannot be walked, nothing counts as listed: {e}"
             )));
             FxHashSet::default()
         }
     };
-    notes.into_iter().for_each(|n| sink.note(n));
     let layout = kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?;
     let space = kernel.space();
     let mut same_id: FxHashMap<u64, u32> = FxHashMap::default();
@@ -77,8 +74,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 }
 
 fn own_cells(f: &Found, standing: &'static str) -> [Cell; OWN.len()] {
-    let by = f.by.iter().map(|b| By::word(*b)).map(Cell::from).collect();
     let standing =
         if f.va.is_none() && standing == "unlinked" { Cell::Absent(Absent::NotMapped) } else { standing.into() };
-    [f.pa.into(), Cell::List(by), standing]
+    let [physical, by] = scans::cells(f);
+    [physical, by, standing]
 }

@@ -155,7 +155,7 @@ impl<'k> Files<'k> {
     ///
     /// # Errors
     /// Unnamed, or unreadable.
-    fn object_name(&self, object: Va) -> Value<String> {
+    pub fn object_name(&self, object: Va) -> Value<String> {
         let body = self.header.field("body").ok_or(Absent::NotInBuild)?.offset;
         let header = object.sub(body.into());
         let v = self.space.view(self.header, header);

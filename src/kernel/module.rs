@@ -153,6 +153,20 @@ impl Kernel {
         }
     }
 
+    /// The loader's entry at `va`, whether or not any list has it.
+    ///
+    /// # Errors
+    /// The symbols lack the loader's entry.
+    pub fn module_at(&self, space: &Space<'_>, va: Va) -> Result<Module> {
+        match self.layout::<KernelEntry>() {
+            Ok(layout) => Ok(read_kernel(space, space.view(layout, va))),
+            Err(_) => match self.layout::<UserEntry>() {
+                Ok(layout) => Ok(read_user(space, space.view(layout, va))),
+                Err(e) => Err(self.unreadable(&e)),
+            },
+        }
+    }
+
     fn modules_by<L: Layout>(&self, layout: &L, read: fn(&Space<'_>, View<'_, L>) -> Module) -> Result<Modules> {
         let head = self.global("PsLoadedModuleList").ok_or_else(|| {
             Error::NotAvailable("the list of kernel modules was not found: no symbol PsLoadedModuleList".into())

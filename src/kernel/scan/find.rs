@@ -123,6 +123,41 @@ impl Kernel {
         Ok(found)
     }
 
+    /// Every pool header with one of these tags, and where the kernel maps it.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan); more than 64 tags.
+    pub fn scan_pool(
+        &self,
+        tags: &[Tag],
+        progress: &Progress,
+        notes: &mut Vec<Note>,
+    ) -> Result<Vec<(Pool, Option<Va>)>> {
+        let finder = self.finder()?;
+        let (unit, tag_offset) = finder.unit();
+        let tags =
+            TagSet::new(tags.iter().copied()).ok_or_else(|| Error::Usage("too many pool tags at once".into()))?;
+        let wanted = Wanted { unit, tag_offset, tags, patterns: Vec::new() };
+        progress.begin("scanning physical memory", self.dump.page_count(), Unit::Count);
+        let candidates = sweep::sweep(&self.dump, &wanted, &|pages| progress.add(pages), notes);
+        progress.end();
+        let pages: FxHashSet<u64> = candidates.iter().map(|c| c.pa().pfn().0).collect();
+        let mapped = mapped::addresses_of(self, &pages, notes);
+        let with_address = |pool: Pool| {
+            let va = mapped.get(&pool.pa.pfn().0).map(|page| page.add(pool.pa.offset_in_page()));
+            (pool, va)
+        };
+        Ok(candidates.iter().filter_map(|c| finder.pool(&self.dump, c.pa()).ok()).map(with_address).collect())
+    }
+
+    fn finder(&self) -> Result<Finder<'_>> {
+        if self.mode == crate::paging::Mode::Blocks {
+            let why = "this dump keeps blocks of virtual memory only: there is no physical memory to scan";
+            return Err(Error::NotAvailable(why.into()));
+        }
+        Finder::of(self).map_err(|e| self.unreadable(&e))
+    }
+
     fn in_pool(&self, finder: &Finder<'_>, kinds: &[Kind], pa: Pa, tag: Tag) -> Vec<Found> {
         let kind = kinds.iter().copied().find(|k| k.tags().iter().any(|t| Tag::parse(t) == Some(tag.plain())));
         let (Some(kind), Ok(pool)) = (kind, finder.pool(&self.dump, pa)) else { return Vec::new() };
@@ -150,8 +185,14 @@ impl Kernel {
 
     /// In the kernel's half, or null: what a pointer between kernel objects must be. One that cannot be read says nothing.
     fn kernel_or_null(&self, pointer: Value<Va>) -> bool {
+        pointer.map_or(true, |p| p.is_null() || self.in_kernel_half(p))
+    }
+
+    /// Whether an address lies in the kernel's half of the address space.
+    #[must_use]
+    pub fn in_kernel_half(&self, va: Va) -> bool {
         let lowest = if self.symbols.types.pointer_size == 4 { 0x8000_0000 } else { 0xffff_8000_0000_0000 };
-        pointer.map_or(true, |p| p.is_null() || p.0 >= lowest)
+        va.0 >= lowest
     }
 
     /// A process: an id, a name, page tables, pointers into the kernel, a time of creation that can be one.

@@ -1,0 +1,46 @@
+//! `modscan`: loader entries of kernel modules found in physical memory, listed or not.
+
+use super::modules;
+use super::{Analysis, Ask, Case, scans};
+use crate::error::Result;
+use crate::kernel::scan::tags::Kind as Scanned;
+use crate::report::{Cell, Column, Kind, Sink, col, joined};
+use rustc_hash::FxHashSet;
+
+/// The register's entry.
+pub static MODSCAN: Analysis = Analysis {
+    name: "modscan",
+    about: "Kernel modules' loader entries found in physical memory",
+    help: "Finds loader entries by their pool tag (MmLd), also those taken off the list and those of modules that are gone. An entry \
+           counts only where its base is page-aligned, in the kernel's half, and its name can be read.\n\n\
+           Example: dumpwalk modscan memory.dmp --format json",
+    columns: &COLUMNS,
+    switches: &[],
+    run,
+};
+
+const OWN: [Column; 3] =
+    [scans::PHYSICAL, scans::FOUND_BY, col("listed", Kind::Bool, "Whether the list of loaded modules has it")];
+const COLUMNS: [Column; modules::COLUMNS.len() + OWN.len()] = joined(modules::COLUMNS, OWN);
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let (kernel, found) = scans::scan(case, ask, sink, Scanned::Module)?;
+    let listed: FxHashSet<_> = modules::loaded(case)?.list.iter().filter_map(|m| m.offset.ok()).collect();
+    let space = kernel.space();
+    for f in &found {
+        let Some(va) = f.va else { continue };
+        let module = kernel.module_at(&space, va)?;
+        let real = module.base.is_ok_and(|b| kernel.in_kernel_half(b) && b.offset_in_page() == 0)
+            && module.size.is_ok_and(|s| s != 0)
+            && module.name.as_ref().is_ok_and(|n| !n.is_empty());
+        if !real {
+            continue;
+        }
+        let mut row = modules::row(&module);
+        let [physical, by] = scans::cells(f);
+        let own: [Cell; OWN.len()] = [physical, by, listed.contains(&va).into()];
+        row.cells.extend(own);
+        sink.row(row)?;
+    }
+    Ok(())
+}
