@@ -1,7 +1,7 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
-mod case;
 pub mod callstacks;
+mod case;
 pub mod cmdline;
 pub mod code;
 mod crashinfo;
