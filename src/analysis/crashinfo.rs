@@ -8,6 +8,8 @@ use crate::error::{Error, Result};
 use crate::kernel::bugcheck;
 use crate::kernel::context::{Context, Exception, status_name};
 use crate::kernel::module::Modules;
+use crate::kernel::process::Process;
+use crate::kernel::thread::Thread;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
@@ -34,8 +36,8 @@ const COLUMNS: [Column; 13] = [
     col("registers", Kind::Nested, "Registers of the context record"),
     col("system_time", Kind::Time, "When the machine stopped, by the header"),
     col("uptime", Kind::Text, "How long it had run: days.hours:minutes:seconds"),
-    col("process", Kind::Nested, "The process that was running, where the dump keeps it"),
-    col("thread", Kind::Nested, "The thread that was running, where the dump keeps it"),
+    col("process", Kind::Nested, "The process that was running, and what says so"),
+    col("thread", Kind::Nested, "The thread that was running"),
     col("comment", Kind::Text, "The comment that the writer left in the header"),
 ];
 
@@ -53,6 +55,7 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let exception = exception(dump, header, &modules);
     let context = read(dump, header.context).and_then(|b| Context::read(dump.arch.ok_or(Absent::NotRecorded)?, b));
     let at = context.as_ref().map_err(|e| *e).and_then(|c| c.instruction().ok_or(Absent::NotRecorded));
+    let running = running(case, &context);
     let known = bugcheck::meaning(header.bugcheck);
     let cells: [Cell; COLUMNS.len()] = [
         Cell::Hex(header.bugcheck.into()),
@@ -65,8 +68,8 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         context.map_or_else(Cell::Absent, registers),
         header.system_time.ok_or(Absent::NotRecorded).into(),
         header.uptime.ok_or(Absent::NotRecorded).map(duration).into(),
-        process(case),
-        thread(case),
+        process_cell(&running),
+        thread_cell(&running),
         header.comment.clone().ok_or(Absent::NotRecorded).into(),
     ];
     sink.row(Row::new(cells.into()).at(place(Some(0))).upright())
@@ -151,32 +154,70 @@ fn duration(ticks: u64) -> String {
     format!("{}.{:02}:{m:02}:{s:02}", hours / 24, hours % 24)
 }
 
-/// The process of a triage dump.
-fn process(case: &Case) -> Cell {
-    let Ok(kernel) = case.kernel() else { return Cell::Absent(Absent::NoSymbol) };
-    if case.dump.triage().is_none() {
-        return Cell::Absent(Absent::NotRecorded);
-    }
-    let Ok(found) = kernel.processes() else { return Cell::Absent(Absent::NoSymbol) };
-    let Some(p) = found.list.first() else { return Cell::Absent(Absent::NotInDump) };
-    Cell::Object(vec![
-        ("pid".into(), p.pid().into()),
-        ("name".into(), p.name().into()),
-        ("offset".into(), p.offset().ok_or(Absent::NotRecorded).into()),
-    ])
+/// Who was running when the machine stopped.
+struct Running<'k> {
+    process: Value<Process<'k>>,
+    thread: Value<Thread<'k>>,
+    /// What says so.
+    by: &'static str,
 }
 
-/// The thread of a triage dump.
-fn thread(case: &Case) -> Cell {
-    let Some(triage) = case.dump.triage() else { return Cell::Absent(Absent::NotRecorded) };
-    let Some(part) = triage.thread() else { return Cell::Absent(Absent::NotInDump) };
-    let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
-    match case.kernel().and_then(|k| k.thread_of(bytes)) {
+fn running<'k>(case: &'k Case, context: &Value<Context>) -> Value<Running<'k>> {
+    let kernel = case.kernel().map_err(|_| Absent::NoSymbol)?;
+    let space = kernel.space();
+    if let Some(triage) = case.dump.triage() {
+        let part = triage.thread().ok_or(Absent::NotInDump);
+        let thread = part.and_then(|part| {
+            let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
+            kernel.thread_of(bytes).map_err(|_| Absent::NoSymbol)
+        });
+        let found = kernel.processes().map_err(|_| Absent::NoSymbol)?;
+        let process = found.list.into_iter().next().ok_or(Absent::NotInDump);
+        return Ok(Running { process, thread, by: "the dump keeps copies of both" });
+    }
+    let on_processors = kernel.running(&space).unwrap_or_default();
+    let stack = context.as_ref().ok().and_then(Context::stack);
+    let on_its_stack = |t: &Thread<'_>| {
+        stack.is_some_and(|sp| t.view.stack_limit().is_ok_and(|l| l <= sp) && t.view.stack_base().is_ok_and(|b| sp < b))
+    };
+    let mut here = on_processors.into_iter().filter_map(|r| r.thread.ok()).filter(on_its_stack);
+    if let (Some(thread), None) = (here.next(), here.next()) {
+        let process = thread.view.owner().and_then(|va| kernel.process_at(&space, va).map_err(|_| Absent::NoSymbol));
+        return Ok(Running { process, thread: Ok(thread), by: "the stack pointer lies in the thread's kernel stack" });
+    }
+    // Without a thread: whose page tables the crashing processor used. It may have been attached to another process.
+    let dtb = case.dump.header.as_ref().and_then(|h| h.dtb).ok_or(Absent::NotRecorded)?;
+    let found = kernel.processes().map_err(|_| Absent::NoSymbol)?;
+    let mut same = found.list.into_iter().filter(|p| p.dtb() == Ok(dtb) || p.user_dtb() == Ok(dtb));
+    match (same.next(), same.next()) {
+        (Some(process), None) => Ok(Running {
+            process: Ok(process),
+            thread: Err(Absent::NotRecorded),
+            by: "the processor used its page tables",
+        }),
+        _ => Err(Absent::NotRecorded),
+    }
+}
+
+fn process_cell(running: &Value<Running<'_>>) -> Cell {
+    match running.as_ref().map_err(|e| *e).and_then(|r| Ok((r.process.as_ref().map_err(|e| *e)?, r.by))) {
+        Ok((p, by)) => Cell::Object(vec![
+            ("pid".into(), p.pid().into()),
+            ("name".into(), p.name().into()),
+            ("offset".into(), p.offset().ok_or(Absent::NotRecorded).into()),
+            ("by".into(), by.into()),
+        ]),
+        Err(why) => Cell::Absent(why),
+    }
+}
+
+fn thread_cell(running: &Value<Running<'_>>) -> Cell {
+    match running.as_ref().map_err(|e| *e).and_then(|r| r.thread.as_ref().map_err(|e| *e)) {
         Ok(t) => Cell::Object(vec![
             ("tid".into(), t.tid().into()),
             ("offset".into(), t.offset().ok_or(Absent::NotRecorded).into()),
         ]),
-        Err(_) => Cell::Absent(Absent::NoSymbol),
+        Err(why) => Cell::Absent(why),
     }
 }
 

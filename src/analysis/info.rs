@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::paging::Mode;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
-use crate::value::Absent;
+use crate::value::{Absent, Value};
 use std::borrow::Cow;
 
 /// The register's entry.
@@ -107,7 +107,7 @@ fn of_kernel(case: &Case) -> Vec<Cell> {
         system!(|s| s.product),
         system!(|s| s.suite.map_or_else(Cell::Absent, size)),
         system!(|s| s.root.clone()),
-        system!(|s| s.processors.or(header_processors(dump))),
+        processors(dump, system.as_ref().and_then(|s| s.processors.ok())).into(),
         system!(|s| s.safe_boot),
         system!(|s| s.debugger),
         now.into(),
@@ -125,12 +125,17 @@ fn of_kernel(case: &Case) -> Vec<Cell> {
     ]
 }
 
-fn header_processors(dump: &Dump) -> Result<u32, Absent> {
-    dump.header.as_ref().map(|h| h.processors).ok_or(Absent::NotRecorded)
+/// By the shared page, else by the header.
+fn processors(dump: &Dump, shared: Option<u32>) -> Value<u32> {
+    let header = dump.header.as_ref().map(|h| h.processors);
+    shared.filter(|n| *n > 0).or(header.filter(|n| *n > 0)).ok_or(Absent::NotRecorded)
 }
 
 fn roads(kernel: &Kernel) -> Cell {
-    Cell::List(kernel.notes.iter().map(|n| n.text.clone().into()).collect())
+    let road = &kernel.road;
+    let failed = road.failed.iter().map(|f| format!("not so: {f}"));
+    let texts = std::iter::once(road.taken.clone()).chain(road.checks.iter().cloned()).chain(failed);
+    Cell::List(texts.filter(|t| !t.is_empty()).map(Cell::from).collect())
 }
 
 fn of_header(header: Option<&Header>) -> Vec<Cell> {

@@ -1,6 +1,7 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
 pub mod callstacks;
+mod case;
 pub mod cmdline;
 pub mod code;
 mod crashinfo;
@@ -30,62 +31,11 @@ pub mod vadinfo;
 pub mod vadtree;
 pub mod who;
 
-use crate::dump::Dump;
-use crate::error::{Error, Result};
-use crate::kernel::{Kernel, find};
+pub use case::{Case, OpenOptions};
+
+use crate::error::Result;
 use crate::progress::Progress;
 use crate::report::{Column, Sink};
-use crate::symbols::store::{Options, Store};
-use crate::value::Note;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// Where symbols may come from while a dump is opened.
-#[derive(Clone, Debug, Default)]
-pub struct OpenOptions {
-    /// Folders and files to look in first.
-    pub symbols: Vec<PathBuf>,
-    /// Never use the network.
-    pub offline: bool,
-    /// Counts what takes long.
-    pub progress: Progress,
-}
-
-/// An opened dump with what could be made of it.
-#[derive(Debug)]
-pub struct Case {
-    /// The file.
-    pub dump: Arc<Dump>,
-    /// The kernel found in it, or why none was.
-    pub kernel: Result<Kernel, String>,
-    /// What went on while it was opened.
-    pub notes: Vec<Note>,
-}
-
-impl Case {
-    /// Opens a dump and looks for a kernel in it.
-    ///
-    /// # Errors
-    /// The file cannot be read or is no dump. That no kernel was found is no error yet: see [`Case::kernel`].
-    pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
-        let dump = Arc::new(Dump::open(path)?);
-        let store = Store::new(Options::of_user(options.symbols.clone(), options.offline));
-        let kernel = find::find(&dump, &store);
-        Ok(Self { dump, kernel, notes: Vec::new() })
-    }
-    /// What is worth knowing of the dump, of how it was opened and of its kernel.
-    pub fn all_notes(&self) -> impl Iterator<Item = &Note> {
-        let of_kernel = self.kernel.iter().flat_map(|k| &k.notes);
-        self.dump.notes.iter().chain(&self.notes).chain(of_kernel)
-    }
-    /// The kernel.
-    ///
-    /// # Errors
-    /// [`Error::NoKernel`] says which roads were tried.
-    pub fn kernel(&self) -> Result<&Kernel> {
-        self.kernel.as_ref().map_err(|why| Error::NoKernel(why.clone()))
-    }
-}
 
 /// A switch of one analysis (`--stacks`, `--tag TAG`).
 #[derive(Clone, Copy, Debug)]

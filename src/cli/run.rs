@@ -34,7 +34,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
 }
 
 fn analyse(job: &Job) -> anyhow::Result<Exit> {
-    interrupt::take_over();
+    interrupt::take_over(&job.dump);
     // Outputs first: an hour of work must not end at a file that exists.
     let mut output = Output::open(job.output.as_deref(), job.force, &job.dump)?;
     let notes_file = job.notes.as_ref().map(|path| Output::open(Some(path), job.force, &job.dump)).transpose()?;

@@ -29,7 +29,8 @@ impl Map {
         // SAFETY: a mapping is undefined behaviour when someone else writes to the file while it is mapped. The map is
         // read-only and private to this value; a dump is evidence and is not written to while it is analysed, and no
         // decision that memory safety depends on is read twice from it (lengths are checked on the slice that is used).
-        // A file cut short meanwhile raises SIGBUS on Unix, which ends the process without touching memory.
+        // A file cut short meanwhile raises SIGBUS on Unix, which ends the process without touching memory (the command
+        // line says why first); Windows refuses to cut a mapped file.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(io)?;
         Ok(Self(map))

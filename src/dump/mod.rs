@@ -150,7 +150,9 @@ struct Found {
 }
 
 impl Dump {
-    /// Maps and recognises a file.
+    /// Maps and recognises a file. It is read where it lies, so it must stay as it is: on Unix a file that is cut short
+    /// while it is mapped raises `SIGBUS` in whoever reads the missing part (the command line turns that into an error
+    /// message; a program of your own may want to, too). Windows refuses to cut a mapped file.
     ///
     /// # Errors
     /// The file cannot be read, or is no dump dumpwalk knows.

@@ -37,8 +37,6 @@ pub struct Walked {
 enum Stop {
     /// It came to the head: the whole list was seen.
     Head,
-    /// It came to an entry that the other direction had seen.
-    Met,
     /// It came to an entry of its own a second time.
     Loop(Va),
     /// The link at this address could not be followed.
@@ -61,14 +59,17 @@ struct Way {
     stop: Stop,
     /// Entries (or the head) that do not point back to the one they were reached from.
     one_way: Vec<Va>,
+    /// Whether it came to an entry that the other direction had seen.
+    met: bool,
 }
 
 impl List<'_> {
     /// Walks the list. `member` is asked about an entry that does not point back to where the walk came from:
     /// it may be a torn link, or lead into something else altogether.
     pub fn walk(&self, space: &Space<'_>, member: impl Fn(Va) -> bool) -> Walked {
-        let there = self.one_way(space, None, &member);
-        let mut out = Walked { forwards: there.links.len(), links: there.links, notes: Vec::new() };
+        let mut there = self.one_way(space, None, &member);
+        let mut out =
+            Walked { forwards: there.links.len(), links: std::mem::take(&mut there.links), notes: Vec::new() };
         if matches!(there.stop, Stop::Limit) {
             out.notes
                 .push(Note::loss(format!("{} at {}: given up after {} entries", self.what, self.head, self.limit)));
@@ -82,7 +83,7 @@ impl List<'_> {
         let found = back.links.len();
         back.links.reverse();
         out.links.append(&mut back.links);
-        self.tell(&there.stop, &there.one_way, &back.stop, found, &mut out);
+        self.tell(&there, &back, found, &mut out);
         out
     }
 
@@ -93,10 +94,10 @@ impl List<'_> {
         Ok((Va(le(next).ok_or(Absent::Implausible)?), Va(le(previous).ok_or(Absent::Implausible)?)))
     }
 
-    /// Walks forwards, or backwards until what was seen forwards.
+    /// Walks forwards, or backwards keeping only what was not seen forwards.
     fn one_way(&self, space: &Space<'_>, forwards: Option<&FxHashSet<Va>>, member: &impl Fn(Va) -> bool) -> Way {
         let backwards = forwards.is_some();
-        let mut way = Way { links: Vec::new(), stop: Stop::Head, one_way: Vec::new() };
+        let mut way = Way { links: Vec::new(), stop: Stop::Head, one_way: Vec::new(), met: false };
         let mut seen = FxHashSet::default();
         let follow = |at: Va| self.link(space, at).map(|(f, b)| if backwards { (b, f) } else { (f, b) });
         let mut at = self.head;
@@ -120,13 +121,10 @@ impl List<'_> {
             if !next.0.is_multiple_of(self.width.into()) {
                 break Stop::Broken(at, Why::Misaligned(next));
             }
-            if forwards.is_some_and(|f| f.contains(&next)) {
-                break Stop::Met;
-            }
             if seen.contains(&next) {
                 break Stop::Loop(next);
             }
-            if way.links.len() >= self.limit {
+            if seen.len() >= self.limit {
                 break Stop::Limit;
             }
             let link = follow(next);
@@ -139,7 +137,11 @@ impl List<'_> {
                 Ok(_) => break Stop::Broken(at, Why::Foreign(next)),
             }
             seen.insert(next);
-            way.links.push(next);
+            if forwards.is_some_and(|f| f.contains(&next)) {
+                way.met = true;
+            } else {
+                way.links.push(next);
+            }
             at = next;
             next = match link {
                 Ok((next, _)) => next,
@@ -150,15 +152,15 @@ impl List<'_> {
     }
 
     /// Says what broke and what was gained from the other end.
-    fn tell(&self, there: &Stop, one_way: &[Va], back: &Stop, found: usize, out: &mut Walked) {
+    fn tell(&self, there: &Way, back: &Way, found: usize, out: &mut Walked) {
         let Self { what, head, .. } = self;
-        if let Some(first) = one_way.first() {
+        if let Some(first) = there.one_way.first() {
             out.notes.push(Note::info(format!(
                 "{what} at {head}: {} of its entries do not point back to the one before, first {first}",
-                one_way.len()
+                there.one_way.len()
             )));
         }
-        if matches!(there, Stop::Head) {
+        if matches!(there.stop, Stop::Head) {
             if found > 0 {
                 out.notes.push(Note::info(format!(
                     "{what} at {head}: going backwards finds {found} that going forwards does not"
@@ -166,27 +168,25 @@ impl List<'_> {
             }
             return;
         }
-        let met = matches!(back, Stop::Met);
         let text = format!(
             "{what} at {head}: broken after {} ({}); {found} more found backwards from its end, {}",
             out.forwards,
-            describe(there),
-            match back {
-                Stop::Met => "up to the break".to_owned(),
+            describe(&there.stop),
+            match &back.stop {
+                _ if back.met => "up to the break".to_owned(),
                 Stop::Head => "up to its head".to_owned(),
                 Stop::Limit => format!("given up after {}", self.limit),
                 other => format!("where it is broken too ({})", describe(other)),
             }
         );
-        // Backwards walks that reach the forward part, or the head itself, closed the gap.
-        out.notes.push(if met { Note::info(text) } else { Note::loss(text) });
+        // A walk backwards that comes to what was seen forwards closes the gap.
+        out.notes.push(if back.met { Note::info(text) } else { Note::loss(text) });
     }
 }
 
 fn describe(stop: &Stop) -> String {
     match stop {
         Stop::Head => "at its head".to_owned(),
-        Stop::Met => "at an entry already seen".to_owned(),
         Stop::Loop(at) => format!("it loops to {at}"),
         Stop::Limit => "too long".to_owned(),
         Stop::Broken(at, why) => match why {
@@ -197,5 +197,124 @@ fn describe(stop: &Stop) -> String {
                 format!("the link at {at} leads to {to}, which does not point back and is no such object")
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::Pa;
+    use crate::dump::Dump;
+    use crate::paging::Mode;
+    use crate::paging::testing::Memory;
+
+    const BASE: u64 = 0xffff_9c81_0000_0000;
+    const WIDTH: u32 = 8;
+
+    /// Entry `n` of the lists below (0 is the head), each on a page of its own.
+    fn at(n: u64) -> Va {
+        Va(BASE + n * 0x1000 + 0x40)
+    }
+    /// Memory in which each entry has these links: `(entry, next, previous)`.
+    fn memory(links: &[(u64, u64, u64)]) -> Memory {
+        let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+        for (n, next, previous) in links {
+            m.map(at(*n).page(), Pa(0x1000 * (n + 1)), 12);
+            for (offset, to) in [(0, next), (8, previous)] {
+                let to = if *to == u64::MAX { 0 } else { at(*to).0 };
+                m.write(Pa(0x1000 * (n + 1) + 0x40 + offset), &to.to_le_bytes());
+            }
+        }
+        m
+    }
+    const NULL: u64 = u64::MAX;
+    const WHOLE: [(u64, u64, u64); 6] = [(0, 1, 5), (1, 2, 0), (2, 3, 1), (3, 4, 2), (4, 5, 3), (5, 0, 4)];
+
+    fn walk(dump: &Dump, root: Pa, limit: usize, member: impl Fn(Va) -> bool) -> (Vec<u64>, usize, Vec<Note>) {
+        let space = Space::new(dump, Mode::X64, root);
+        let walked = List { what: "test list", head: at(0), width: WIDTH, limit }.walk(&space, member);
+        (walked.links.iter().map(|l| (l.0 - BASE) / 0x1000).collect(), walked.forwards, walked.notes)
+    }
+    fn of(links: &[(u64, u64, u64)]) -> (Vec<u64>, usize, Vec<Note>) {
+        let m = memory(links);
+        walk(&m.dump(), m.root, 100, |_| true)
+    }
+    /// The list with some entries changed.
+    fn but(changes: &[(u64, u64, u64)]) -> Vec<(u64, u64, u64)> {
+        WHOLE.iter().map(|e| *changes.iter().find(|c| c.0 == e.0).unwrap_or(e)).collect()
+    }
+
+    #[test]
+    fn a_whole_list_needs_no_note() {
+        assert_eq!(of(&WHOLE), (vec![1, 2, 3, 4, 5], 5, vec![]));
+        assert_eq!(of(&[(0, 0, 0)]), (vec![], 0, vec![]));
+    }
+    #[test]
+    fn a_broken_list_is_walked_from_its_end_too() {
+        let (found, forwards, notes) = of(&but(&[(3, NULL, 2)]));
+        assert_eq!((found, forwards), (vec![1, 2, 3, 4, 5], 3));
+        let [note] = notes.as_slice() else { panic!("{notes:?}") };
+        assert!(!note.loss, "the walk from the end came up to the break: {}", note.text);
+        assert!(note.text.contains("broken after 3 (the link at 0xffff9c8100003040 is null); 2 more"), "{}", note.text);
+    }
+    #[test]
+    fn what_lies_between_two_breaks_is_lost_and_told() {
+        let (found, forwards, notes) = of(&but(&[(1, NULL, 0), (5, 0, NULL)]));
+        assert_eq!((found, forwards), (vec![1, 5], 1));
+        assert!(notes[0].loss);
+        assert!(notes[0].text.contains("where it is broken too"), "{}", notes[0].text);
+    }
+    #[test]
+    fn an_entry_unlinked_in_one_direction_is_found_in_the_other() {
+        // 2 was taken out of the forward links only.
+        let (found, forwards, notes) = of(&but(&[(1, 3, 0)]));
+        assert_eq!((found, forwards), (vec![1, 3, 4, 5, 2], 4));
+        assert!(notes.iter().any(|n| n.text.contains("going backwards finds 1")), "{notes:?}");
+        // The last entry taken out of the forward links.
+        let (found, ..) = of(&but(&[(4, 0, 3)]));
+        assert_eq!(found, [1, 2, 3, 4, 5]);
+        // Taken out of the backward links: found forwards.
+        let (found, ..) = of(&but(&[(3, 4, 1)]));
+        assert_eq!(found, [1, 2, 3, 4, 5]);
+    }
+    #[test]
+    fn a_loop_ends() {
+        let (found, forwards, notes) = of(&but(&[(4, 2, 3)]));
+        assert_eq!((found, forwards), (vec![1, 2, 3, 4, 5], 4));
+        assert!(notes.iter().any(|n| n.text.contains("it loops to")), "{notes:?}");
+    }
+    #[test]
+    fn a_link_into_something_else_is_not_followed() {
+        let mut links = but(&[(2, 7, 1)]);
+        links.extend([(7, 8, 8), (8, 7, 7)]);
+        let m = memory(&links);
+        let (found, forwards, notes) = walk(&m.dump(), m.root, 100, |link| link != at(7));
+        assert_eq!((found, forwards), (vec![1, 2, 3, 4, 5], 2));
+        assert!(notes.iter().any(|n| n.text.contains("is no such object")), "{notes:?}");
+    }
+    #[test]
+    fn a_walk_gives_up() {
+        let m = memory(&WHOLE);
+        let (found, _, notes) = walk(&m.dump(), m.root, 3, |_| true);
+        assert_eq!(found, [1, 2, 3]);
+        assert!(notes[0].loss && notes[0].text.contains("given up after 3"));
+    }
+    #[test]
+    fn an_entry_the_dump_lacks_is_listed_and_one_never_mapped_is_not() {
+        let mut m = memory(&WHOLE);
+        m.pages.remove(&4); // entry 3's page
+        let (found, forwards, notes) = walk(&m.dump(), m.root, 100, |_| true);
+        assert_eq!((found, forwards), (vec![1, 2, 3, 4, 5], 3));
+        assert!(notes[0].text.contains("not in the dump"), "{}", notes[0].text);
+        let m = memory(&[(0, 1, 5), (1, 2, 0), (2, 9, 1), (4, 5, 3), (5, 0, 4)]);
+        let (found, _, notes) = walk(&m.dump(), m.root, 100, |_| true);
+        assert_eq!(found, [1, 2, 4, 5]);
+        assert!(notes[0].loss);
+    }
+    #[test]
+    fn a_head_that_cannot_be_read_is_a_loss() {
+        let m = Memory::new(Mode::X64, Pa(0x10_0000));
+        let (found, _, notes) = walk(&m.dump(), m.root, 100, |_| true);
+        assert!(found.is_empty() && notes[0].loss, "{notes:?}");
     }
 }

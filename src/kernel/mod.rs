@@ -19,6 +19,7 @@ pub mod peb;
 pub mod privilege;
 pub mod process;
 pub mod process_modules;
+pub mod processor;
 pub mod protection;
 pub mod scan;
 pub mod section;
