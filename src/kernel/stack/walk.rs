@@ -264,7 +264,8 @@ mod tests {
         code
     }
     fn returns(n: u64) -> u64 {
-        IMAGE + 0x200 + (5 - 0x200 % 5) % 5 + 5 * n
+        // The first multiple of 5 at or behind 0x200: the calls are five bytes long.
+        IMAGE + 0x200 + (5 - 0x200 % 5) + 5 * n
     }
     fn walk(stack: &[u32], sp: u64, ebp: u64, code: Vec<u8>) -> (Vec<Frame>, End) {
         let bytes: Vec<u8> = stack.iter().flat_map(|w| w.to_le_bytes()).collect();
