@@ -119,7 +119,8 @@ fn uses_of_macro_around(code: &str, part: &str) -> Vec<(String, String)> {
     let at = code.find(part).unwrap();
     let (_, name) = code[..at].rsplit_once("macro_rules! ").unwrap();
     let name = name.split_whitespace().next().unwrap();
-    let uses = code.split(&format!("{name}! {{")).skip(1).map(|u| {
+    let beginning = format!("{name}! {{");
+    let uses = code.split(&beginning).skip(1).map(|u| {
         let (name, ty) = u.split_once('}').unwrap().0.split_once(':').unwrap();
         (name.trim().to_owned(), ty.trim().trim_matches('"').to_owned())
     });

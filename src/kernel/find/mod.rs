@@ -93,7 +93,7 @@ fn fallback(
         Arch::X64 => Machine::X64,
         Arch::Arm64 => Machine::Arm64,
     };
-    let nearest = source.fallbacks(&Fallback { machine, build, revision: None }).into_iter().next();
+    let nearest = source.fallbacks(&Fallback { machine, build, revision: None }).next();
     let symbols = nearest.ok_or("the kernel image names no PDB, and no built-in table is near its build")?;
     notes.push(Note::info(format!("the kernel image names no PDB: layouts are those of {}", symbols.origin)));
     Ok(symbols)
