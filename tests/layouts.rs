@@ -17,6 +17,8 @@ const FUTURE: &[(&str, &str)] = &[
     // Sessions of Windows 11 24H2 and later: the public PDB describes neither (offsets from published structures).
     ("_EPROCESS", "SessionId"),
     ("_PSP_SESSION_SPACE", ""),
+    // One declaration for the loader's two structures; only the user-mode one is spelt so.
+    ("_KLDR_DATA_TABLE_ENTRY", "ObsoleteLoadCount"),
     // Kernels whose unnamed unions have no field of their own any more (`u`, `u1`, `u2` are gone): 26H1 and later.
     ("_MMVAD_SHORT", "PrivateVadFlags.Enclave"),
     ("_MMVAD_SHORT", "PrivateVadFlags.Graphics"),

@@ -99,7 +99,9 @@ pub fn layouts() -> Vec<Declared> {
             let name = name.split_whitespace().last().unwrap().to_owned();
             let ty = ty.trim().trim_matches('"').to_owned();
             let body = body.split_once('}').unwrap().0;
-            let lines: Vec<Line> = body.split(",\n").map(str::trim).filter(|l| !l.is_empty()).map(line).collect();
+            // A path that the macro is given (`$sp`) is not followed.
+            let lines = body.split(",\n").map(str::trim).filter(|l| !l.is_empty() && !l.contains('$'));
+            let lines: Vec<Line> = lines.map(line).collect();
             let file = file.rsplit_once("/src/").unwrap().1.to_owned();
             if ty.starts_with('$') {
                 // A layout inside of a macro: the macro's uses name the types.
@@ -119,10 +121,10 @@ fn uses_of_macro_around(code: &str, part: &str) -> Vec<(String, String)> {
     let at = code.find(part).unwrap();
     let (_, name) = code[..at].rsplit_once("macro_rules! ").unwrap();
     let name = name.split_whitespace().next().unwrap();
-    let opening = format!("{name}! {{");
-    let uses = code.split(&opening).skip(1).map(|u| {
-        let (name, ty) = u.split_once('}').unwrap().0.split_once(':').unwrap();
-        (name.trim().to_owned(), ty.trim().trim_matches('"').to_owned())
+    let beginning = format!("{name}! {{");
+    let uses = code.split(&beginning).skip(1).map(|u| {
+        let (name, rest) = u.split_once('}').unwrap().0.split_once(':').unwrap();
+        (name.trim().to_owned(), rest.split('"').nth(1).unwrap().to_owned())
     });
     uses.collect()
 }
