@@ -8,9 +8,12 @@ mod crashinfo;
 pub mod dlllist;
 pub mod envars;
 pub mod getsids;
+pub mod heaps;
 pub mod identities;
 mod info;
 pub mod ldrmodules;
+pub mod mappedfiles;
+pub mod memmap;
 mod modules;
 pub mod parallel;
 pub mod privileges;
@@ -24,6 +27,7 @@ mod unloaded;
 pub mod vadinfo;
 pub mod vadtree;
 pub mod who;
+pub mod workingset;
 
 pub use case::{Case, OpenOptions};
 
@@ -111,8 +115,11 @@ pub static ALL: &[&Analysis] = &[
     &dlllist::DLLLIST,
     &envars::ENVARS,
     &getsids::GETSIDS,
+    &heaps::HEAPS,
     &info::INFO,
     &ldrmodules::LDRMODULES,
+    &mappedfiles::MAPPEDFILES,
+    &memmap::MEMMAP,
     &modules::MODULES,
     &privileges::PRIVILEGES,
     &pslist::PSLIST,
@@ -123,4 +130,5 @@ pub static ALL: &[&Analysis] = &[
     &unloaded::UNLOADED,
     &vadinfo::VADINFO,
     &vadtree::VADTREE,
+    &workingset::WORKINGSET,
 ];
