@@ -10,9 +10,12 @@ mod driverscan;
 pub mod envars;
 mod filescan;
 pub mod getsids;
+pub mod heaps;
 pub mod identities;
 mod info;
 pub mod ldrmodules;
+pub mod mappedfiles;
+pub mod memmap;
 mod modscan;
 mod modules;
 pub mod parallel;
@@ -30,6 +33,7 @@ mod unloaded;
 pub mod vadinfo;
 pub mod vadtree;
 pub mod who;
+pub mod workingset;
 
 pub use case::{Case, OpenOptions};
 
@@ -120,9 +124,12 @@ pub static ALL: &[&Analysis] = &[
     &envars::ENVARS,
     &filescan::FILESCAN,
     &getsids::GETSIDS,
+    &heaps::HEAPS,
     &info::INFO,
     &ldrmodules::LDRMODULES,
     &modscan::MODSCAN,
+    &mappedfiles::MAPPEDFILES,
+    &memmap::MEMMAP,
     &modules::MODULES,
     &filescan::MUTANTSCAN,
     &poolscan::POOLSCAN,
@@ -137,4 +144,5 @@ pub static ALL: &[&Analysis] = &[
     &unloaded::UNLOADED,
     &vadinfo::VADINFO,
     &vadtree::VADTREE,
+    &workingset::WORKINGSET,
 ];

@@ -6,15 +6,19 @@ use super::{Analysis, Ask, Case, who};
 use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::{File, Files};
 use crate::kernel::process::Process;
 use crate::kernel::protection::Protections;
 use crate::kernel::section::Sections;
+use crate::kernel::sides::Sides;
+use crate::kernel::usage::{self, Usage};
 use crate::kernel::vad::{Kind as VadKind, Vad};
 use crate::kernel::vad_tree::{Layouts, Tree};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Value};
+use std::rc::Rc;
 
 /// The register's entry.
 pub static VADINFO: Analysis = Analysis {
@@ -29,7 +33,7 @@ pub static VADINFO: Analysis = Analysis {
 };
 
 /// The columns of a VAD, shared with `vadtree`.
-pub const COLUMNS: [Column; 24] = [
+pub const COLUMNS: [Column; 25] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -47,6 +51,11 @@ pub const COLUMNS: [Column; 24] = [
     col("commit", Kind::Number, "Committed pages; 0 where the kernel does not count them (flag commit_fixed)"),
     col("file", Kind::Text, "Mapped file, by its FILE_OBJECT's own name"),
     wide("device", Kind::Text, "Device the file lies on"),
+    col(
+        "usage",
+        Kind::Texts,
+        "What lives there: modules, heaps, stacks and TEBs by thread, PEB, environment and the like",
+    ),
     wide("flags", Kind::Texts, "Further flags of the node"),
     wide("parent", Kind::Hex, "Address of the parent node; none at the root"),
     wide("depth", Kind::Number, "Steps from the root"),
@@ -68,7 +77,18 @@ pub const COLUMNS: [Column; 24] = [
 pub struct VadRows<'k> {
     layouts: Layouts<'k>,
     sections: Sections<'k>,
+    sides: Option<Sides<'k>>,
     protections: Protections,
+}
+
+/// The process whose VADs are shown.
+pub struct Of<'a, 'k> {
+    /// The process.
+    pub process: &'a Process<'k>,
+    /// Kernel memory.
+    pub space: &'a Space<'k>,
+    /// What lives where in it.
+    pub usage: &'a Usage,
 }
 
 impl<'k> VadRows<'k> {
@@ -85,26 +105,29 @@ impl<'k> VadRows<'k> {
         Ok(Self {
             layouts: Layouts::of(kernel).map_err(needs)?,
             sections: Sections::of(kernel).map_err(needs)?,
+            sides: Sides::of(kernel).ok(),
             protections,
         })
     }
-    /// A process's tree. Its notes name the process and go to `sink`.
-    pub fn tree(&self, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Tree {
-        let Some(offset) = process.offset() else { return Tree::default() };
-        let mut tree = self.layouts.walk(space, offset);
-        tell(process, std::mem::take(&mut tree.notes), sink);
-        tree
+    /// A process's tree, and what lives in it. The tree's notes name the process and go to `sink`.
+    pub fn tree(&self, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> (Rc<Tree>, Usage) {
+        // Without page tables of its own a process still has its tree, which lies in the kernel's memory.
+        let (tree, usage) = match (AddressSpace::of(process, space), &self.sides) {
+            (Ok(memory), Some(sides)) => {
+                let usage = usage::usage(process, space, &memory, &sides.of_process(process, space));
+                (memory.tree, usage)
+            }
+            (Ok(memory), None) => (memory.tree, Usage::default()),
+            (Err(_), _) => {
+                (Rc::new(process.offset().map(|at| self.layouts.walk(space, at)).unwrap_or_default()), Usage::default())
+            }
+        };
+        tell(process, tree.notes.iter().cloned(), sink);
+        (tree, usage)
     }
     /// The row of one VAD.
-    pub fn row(
-        &self,
-        process: &Process<'k>,
-        space: &Space<'k>,
-        files: &mut Files<'k>,
-        vad: &Vad,
-        ask: &Ask,
-        sink: &mut dyn Sink,
-    ) -> Row {
+    pub fn row(&self, of: &Of<'_, 'k>, files: &mut Files<'k>, vad: &Vad, ask: &Ask, sink: &mut dyn Sink) -> Row {
+        let Of { process, space, usage } = *of;
         let [pid, name] = who::cells(process);
         let area = self.sections.control_area_of(space, vad);
         let object = self.sections.file_of(space, vad);
@@ -126,6 +149,7 @@ impl<'k> VadRows<'k> {
             vad.commit.into(),
             of_file(|f| f.name.clone()).into(),
             of_file(|f| f.device.clone()).into(),
+            usage.at(vad.start).map(<[String]>::to_vec).into(),
             Cell::List(vad.flags.names().map(Cell::from).collect()),
             if vad.depth == 0 { Absent::NotApplicable.into() } else { vad.parent.into() },
             vad.depth.into(),
@@ -139,7 +163,6 @@ impl<'k> VadRows<'k> {
             self.subsections(process, space, vad, sink),
         ];
         let mut row = Row::new(cells.into()).at(vad.place);
-        row.depth = vad.depth;
         if ask.provenance {
             row.fields = self.places(space, vad);
         }
@@ -196,8 +219,10 @@ pub fn rows<'k>(
     sink: &mut dyn Sink,
 ) -> Result<()> {
     let mut files = Files::of(process.kernel).map_err(|e| process.kernel.unreadable(&e))?;
-    for vad in &show.tree(process, space, sink).vads {
-        let row = show.row(process, space, &mut files, vad, ask, sink);
+    let (tree, usage) = show.tree(process, space, sink);
+    let of = Of { process, space, usage: &usage };
+    for vad in &tree.vads {
+        let row = show.row(&of, &mut files, vad, ask, sink);
         sink.row(row)?;
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! `vadtree`: the VADs as the tree the kernel keeps them in.
 
 use super::parallel::each_process;
-use super::vadinfo::{COLUMNS, VadRows};
+use super::vadinfo::{COLUMNS, Of, VadRows};
 use super::{Analysis, Ask, Case};
 use crate::error::Result;
 use crate::kernel::file_object::Files;
@@ -23,9 +23,11 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let show = VadRows::of(kernel, sink)?;
     each_process(case, ask, sink, |space, process, sink| {
         let mut files = Files::of(kernel).map_err(|e| kernel.unreadable(&e))?;
-        let tree = show.tree(process, space, sink);
+        let (tree, usage) = show.tree(process, space, sink);
+        let of = Of { process, space, usage: &usage };
         for vad in tree.top_down() {
-            let row = show.row(process, space, &mut files, vad, ask, sink);
+            let mut row = show.row(&of, &mut files, vad, ask, sink);
+            row.depth = vad.depth;
             sink.row(row)?;
         }
         Ok(())

@@ -31,21 +31,52 @@ fn end(exit: Exit) -> ! {
     std::process::exit(exit as i32);
 }
 
-/// A file cut short while it is mapped (or on a disk that fails) raises `SIGBUS` where it is read. The reading thread
-/// cannot go on: it meets the signal again and again until this one has told why and ended the process.
+/// A file cut short while it is mapped (or on a disk that fails) raises `SIGBUS` where it is read.
 #[cfg(unix)]
 fn watch_mapping(dump: &Path) {
-    let Ok(mut signals) = signal_hook::iterator::Signals::new([signal_hook::consts::SIGBUS]) else { return };
     let path = dump.display().to_string();
+    // Without a watch the system ends the process: nothing to tell.
+    let _ = on_bus_error(move || {
+        super::exit::complain(&format!(
+            "{path}: the file was cut short, or could no longer be read, while it was analysed. What was written of the answer is incomplete. Copy the dump to a local disk and try again"
+        ));
+        end(Exit::Unreadable)
+    });
+}
+
+/// Runs `then` in a thread of its own when `SIGBUS` comes.
+///
+/// The thread that was hit must not go on: it would be hit again, and by then the runtime's own handler (which is for
+/// stack overflows) has set the signal back to ending the process at once. So the signal does two things in turn: it
+/// wakes the watching thread through one pipe, then waits for room in another that is full and stays so.
+#[cfg(unix)]
+fn on_bus_error(then: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+    use signal_hook::{consts::SIGBUS, low_level::pipe};
+    use std::io::{ErrorKind, Read, Write};
+
+    let (mut woken, wake) = std::io::pipe()?;
+    let (drain, hold) = std::io::pipe()?;
+    let mut full = hold.try_clone()?;
+    // Actions run in the order they were registered. Registering sets both pipes to not block.
+    pipe::register(SIGBUS, wake)?;
+    pipe::register(SIGBUS, hold)?;
+    for size in [4096, 1] {
+        while match full.write([0; 4096].get(..size).unwrap_or_default()) {
+            Ok(_) => true,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => false,
+            Err(e) => return Err(e),
+        } {}
+    }
+    fcntl_setfl(&full, fcntl_getfl(&full)? - OFlags::NONBLOCK)?;
     let watch = move || {
-        if signals.forever().next().is_some() {
-            super::exit::complain(&format!(
-                "{path}: the file was cut short, or could no longer be read, while it was analysed. What was written of the answer is incomplete. Copy the dump to a local disk and try again"
-            ));
-            end(Exit::Unreadable);
+        // Kept open, and never read.
+        let _ends = (drain, full);
+        if woken.read_exact(&mut [0]).is_ok() {
+            then();
         }
     };
-    let _ = std::thread::Builder::new().name("mapping".into()).spawn(watch);
+    std::thread::Builder::new().name("mapping".into()).spawn(watch).map(drop)
 }
 
 /// Windows refuses to cut a file that is mapped. A read that fails (a network share that goes away) ends the process.

@@ -196,11 +196,20 @@ impl<'k> Sections<'k> {
             (Err(why), _) => Err(why),
         }
     }
+    /// Bytes in a prototype entry.
+    #[must_use]
+    pub fn entry_size(&self) -> u64 {
+        self.pte_size
+    }
     /// All subsections from the first one a VAD maps.
     #[must_use]
     pub fn subsections(&self, space: &Space<'_>, mapping: &Mapping) -> (Vec<Subsection>, Option<Note>) {
+        self.subsections_from(space, mapping.subsection.unwrap_or(Va(0)))
+    }
+    /// The subsection at `next` and all that follow it.
+    #[must_use]
+    pub fn subsections_from(&self, space: &Space<'_>, mut next: Va) -> (Vec<Subsection>, Option<Note>) {
         let mut list: Vec<Subsection> = Vec::new();
-        let mut next = mapping.subsection.unwrap_or(Va(0));
         while !next.is_null() {
             if list.len() >= MOST_SUBSECTIONS || list.iter().any(|s| s.address == next) {
                 return (

@@ -1,0 +1,182 @@
+//! `mappedfiles`: every section that processes map, its file, and how much of it is in memory.
+
+use super::parallel::asked_for;
+use super::{Analysis, Ask, Case};
+use crate::addr::{PAGE_SIZE, Va};
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::kernel::file_object::Files;
+use crate::kernel::section::{ControlArea, Sections, Subsection};
+use crate::kernel::vad_tree::Layouts;
+use crate::paging::Space;
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::value::{Absent, Note};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+
+/// The register's entry.
+pub static MAPPEDFILES: Analysis = Analysis {
+    name: "mappedfiles",
+    about: "Mapped files and sections: how much is in memory, and who maps them",
+    help: "One row for each section that a process maps a view of, by the address of its control area. resident counts pages in memory \
+           (in use, or on the standby or modified list), by the section's prototype page-table entries.\n\n\
+           Example: dumpwalk mappedfiles memory.dmp --name explorer",
+    columns: &COLUMNS,
+    switches: &[],
+    run,
+};
+
+const COLUMNS: [Column; 14] = [
+    col("control_area", Kind::Hex, "Address of the control area"),
+    col("kind", Kind::Text, "image, file or page_file"),
+    col("file", Kind::Text, "File, by its FILE_OBJECT's own name"),
+    wide("device", Kind::Text, "Device it lies on"),
+    col("bytes", Kind::Number, "Bytes of the section"),
+    col("pages", Kind::Number, "Pages it has prototype entries for"),
+    col("resident", Kind::Number, "Pages in memory"),
+    wide("standby", Kind::Number, "Of them on the standby or modified list"),
+    wide("unread", Kind::Number, "Pages whose prototype entries cannot be read"),
+    col("views", Kind::Number, "Views in all processes and the kernel"),
+    wide("sections", Kind::Number, "Section objects"),
+    wide("delete_on_close", Kind::Bool, "The file goes with the section"),
+    wide("file_object", Kind::Hex, "Address of the FILE_OBJECT"),
+    col("pids", Kind::Texts, "Processes that map it, of those asked for"),
+];
+
+/// Who maps a section, and from which subsection on (the lowest seen).
+#[derive(Clone, Debug, Default)]
+struct Mapped {
+    pids: Vec<u64>,
+    first: Option<Va>,
+}
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let kernel = case.kernel()?;
+    let needs = |e| kernel.unreadable(&e);
+    let (layouts, sections) = (Layouts::of(kernel).map_err(needs)?, Sections::of(kernel).map_err(needs)?);
+    let processes = asked_for(case, ask, sink)?;
+    // What each process maps, then all together: the sections of a machine number some thousands.
+    let found: Vec<(BTreeMap<Va, Mapped>, Vec<Note>)> = processes
+        .par_iter()
+        .map_init(
+            || kernel.space(),
+            |space, process| {
+                let mut out = BTreeMap::<Va, Mapped>::new();
+                let Some(at) = process.offset() else { return (out, Vec::new()) };
+                let tree = layouts.walk(space, at);
+                for vad in &tree.vads {
+                    let Ok(area) = sections.control_area_of(space, vad) else { continue };
+                    let entry = out.entry(area.address).or_default();
+                    let first = vad.mapping.as_ref().and_then(|m| m.subsection.ok()).filter(|s| !s.is_null());
+                    entry.first = [entry.first, first].into_iter().flatten().min();
+                    if let Ok(pid) = process.pid()
+                        && entry.pids.last() != Some(&pid)
+                    {
+                        entry.pids.push(pid);
+                    }
+                }
+                let pid = process.pid().map_or_else(|_| "?".into(), |p| p.to_string());
+                let notes = tree.notes.into_iter().map(|n| Note { text: format!("process {pid}: {}", n.text), ..n });
+                (out, notes.collect())
+            },
+        )
+        .collect();
+    let mut all = BTreeMap::<Va, Mapped>::new();
+    for (one, notes) in found {
+        notes.into_iter().for_each(|n| sink.note(n));
+        for (area, mapped) in one {
+            let entry = all.entry(area).or_default();
+            entry.first = [entry.first, mapped.first].into_iter().flatten().min();
+            entry.pids.extend(mapped.pids);
+        }
+    }
+    super::parallel::in_order(
+        all.into_iter(),
+        || (kernel.space(), Files::of(kernel)),
+        |(space, files), (address, mapped), sink| {
+            let files = files.as_mut().map_err(|e| kernel.unreadable(e))?;
+            sink.row(row(kernel, &sections, space, files, address, mapped))
+        },
+        sink,
+    )
+}
+
+fn row<'k>(
+    kernel: &'k Kernel,
+    sections: &Sections<'k>,
+    space: &Space<'k>,
+    files: &mut Files<'k>,
+    address: Va,
+    mapped: Mapped,
+) -> Row {
+    let area = sections.control_area(space, address);
+    let of_area = |get: fn(&ControlArea) -> Cell| area.as_ref().map_or_else(|e| Cell::Absent(*e), get);
+    let object = area.and_then(|a| a.file);
+    let file = object.and_then(|f| files.read(f));
+    let segment = area.and_then(|a| a.segment).map(|s| sections.segment(space, s));
+    let list = sections.subsections_from(space, mapped.first.unwrap_or(Va(0))).0;
+    let counts = resident(kernel, space, sections.entry_size(), &list);
+    let kind = area.and_then(|a| match (a.image, a.file) {
+        (Ok(true), _) => Ok("image"),
+        (Ok(false), Ok(_)) => Ok("file"),
+        (Ok(false), Err(Absent::NotApplicable)) => Ok("page_file"),
+        (Err(why), _) | (_, Err(why)) => Err(why),
+    });
+    let mut pids = mapped.pids;
+    pids.dedup();
+    let cells: [Cell; COLUMNS.len()] = [
+        address.into(),
+        kind.into(),
+        file.as_ref().map_err(|e| *e).and_then(|f| f.name.clone()).into(),
+        file.as_ref().map_err(|e| *e).and_then(|f| f.device.clone()).into(),
+        segment.and_then(|s| s.size()).into(),
+        counts.pages.into(),
+        counts.resident.into(),
+        counts.standby.into(),
+        counts.unread.into(),
+        of_area(|a| a.views.into()),
+        of_area(|a| a.sections.into()),
+        of_area(|a| a.delete_on_close.into()),
+        object.into(),
+        Cell::List(pids.into_iter().map(Cell::from).collect()),
+    ];
+    Row::new(cells.into()).at(space.fetch(address, 1).place(0))
+}
+
+/// Pages of a section by their prototype entries.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    pages: u64,
+    resident: u64,
+    standby: u64,
+    unread: u64,
+}
+
+/// Bytes of prototype entries fetched at a time.
+const AT_ONCE: u64 = PAGE_SIZE;
+
+fn resident(kernel: &Kernel, space: &Space<'_>, entry_size: u64, list: &[Subsection]) -> Counts {
+    let mut counts = Counts::default();
+    for s in list.iter().filter(|s| !s.base.is_null()) {
+        let bytes = u64::from(s.entries).saturating_mul(entry_size);
+        counts.pages = counts.pages.saturating_add(s.entries.into());
+        let mut done = 0;
+        while done < bytes {
+            let at = s.base.add(done);
+            let here = AT_ONCE.saturating_sub(at.offset_in_page()).min(bytes.saturating_sub(done));
+            match u32::try_from(here).map_err(|_| Absent::Implausible).and_then(|n| space.slice(at, n)) {
+                Ok(raw) => {
+                    for entry in raw.chunks_exact(entry_size as usize).filter_map(crate::bytes::le) {
+                        // Bit 0 is valid in every paging mode.
+                        let standby = entry & 1 == 0 && kernel.format.transition(entry).is_some();
+                        counts.resident = counts.resident.saturating_add(u64::from(standby || entry & 1 == 1));
+                        counts.standby = counts.standby.saturating_add(standby.into());
+                    }
+                }
+                Err(_) => counts.unread = counts.unread.saturating_add(here / entry_size),
+            }
+            done = done.saturating_add(here.max(entry_size));
+        }
+    }
+    counts
+}

@@ -1,0 +1,140 @@
+//! `memmap`: every page of a process, where it is or where it went.
+
+use super::parallel::each_process;
+use super::tell::tell;
+use super::{Analysis, Ask, Case, Switch, who};
+use crate::addr::{PAGE_SIZE, Va};
+use crate::error::Result;
+use crate::kernel::address_space::AddressSpace;
+use crate::kernel::page_state::{Pages, State, last_user_address, pages};
+use crate::kernel::process::Process;
+use crate::paging::{Rights, Space};
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::value::{Absent, Note};
+
+/// The register's entry.
+pub static MEMMAP: Analysis = Analysis {
+    name: "memmap",
+    about: "Every page of each process: state, physical address, place in the dump or page file",
+    help: "One row for each page that the page tables or the address ranges' prototype entries say something of; a large page is one row. States: \
+           valid (mapped by the processor), transition (on the standby or modified list), prototype (in memory for a section, not entered in \
+           this process yet), demand_zero, paged_out (with page file and byte), file_backed (to be read from the mapped file), compressed, \
+           not_in_dump (in memory when the dump was made, left out of it), unknown. Totals follow as a note for each process.\n\n\
+           Example: dumpwalk memmap memory.dmp --pid 1234 --runs",
+    columns: &COLUMNS,
+    switches: &[
+        Switch { name: "runs", value: None, about: "Join neighbouring pages that go on in every respect" },
+        Switch { name: "kernel", value: None, about: "The kernel's half of the address space as well" },
+    ],
+    run,
+};
+
+const COLUMNS: [Column; 14] = [
+    who::PID,
+    who::NAME,
+    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
+    col("start", Kind::Hex, "First address"),
+    col("size", Kind::Number, "Bytes"),
+    col(
+        "state",
+        Kind::Text,
+        "valid, transition, prototype, demand_zero, paged_out, file_backed, compressed, not_in_dump, unknown",
+    ),
+    col("physical", Kind::Hex, "Physical address, of pages in memory"),
+    col("file_offset", Kind::Hex, "Place in the dump file"),
+    col("rights", Kind::Text, "What the processor allows: read, write, execute, user"),
+    col("page_file", Kind::Number, "Page file that holds it"),
+    col("page_file_offset", Kind::Hex, "Byte in the page file"),
+    wide("prototype", Kind::Hex, "Address of the prototype entry that decides"),
+    wide("entry", Kind::Hex, "The last page-table entry as it stands"),
+    wide("vad", Kind::Hex, "First byte of the address range it lies in"),
+];
+
+/// Rows given for one process at most: hostile page tables can name themselves without end.
+const MOST: u64 = 1 << 27;
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    each_process(case, ask, sink, |space, process, sink| rows(process, space, ask, sink))
+}
+
+fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let memory = match AddressSpace::of(process, space) {
+        Ok(memory) => memory,
+        Err(why) => {
+            tell(process, [Note::loss(format!("its page tables are {why}"))], sink);
+            return Ok(());
+        }
+    };
+    tell(process, memory.tree.notes.iter().cloned(), sink);
+    let kernel = process.kernel;
+    let mut ranges = vec![(Va(0), last_user_address(kernel))];
+    if ask.has("kernel") {
+        let all = if memory.space.pointer_size() == 8 { u64::MAX } else { u32::MAX.into() };
+        ranges.push((last_user_address(kernel).add(1), Va(all)));
+    }
+    let mut totals = [0u64; State::ALL.len()];
+    let mut given = 0u64;
+    'all: for (from, last) in ranges {
+        for run in pages(&memory.space, from, last, ask.has("runs")) {
+            if let Some(total) = totals.get_mut(run.state as usize) {
+                *total = total.saturating_add(run.size / PAGE_SIZE);
+            }
+            sink.row(row(process, &memory, &run))?;
+            given = given.saturating_add(1);
+            if given >= MOST {
+                tell(process, [Note::loss(format!("stopped after {MOST} rows, at {}", run.va))], sink);
+                break 'all;
+            }
+        }
+    }
+    let told: Vec<String> =
+        State::ALL.iter().zip(totals).filter(|(_, n)| *n > 0).map(|(s, n)| format!("{n} {}", s.key())).collect();
+    if !told.is_empty() {
+        tell(process, [Note::info(format!("pages: {}", told.join(", ")))], sink);
+    }
+    Ok(())
+}
+
+fn row(process: &Process<'_>, memory: &AddressSpace<'_>, run: &Pages) -> Row {
+    let [pid, name] = who::cells(process);
+    let in_memory = |v: Option<u64>| v.map_or(Cell::Absent(Absent::NotApplicable), Cell::Hex);
+    let cells: [Cell; COLUMNS.len()] = [
+        pid,
+        name,
+        who::offset(process),
+        run.va.into(),
+        run.size.into(),
+        run.state.key().into(),
+        in_memory(run.pa.map(|p| p.0)),
+        match (run.pa, run.file) {
+            (Some(_), None) => Absent::NotInDump.into(),
+            (_, file) => in_memory(file),
+        },
+        run.rights.map(rights).ok_or(Absent::NotApplicable).into(),
+        match run.page_file {
+            Some((Some(number), _)) => number.into(),
+            Some((None, _)) => Absent::NoSymbol.into(),
+            None => Absent::NotApplicable.into(),
+        },
+        in_memory(run.page_file.map(|(_, at)| at)),
+        in_memory(run.prototype.map(|p| p.0)),
+        in_memory(run.entry),
+        memory.tree.at(run.va).map_or(Cell::Absent(Absent::NotApplicable), |v| v.start.into()),
+    ];
+    let place = crate::bytes::Place { va: Some(run.va), pa: run.pa, file: run.file };
+    Row::new(cells.into()).at(place)
+}
+
+/// `rwxu`, with `-` for what is not allowed.
+fn rights(r: Rights) -> &'static str {
+    match (r.write, r.execute, r.user) {
+        (false, false, true) => "r--u",
+        (false, true, true) => "r-xu",
+        (true, false, true) => "rw-u",
+        (true, true, true) => "rwxu",
+        (false, false, false) => "r---",
+        (false, true, false) => "r-x-",
+        (true, false, false) => "rw--",
+        (true, true, false) => "rwx-",
+    }
+}
