@@ -22,7 +22,7 @@
 //! |---|---|---|
 //! | [`addr`] [`bytes`] [`value`] [`error`] [`time`] [`progress`] | address newtypes, bytes that know their origin, values or reasons, errors, FILETIME: the primitives | each other |
 //! | [`dump`] | a file → physical pages; one file per container, one run lookup for all | primitives |
-//! | [`paging`] | (root, virtual address) → physical; fetches with holes; one file per paging mode | primitives, dump, `symbols::layout` |
+//! | [`paging`] | (root, virtual address) → physical; fetches with holes; one file per paging mode | primitives, dump, `symbols::layout`, `symbols::types` |
 //! | [`symbols`] | PDB, ISF or built-in table → names and layouts; store, download, cache; `layout!` | primitives |
 //! | [`report`] | rows → table, JSON, JSONL, CSV; schemas; text made safe. Knows nothing of Windows | primitives |
 //! | [`kernel`] | one file per Windows object (process, thread, handle, token, VAD, module …) and the walkers (list, tree, table) | primitives, dump, paging, symbols |

@@ -12,8 +12,8 @@ const PRIMITIVES: &[&str] = &["addr", "bytes", "error", "progress", "time", "val
 /// A layer and what it may import besides primitives and itself: a whole layer, or one module of it.
 const LAYERS: &[(&str, &[&str])] = &[
     ("dump", &[]),
-    // A typed view is over bytes that paging fetches; nothing else of symbols is paging's business.
-    ("paging", &["dump", "symbols::layout"]),
+    // A typed view is over bytes that paging fetches, and software entries are read by the kernel's types.
+    ("paging", &["dump", "symbols::layout", "symbols::types"]),
     ("symbols", &[]),
     ("report", &[]),
     ("kernel", &["dump", "paging", "symbols"]),

@@ -39,7 +39,7 @@ impl Case {
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let dump = Arc::new(Dump::open(path)?);
         let store = Store::new(Options::of_user(options.symbols.clone(), options.offline));
-        let kernel = find::find(&dump, &store);
+        let kernel = find::find_with(&dump, &store, &options.progress);
         Ok(Self { dump, kernel, notes: Vec::new() })
     }
     /// What is worth knowing of the dump, of how it was opened and of its kernel.

@@ -203,7 +203,7 @@ impl Image {
             };
             // "RSDS", 16 bytes GUID, age, name: at most a path's length.
             let record = space.fetch(self.at(at), length.clamp(24, 24 + 1024));
-            match code_view(&record) {
+            match super::pe::code_view(&record) {
                 Ok(id) => return Ok(id),
                 Err(absent) => why = absent,
             }
@@ -226,26 +226,6 @@ impl Image {
         let bytes = space.fetch(self.at(rva), length.min(0xffff));
         verinfo::parse(bytes.all()?).ok_or(Absent::Implausible)
     }
-}
-
-/// A CodeView record with a PDB's identity.
-fn code_view(record: &Bytes<'_>) -> Value<PdbId> {
-    let head = record.at(0, 24)?;
-    if head.get(..4) != Some(b"RSDS") {
-        return Err(Absent::Implausible);
-    }
-    let guid = head.get(4..20).ok_or(Absent::Implausible)?;
-    let age = u32_at(head, 20).ok_or(Absent::Implausible)?;
-    let name = record.prefix().get(24..).unwrap_or_default();
-    let name = name.split(|c| *c == 0).next().unwrap_or_default();
-    let name = String::from_utf8_lossy(name);
-    // Some linkers store the whole path.
-    let name = name.rsplit(['\\', '/']).next().unwrap_or_default().to_owned();
-    let group = |range: std::ops::Range<usize>| {
-        guid.get(range).unwrap_or_default().iter().rev().map(|b| format!("{b:02X}")).collect::<String>()
-    };
-    let rest: String = guid.get(8..).unwrap_or_default().iter().map(|b| format!("{b:02X}")).collect();
-    Ok(PdbId { name, guid: format!("{}{}{}{rest}", group(0..4), group(4..6), group(6..8)), age })
 }
 
 /// The resource tree. All its offsets count from its first byte, but those of the data.

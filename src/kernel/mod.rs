@@ -6,9 +6,11 @@ pub mod context;
 pub mod driver;
 pub mod file_object;
 pub mod find;
+pub mod globals;
 pub mod handle_table;
 pub mod heap;
 pub mod image;
+pub mod kdbg;
 pub mod ldr;
 pub mod list;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod memory_layouts_tests;
 pub mod module;
 pub mod narrow;
 pub mod page_state;
+pub mod pe;
 pub mod peb;
 pub mod privilege;
 pub mod process;
@@ -43,6 +46,7 @@ pub mod unloaded;
 pub mod usage;
 pub mod vad;
 pub mod vad_tree;
+pub mod verify;
 pub mod verinfo;
 
 use crate::addr::{Pa, Va};
@@ -85,6 +89,12 @@ pub struct Kernel {
     pub notes: Vec<Note>,
     /// The layouts asked for so far, by [`Kernel::layout`]. Start with `Resolved::default()`.
     pub resolved: Resolved,
+    /// What its image exports.
+    pub exports: pe::Exports,
+    /// The debugger data block, decoded, where it was found.
+    pub kdbg: Option<kdbg::Kdbg>,
+    /// System's `_EPROCESS`, where it was found.
+    pub system: Option<Va>,
 }
 
 impl Kernel {
@@ -110,9 +120,19 @@ impl Kernel {
     pub fn unreadable(&self, why: &LayoutError) -> Error {
         Error::BadSymbols { origin: self.symbols.origin.clone(), what: why.to_string() }
     }
-    /// The virtual address of a kernel global.
+    /// The virtual address of a name in the symbols.
+    #[must_use]
+    pub fn symbol(&self, name: &str) -> Option<Va> {
+        Some(self.base.add(self.symbols.rva(name)?.into()))
+    }
+    /// The virtual address of an exported name.
+    #[must_use]
+    pub fn export(&self, name: &str) -> Option<Va> {
+        self.exports.get(self.base, name)
+    }
+    /// The virtual address of a kernel global, whatever tells it: symbols, the dump's header, the debugger data block, exports.
     #[must_use]
     pub fn global(&self, name: &str) -> Option<Va> {
-        Some(self.base.add(self.symbols.rva(name)?.into()))
+        self.global_from(name).ok().map(|(va, _)| va)
     }
 }

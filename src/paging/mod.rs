@@ -47,6 +47,21 @@ pub enum Mode {
     Blocks,
 }
 
+impl Mode {
+    /// Its usual name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::X64 => "x64",
+            Self::La57 => "x64 with five levels",
+            Self::X86 => "x86",
+            Self::Pae => "x86 with PAE",
+            Self::Arm64 => "ARM64",
+            Self::Blocks => "blocks of virtual memory",
+        }
+    }
+}
+
 /// Who knows the prototype entries of addresses that the page tables leave out: a process's VAD tree.
 /// A mapped section's pages can lie in memory though this process never touched them.
 pub trait Prototypes {

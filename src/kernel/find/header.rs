@@ -1,40 +1,60 @@
 //! The road by the crash-dump header: its page-table root translates, its list heads lie in the kernel image.
 
-use super::{Candidate, Road, image_below};
-use crate::dump::{Arch, Dump};
+use super::{Candidate, Road, image, shared_page};
+use crate::addr::Va;
+use crate::dump::{Arch, Dump, Header};
 use crate::paging::{Mode, Space};
 
+/// Addresses of the header that lie inside the kernel image.
+pub(super) fn hints(header: &Header) -> [(&'static str, Option<Va>); 3] {
+    [
+        ("PsActiveProcessHead", header.process_head),
+        ("PsLoadedModuleList", header.module_list),
+        ("KdDebuggerDataBlock", header.kdbg),
+    ]
+}
+
 /// Follows the header's values, each checked.
+///
+/// # Errors
+/// What was wrong with them.
 pub(super) fn follow(dump: &Dump, road: &mut Road) -> Result<Candidate, String> {
-    let header = dump.header.as_ref().ok_or("the file has no crash-dump header")?;
-    let root = header.dtb.ok_or("the header's DirectoryTableBase is zero")?;
-    let hints = [("PsActiveProcessHead", header.process_head), ("PsLoadedModuleList", header.module_list)];
+    let header = dump.header.as_ref().ok_or("crash-dump header: the file has none")?;
+    let root = header.dtb.ok_or("crash-dump header: its DirectoryTableBase is zero")?;
     let modes: &[Mode] = match (dump.arch, header.pae) {
-        (Some(Arch::X86), Some(false)) => &[Mode::X86],
-        (Some(Arch::X86), Some(true)) => &[Mode::Pae],
-        (Some(Arch::X86), None) => &[Mode::Pae, Mode::X86],
+        (Some(Arch::X86), Some(false)) => &[Mode::X86, Mode::Pae],
+        (Some(Arch::X86), _) => &[Mode::Pae, Mode::X86],
         (Some(Arch::Arm64), _) => &[Mode::Arm64],
         (Some(Arch::X64) | None, _) => &[Mode::X64, Mode::La57],
     };
     let mut seen = Vec::new();
     for &mode in modes {
         let space = Space::new(dump, mode, root);
-        for (name, hint) in hints {
-            let Some(hint) = hint else {
-                seen.push(format!("{name} is zero"));
-                continue;
-            };
+        let shared = shared_page::read(&space);
+        for (name, hint) in hints(header) {
+            let Some(hint) = hint else { continue };
             if let Err(why) = space.pointer(hint) {
-                seen.push(format!("{name} {hint} is {why} from page-table root {root} ({mode:?})"));
+                seen.push(format!("{name} {hint} is {why} from page-table root {root} ({})", mode.name()));
                 continue;
             }
-            if let Some((image, pdb)) = image_below(&space, hint) {
-                road.taken = "crash-dump header".into();
-                road.checks.push(format!("{name} {hint} is mapped and lies in the kernel image at {}", image.base));
-                return Ok(Candidate { mode, root, image, pdb });
+            match image::around(&space, hint) {
+                Ok(found) => {
+                    road.taken = "crash-dump header".into();
+                    road.checks.push(format!(
+                        "{name} {hint} lies in the kernel image at {}: {}",
+                        found.image.base, found.told_by
+                    ));
+                    road.check_shared(&shared);
+                    return Ok(Candidate::new(mode, root, found, shared.ok()));
+                }
+                Err(why) => seen.push(why),
             }
-            seen.push(format!("no kernel image within 64 MiB below {name} {hint}"));
+        }
+        if hints(header).iter().all(|(_, h)| h.is_none()) {
+            seen.push("it names no address inside the kernel".into());
+            break;
         }
     }
-    Err(format!("crash-dump header: {}", seen.join(", ")))
+    seen.dedup();
+    Err(format!("crash-dump header: {}", seen.join("; ")))
 }

@@ -1,19 +1,25 @@
 //! From a dump to its kernel: a page-table root that translates, the image and where it lies, its symbols.
 //!
 //! There are several roads; each says what it saw. A road that ends gives a [`Candidate`]; what follows is the same for all:
-//! the image names its PDB, the symbols are fetched, and the kernel is put together.
+//! the image names its PDB, the symbols are fetched, and the kernel is put together and held against the dump.
 
 mod header;
+mod image;
+mod memory;
+mod roots;
+mod settle;
+mod shared_page;
+mod system;
+mod tables;
 
 use super::Kernel;
 use super::image::Image;
-use crate::addr::{PAGE_SIZE, Pa, Va};
-use crate::dump::{Arch, Dump};
-use crate::paging::pte::Format;
-use crate::paging::{Mode, Space};
-use crate::symbols::resolved::Resolved;
-use crate::symbols::{Fallback, Machine, PdbId, SymbolSource, Symbols};
-use crate::value::Note;
+use crate::addr::{Pa, Va};
+use crate::dump::{Dump, Kind};
+use crate::paging::Mode;
+use crate::progress::Progress;
+use crate::symbols::{PdbId, SymbolSource};
+use shared_page::SharedPage;
 use std::sync::Arc;
 
 /// What a road leads to.
@@ -21,8 +27,17 @@ use std::sync::Arc;
 struct Candidate {
     mode: Mode,
     root: Pa,
-    image: Image,
+    base: Va,
+    /// Its headers, where they are in the dump.
+    image: Option<Image>,
     pdb: Option<PdbId>,
+    shared: Option<SharedPage>,
+}
+
+impl Candidate {
+    fn new(mode: Mode, root: Pa, found: image::Found, shared: Option<SharedPage>) -> Self {
+        Self { mode, root, base: found.image.base, image: Some(found.image), pdb: found.pdb, shared }
+    }
 }
 
 /// Which road led to the kernel, and what was seen on the others.
@@ -30,10 +45,33 @@ struct Candidate {
 pub struct Road {
     /// The road taken, in words.
     pub taken: String,
-    /// How sure it is: what was checked.
+    /// How sure it is: what was checked, and what it showed.
     pub checks: Vec<String>,
+    /// Checks that did not hold, which is possible on damaged dumps.
+    pub doubts: Vec<String>,
     /// The roads that led nowhere, and what each saw.
     pub failed: Vec<String>,
+}
+
+impl Road {
+    fn check_shared(&mut self, shared: &Result<SharedPage, String>) {
+        match shared {
+            Ok(page) => {
+                let root = page.system_root.as_deref().map(|r| format!(", system root {r}")).unwrap_or_default();
+                self.checks.push(format!("the shared page says Windows {}.{}{root}", page.major, page.minor));
+            }
+            Err(why) => self.doubts.push(why.clone()),
+        }
+    }
+    /// `certain`, `likely` or `doubtful`: how much of what was checked held.
+    #[must_use]
+    pub fn sureness(&self) -> &'static str {
+        match (self.checks.len(), self.doubts.len()) {
+            (3.., 0) => "certain",
+            (c, d) if c > d => "likely",
+            _ => "doubtful",
+        }
+    }
 }
 
 /// Finds the kernel of a dump and loads its symbols.
@@ -41,87 +79,25 @@ pub struct Road {
 /// # Errors
 /// No road led to a kernel, or there are no symbols for it: the text says what each road saw and what to do.
 pub fn find(dump: &Arc<Dump>, source: &dyn SymbolSource) -> Result<Kernel, String> {
+    find_with(dump, source, &Progress::default())
+}
+
+/// The same, counting what takes long.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_with(dump: &Arc<Dump>, source: &dyn SymbolSource, progress: &Progress) -> Result<Kernel, String> {
     let mut road = Road::default();
+    if dump.kind == Kind::UserMinidump {
+        return Err("a user-mode minidump holds one process and no kernel".into());
+    }
     match header::follow(dump, &mut road) {
-        Ok(candidate) => build(dump, candidate, road, source),
-        Err(why) => {
-            road.failed.push(why);
-            Err(road.failed.join("; "))
-        }
+        Ok(candidate) => return settle::settle(dump, candidate, road, source),
+        Err(why) => road.failed.push(why),
     }
-}
-
-/// Symbols for what was found, and the kernel.
-fn build(dump: &Arc<Dump>, found: Candidate, road: Road, source: &dyn SymbolSource) -> Result<Kernel, String> {
-    let arch = dump.arch.unwrap_or(match found.mode {
-        Mode::X86 | Mode::Pae => Arch::X86,
-        Mode::Arm64 => Arch::Arm64,
-        Mode::X64 | Mode::La57 | Mode::Blocks => Arch::X64,
-    });
-    let build = dump.header.as_ref().map(|h| h.build).filter(|b| *b != 0);
-    let mut notes = Vec::new();
-    let symbols = match &found.pdb {
-        Some(id) => source.load(id).map_err(|e| e.to_string())?,
-        None => fallback(arch, build, source, &mut notes)?,
-    };
-    notes.extend(symbols.notes.iter().cloned());
-    Ok(Kernel {
-        dump: Arc::clone(dump),
-        arch,
-        mode: found.mode,
-        root: found.root,
-        base: found.image.base,
-        size: Some(found.image.size),
-        build,
-        pdb: found.pdb,
-        road,
-        format: Format::resolve(found.mode, &symbols.types),
-        symbols,
-        notes,
-        resolved: Resolved::default(),
-    })
-}
-
-fn fallback(
-    arch: Arch,
-    build: Option<u32>,
-    source: &dyn SymbolSource,
-    notes: &mut Vec<Note>,
-) -> Result<Symbols, String> {
-    let machine = match arch {
-        Arch::X86 => Machine::X86,
-        Arch::X64 => Machine::X64,
-        Arch::Arm64 => Machine::Arm64,
-    };
-    let nearest = source.fallbacks(&Fallback { machine, build, revision: None }).next();
-    let symbols = nearest.ok_or("the kernel image names no PDB, and no built-in table is near its build")?;
-    notes.push(Note::info(format!("the kernel image names no PDB: layouts are those of {}", symbols.origin)));
-    Ok(symbols)
-}
-
-/// Names a kernel's PDB can have.
-const KERNELS: [&str; 4] = ["ntkrnlmp", "ntkrnlpa", "ntkrpamp", "ntoskrnl"];
-
-/// The kernel image at or below an address inside it: pages are tried downwards, up to 64 MiB.
-/// An unreadable page does not end the search: with virtualisation-based security there is a hole behind the header page.
-fn image_below(space: &Space<'_>, inside: Va) -> Option<(Image, Option<PdbId>)> {
-    const PAGES: u64 = (64 << 20) / PAGE_SIZE;
-    for i in 0..PAGES {
-        let at = inside.page().sub(i.wrapping_mul(PAGE_SIZE));
-        if !space.fetch(at, 2).all().is_ok_and(|b| b == b"MZ") {
-            continue;
-        }
-        let Ok(image) = Image::read(space, at) else { continue };
-        // The image must hold the address it was found from: a driver below the kernel does not.
-        if u64::from(image.size) <= inside.0.wrapping_sub(at.0) {
-            continue;
-        }
-        let pdb = image.pdb(space).ok();
-        let named = pdb.as_ref().is_some_and(|p| KERNELS.iter().any(|k| p.name.to_ascii_lowercase().starts_with(k)));
-        let coded = image.sections.iter().any(|s| s.name == "POOLCODE");
-        if named || coded {
-            return Some((image, pdb));
-        }
+    match memory::follow(dump, progress, &mut road) {
+        Ok((candidate, _)) => return settle::settle(dump, candidate, road, source),
+        Err((why, _)) => road.failed.push(why),
     }
-    None
+    Err(road.failed.join("\n"))
 }

@@ -70,7 +70,7 @@ fn names(folder: &str, extension: &str) -> std::io::Result<Vec<String>> {
 /// Names of the scenarios that make a sample (the others are only included).
 pub fn samples() -> std::io::Result<Vec<String>> {
     let all = names("scenarios", ".scn")?;
-    Ok(all.into_iter().filter(|n| n.starts_with("win")).collect())
+    Ok(all.into_iter().filter(|n| n.starts_with("win") || n.starts_with("server")).collect())
 }
 
 /// Names of the layout tables of kernels.

@@ -25,10 +25,10 @@ pub fn write(p: &Planted, s: &Scenario, kind: u32, keep: impl Fn(Option<Use>) ->
     for f in &frames {
         bitmap[(f / 8) as usize] |= 1 << (f % 8);
     }
-    let first_page = (header::SIZE + BITMAP + bitmap.len()).next_multiple_of(0x1000);
+    let first_page = (header::size(p) + BITMAP + bitmap.len()).next_multiple_of(0x1000);
     let mut out = header::write(p, s, kind, (first_page + frames.len() * 0x1000) as u64);
     out.extend(b"SDMPDUMP");
-    out.resize(header::SIZE + 0x20, 0);
+    out.resize(header::size(p) + 0x20, 0);
     out.extend((first_page as u64).to_le_bytes());
     out.extend((frames.len() as u64).to_le_bytes());
     out.extend(bits.to_le_bytes());

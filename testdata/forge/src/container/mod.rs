@@ -3,7 +3,10 @@
 mod bitmap;
 mod full;
 mod header;
+mod ranges;
 mod raw;
+mod summary;
+mod triage;
 
 use crate::memory::Use;
 use crate::plant::Planted;
@@ -14,10 +17,16 @@ use crate::scenario::Scenario;
 /// # Panics
 /// When there is no such container.
 pub fn write(kind: &str, p: &Planted, s: &Scenario) -> (&'static str, Vec<u8>) {
+    let kernel = |u: Option<Use>| matches!(u, Some(Use::Table | Use::Kernel));
     match kind {
         "full" => ("dmp", full::write(p, s)),
         "bitmap" => ("dmp", bitmap::write(p, s, 5, |_| true)),
-        "kernel" => ("dmp", bitmap::write(p, s, 6, |u| matches!(u, Some(Use::Table | Use::Kernel)))),
+        "kernel" => ("dmp", bitmap::write(p, s, 6, kernel)),
+        "summary" => ("dmp", summary::write(p, s, kernel)),
+        "rdmp8" => ("dmp", ranges::write(p, s, 8, kernel)),
+        "rdmp9" => ("dmp", ranges::write(p, s, 9, |u| u.is_some())),
+        "rdmpA" => ("dmp", ranges::write(p, s, 0xA, |_| true)),
+        "triage" => ("dmp", triage::write(p, s)),
         "raw" => ("dd", raw::write(p)),
         other => panic!("container {other}"),
     }

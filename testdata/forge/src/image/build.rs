@@ -1,7 +1,7 @@
 //! Lays an image out: which bytes lie at which RVA.
 
 use super::{Rsds, Spec};
-use crate::image::code::functions;
+use crate::image::code::{functions, functions_x86};
 use crate::pdb::guid_bytes;
 
 /// An image's bytes: pieces by RVA. What is not in a piece is zero, or not in memory at all.
@@ -31,7 +31,9 @@ pub fn build(spec: &Spec) -> Image {
             pieces.push((at, bytes));
         }
     }
-    if let (Some(s), Some(at)) = (spec.sections.iter().find(|s| s.name == ".pdata"), spec.functions_at) {
+    if let (Some(at), false) = (spec.functions_at, spec.wide) {
+        pieces.extend(functions_x86(at).into_iter().map(|f| (f.start, f.code)));
+    } else if let (Some(s), Some(at)) = (spec.sections.iter().find(|s| s.name == ".pdata"), spec.functions_at) {
         let list = functions(at);
         directories[3] = (s.rva as u32, 12 * list.len() as u32);
         let mut info_at = s.rva + 12 * list.len() as u64 + 4;

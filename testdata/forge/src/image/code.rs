@@ -126,6 +126,24 @@ pub fn functions(rva: u64) -> Vec<Function> {
     out
 }
 
+/// The same functions for x86, with frame pointers: each but the first calls the one before it.
+pub fn functions_x86(rva: u64) -> Vec<Function> {
+    let mut at = rva;
+    let mut out: Vec<Function> = Vec::new();
+    for (name, locals) in FUNCTION_NAMES.into_iter().zip([0u64, 0x20, 0x10, 0x38, 0x14, 0x0C]) {
+        let mut code = vec![0x55, 0x8B, 0xEC, 0x83, 0xEC, locals as u8]; // push ebp; mov ebp, esp; sub esp, locals
+        let target = out.last().map_or(rva, |f| f.start);
+        let next = at + code.len() as u64 + 5;
+        code.push(0xE8); // call rel32
+        code.extend((target.wrapping_sub(next) as u32).to_le_bytes());
+        code.extend([0xC9, 0xC3]); // leave; ret
+        let end = at + code.len() as u64;
+        out.push(Function { name, start: at, end, pushes: Vec::new(), locals, returns_to: next, code });
+        at = end.next_multiple_of(16);
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

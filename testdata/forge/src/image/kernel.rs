@@ -1,6 +1,6 @@
 //! The kernel's own image, arranged around the addresses that its symbols have.
 
-use super::{FUNCTION_NAMES, Image, Rsds, Section, Spec, build, functions};
+use super::{FUNCTION_NAMES, Image, Rsds, Section, Spec, build, functions, functions_x86};
 use crate::layout::Layouts;
 
 /// Exports that the real kernel has and that the tables know the address of.
@@ -89,11 +89,9 @@ pub fn kernel_size(table: &Layouts) -> u64 {
 
 /// Symbols the tables lack and the forge adds: its functions, at their RVAs.
 pub fn added_symbols(table: &Layouts) -> Vec<(&'static str, u64)> {
-    functions(functions_at(table))
-        .into_iter()
-        .map(|f| (f.name, f.start))
-        .filter(|(n, _)| FUNCTION_NAMES.contains(n))
-        .collect()
+    let at = functions_at(table);
+    let list = if table.arch == "x64" { functions(at) } else { functions_x86(at) };
+    list.into_iter().map(|f| (f.name, f.start)).filter(|(n, _)| FUNCTION_NAMES.contains(n)).collect()
 }
 
 /// The kernel image at `base`.

@@ -8,7 +8,7 @@ mod code;
 mod kernel;
 
 pub use build::{Image, build};
-pub use code::{FUNCTION_NAMES, Function, functions};
+pub use code::{FUNCTION_NAMES, Function, functions, functions_x86};
 pub use kernel::{added_symbols, kernel, kernel_sections, kernel_size};
 
 /// One section of an image.

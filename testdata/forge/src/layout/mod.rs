@@ -125,6 +125,11 @@ impl Layouts {
         if self.arch == "x64" { 8 } else { 4 }
     }
 
+    /// Whether objects are headed and pools marked as from Vista on.
+    pub fn vista(&self) -> bool {
+        self.find("_OBJECT_HEADER", "InfoMask").is_some()
+    }
+
     /// Third and fourth part of the version: build and revision.
     pub fn build(&self) -> u32 {
         self.version.split('.').nth(2).and_then(|b| b.parse().ok()).unwrap_or(0)

@@ -186,8 +186,32 @@ fn is_root(name: &str) -> bool {
     ROOTS.iter().any(|r| r.strip_suffix('*').map_or(owner == *r, |prefix| owner.starts_with(prefix)))
 }
 
-/// Too big for what it tells: hypervisor, loader and storage structures that only a pattern's width lets in.
-const NOT: &[&str] = &["_LOADER_PARAMETER", "_HEAP_DEBUGGING"];
+/// Too big for what it tells: structures that only a pattern's width, or a member, lets in.
+const NOT: &[&str] = &[
+    "_LOADER_PARAMETER",
+    "_HEAP_DEBUGGING",
+    "_IRP",
+    "_IO_STACK",
+    "_FILE_INFORMATION",
+    "_TEB64",
+    "_PEB64",
+    "_KALPC",
+    "_PROCESSOR_POWER",
+    "_SYNCH_COUNTERS",
+    "_PROCESS_ENERGY",
+    "_MI_SYSTEM_VA",
+    "_MI_SYSTEM_PTE",
+    "_MI_VISIBLE",
+    "_MI_SECTION_STATE",
+    "_SHARED_CACHE",
+    "_VACB",
+    "_CM_INTENT",
+    "_HCELL",
+];
+
+/// Globals that XP does not have, whatever the donor says.
+const AFTER_XP: &[&str] =
+    &["ObTypeIndexTable", "ObpInfoMaskToOffset", "KdpDataBlockEncoded", "ObHeaderCookie", "MiState"];
 
 fn named(ty: &Ref) -> Option<&str> {
     match ty {
@@ -253,7 +277,8 @@ pub fn reduce(full: &str, donor: Option<&str>, enums: Option<&str>) -> String {
         out.insert_str(first, &note);
         // Moved by whole pages, so that no address of the donor holds by chance; alignment and order stay.
         let shift = 0x3000 + u64::from(hash(&table.version) % 7) * 0x1000;
-        for (name, rva) in &donor.symbols {
+        let old = table.types.get("_OBJECT_HEADER").is_some_and(|t| !t.fields.iter().any(|f| f.name == "InfoMask"));
+        for (name, rva) in donor.symbols.iter().filter(|(n, _)| !(old && AFTER_XP.contains(&n.as_str()))) {
             out += &format!("symbol {name} {:#x}\n", rva + shift);
         }
     }
@@ -268,5 +293,7 @@ fn hash(text: &str) -> u32 {
 fn identity(line: &str, version: &str) -> String {
     let guid: String = (0..4).map(|i| format!("{:08X}", hash(&format!("{version}/{i}")))).collect();
     let words: Vec<&str> = line.split(' ').collect();
-    format!("{} {guid}+1", words[..words.len() - 1].join(" "))
+    // Kernels for one processor without PAE have the plain name.
+    let name = if words[words.len() - 2] == "-" { "ntoskrnl.pdb" } else { words[words.len() - 2] };
+    format!("{} {name} {guid}+1", words[..words.len() - 2].join(" "))
 }

@@ -5,6 +5,10 @@
 
 use super::{Machine, PoolKind};
 
+/// Object types of Windows XP; they have no indexes in objects there.
+pub const TYPES_5: &str = "Type Directory SymbolicLink Token Process Thread Job DebugObject Event EventPair Mutant Callback Semaphore Timer \
+    Profile KeyedEvent WindowStation Desktop Section Key Port WaitablePort Adapter Controller Device Driver IoCompletion File WmiGuid";
+
 /// Object types of Windows 7 in the order of their indexes, from 2.
 pub const TYPES_7: &str = "Type Directory SymbolicLink Token Job Process Thread UserApcReserve IoCompletionReserve DebugObject Event EventPair Mutant \
     Callback Semaphore Timer Profile KeyedEvent WindowStation Desktop TpWorkerFactory Adapter Controller Device Driver IoCompletion File TmTm \
@@ -86,7 +90,12 @@ impl Machine {
 
     /// Sum of the sizes of the optional headers in `mask`: an entry of `ObpInfoMaskToOffset`.
     pub fn info_offset(&self, mask: u64) -> u64 {
-        OPTIONAL.iter().enumerate().filter(|(i, _)| mask >> i & 1 != 0).map(|(_, t)| self.layouts.size(t)).sum()
+        OPTIONAL
+            .iter()
+            .enumerate()
+            .filter(|(i, t)| mask >> i & 1 != 0 && self.layouts.has(t))
+            .map(|(_, t)| self.layouts.size(t))
+            .sum()
     }
 
     /// Makes room for an object with a body of `size` bytes, writes its headers, gives the body's address.
@@ -99,15 +108,22 @@ impl Machine {
         let (kind, tag) = pool(ty);
         let block = self.alloc(kind, tag, before + self.body_offset() + size);
         let at = block + before;
-        let index = self.types.get(ty).unwrap_or_else(|| panic!("no object type {ty}")).0;
+        let (index, type_at) = *self.types.get(ty).unwrap_or_else(|| panic!("no object type {ty}"));
         let mut h = self.obj("_OBJECT_HEADER");
         h.set("PointerCount", header.handles + header.pointers + 1).set("HandleCount", header.handles);
-        h.set("InfoMask", mask).set("Flags", 0x02);
-        // From Windows 10 on the stored index is mixed with a byte of the header's address and the cookie.
-        let mixed = if self.cookie == 0 { index } else { index ^ self.cookie ^ (at >> 8) as u8 };
-        h.set("TypeIndex", u64::from(mixed));
+        if self.layouts.vista() {
+            h.set("InfoMask", mask).set("Flags", 0x02);
+            // From Windows 10 on the stored index is mixed with a byte of the header's address and the cookie.
+            let mixed = if self.cookie == 0 { index } else { index ^ self.cookie ^ (at >> 8) as u8 };
+            h.set("TypeIndex", u64::from(mixed));
+        } else {
+            // XP: offsets of the optional headers instead of a mask, a pointer instead of an index.
+            let offset = |bit: u64| if mask & bit == 0 { 0 } else { self.info_offset(mask & (2 * bit - 1)) };
+            h.set("NameInfoOffset", offset(2)).set("HandleInfoOffset", offset(4)).set("Type", type_at);
+            h.set("Flags", 0x02 | (mask & 1) << 2);
+        }
         self.write(at, &h.bytes);
-        if header.quota {
+        if header.quota && self.layouts.has("_OBJECT_HEADER_QUOTA_INFO") {
             let mut q = self.obj("_OBJECT_HEADER_QUOTA_INFO");
             q.set("NonPagedPoolCharge", size.next_multiple_of(16));
             let at = at - self.info_offset(mask & 0xF);
@@ -133,16 +149,17 @@ impl Machine {
         let name = path.rsplit_once('\\').map_or(path, |(_, name)| name).to_string();
         let buffer = self.text(b"ObNm", &name);
         let mut n = self.obj("_OBJECT_HEADER_NAME_INFO");
-        n.set_text("Name", &name, buffer).set("ReferenceCount", 1);
+        n.set_text("Name", &name, buffer).set_first(&["ReferenceCount", "QueryReferences"], 1);
         self.write(at, &n.bytes);
     }
 
     /// Sets the directory that a named object's name header points to.
     pub fn set_directory(&mut self, body: u64, directory: u64) {
         let header = body - self.body_offset();
-        let mask_at = header + self.layouts.offset("_OBJECT_HEADER", "InfoMask");
-        let mask = u64::from(self.kernel.read(&self.mem, mask_at, 1)[0]);
-        let at = header - self.info_offset(mask & 3);
+        let field = if self.layouts.vista() { "InfoMask" } else { "NameInfoOffset" };
+        let at = header + self.layouts.offset("_OBJECT_HEADER", field);
+        let value = u64::from(self.kernel.read(&self.mem, at, 1)[0]);
+        let at = header - if self.layouts.vista() { self.info_offset(value & 3) } else { value };
         self.poke(at, "_OBJECT_HEADER_NAME_INFO", "Directory", directory);
     }
 }

@@ -6,11 +6,11 @@ mod obj;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use header::{Header, TYPES_7, TYPES_8, TYPES_10};
+pub use header::{Header, TYPES_5, TYPES_7, TYPES_8, TYPES_10};
 pub use obj::{Obj, store};
 
 use crate::layout::Layouts;
-use crate::memory::{PAGE, Physical, Plan, Pool, PoolKind, Space, Use, flags};
+use crate::memory::{Mode, PAGE, Physical, Plan, Pool, PoolKind, Space, Use, flags};
 use crate::rng::Rng;
 
 /// Where the kernel keeps what; the scenario says, or chance does where Windows randomises.
@@ -39,10 +39,10 @@ pub struct Regions {
 /// Frames with a purpose.
 #[derive(Debug, Clone)]
 pub struct Frames {
-    /// The System process's PML4.
+    /// The System process's top table.
     pub root: u64,
-    /// First frame of the 2 MB page under the non-paged pool, and how many of its frames exist.
-    pub large: (u64, u64),
+    /// First frame of the large page under the non-paged pool, the first of its frames that the pool uses, and how many exist.
+    pub large: (u64, u64, u64),
     /// First frame of the 1 GB mapping, and the frames of it that exist.
     pub huge: (u64, u64, u64),
 }
@@ -63,6 +63,8 @@ pub struct Machine {
     pub rng: Rng,
     /// `ObHeaderCookie`, where the kernel has one.
     pub cookie: u8,
+    /// Whether user space is laid out to need few tables.
+    pub tight: bool,
     /// `MiState.Hardware.InvalidPteMask`, where the kernel has one.
     pub pte_mask: u64,
     /// Object types: name to index and address.
@@ -79,12 +81,29 @@ pub struct Machine {
 
 impl Machine {
     /// An empty machine: the kernel's PML4 and the large mappings exist, nothing else.
-    pub fn new(layouts: Arc<Layouts>, plan: Plan, regions: Regions, frames: Frames, mut rng: Rng) -> Machine {
+    pub fn new(
+        layouts: Arc<Layouts>,
+        mode: Mode,
+        plan: Plan,
+        regions: Regions,
+        frames: Frames,
+        mut rng: Rng,
+    ) -> Machine {
         let mut mem = Physical::new(plan, &mut rng);
         mem.claim(frames.root, Use::Table);
-        let mut kernel = Space::new(frames.root);
+        let mut kernel = Space::new(mode, frames.root, 0);
+        if mode == Mode::Pae {
+            // The first process's directories follow their table, and tools look for just that.
+            let directories = [1, 2, 3, 4].map(|i| frames.root + i);
+            for frame in directories {
+                mem.claim(frame, Use::Table);
+            }
+            kernel.directories(&mut mem, directories);
+        }
         kernel.map_large(&mut mem, regions.large, frames.large.0, 2, flags::KERNEL | flags::NX);
-        kernel.map_large(&mut mem, regions.huge, frames.huge.0, 3, flags::KERNEL | flags::NX);
+        if mode.wide() {
+            kernel.map_large(&mut mem, regions.huge, frames.huge.0, 3, flags::KERNEL | flags::NX);
+        }
         for frame in frames.huge.1..frames.huge.1 + frames.huge.2 {
             mem.claim(frame, Use::Kernel);
             kernel.know(regions.huge + (frame - frames.huge.0) * PAGE, frame);
@@ -92,7 +111,7 @@ impl Machine {
         let cookie = if layouts.symbols.contains_key("ObHeaderCookie") { rng.within(1, 256) as u8 } else { 0 };
         let hardware = layouts.find("_MI_SYSTEM_INFORMATION", "Hardware.InvalidPteMask");
         let pte_mask = if hardware.is_some() && layouts.symbols.contains_key("MiState") { 1 << 45 } else { 0 };
-        let large = Pool::new(PoolKind::Large, regions.large);
+        let large = Pool::new(PoolKind::Large, regions.large + frames.large.1 * PAGE);
         let (nonpaged, paged) =
             (Pool::new(PoolKind::NonPaged, regions.nonpaged), Pool::new(PoolKind::Paged, regions.paged));
         let next_stack = regions.stacks;
@@ -105,6 +124,7 @@ impl Machine {
             frames,
             rng,
             cookie,
+            tight: false,
             pte_mask,
             types,
             names,
@@ -153,10 +173,37 @@ impl Machine {
     }
 
     /// Plants a pointer-sized number at a global, where the kernel has it.
+    pub fn plant_word(&mut self, symbol: &str, value: u64) {
+        if let Some(va) = self.global_opt(symbol) {
+            self.plant(va, &self.word(value));
+        }
+    }
+
+    /// Plants a 64-bit number at a global, where the kernel has it.
     pub fn plant_u64(&mut self, symbol: &str, value: u64) {
         if let Some(va) = self.global_opt(symbol) {
             self.plant(va, &value.to_le_bytes());
         }
+    }
+
+    /// Bytes a pointer takes.
+    pub fn pointer(&self) -> u64 {
+        self.layouts.pointer()
+    }
+
+    /// A pointer-sized number's bytes.
+    pub fn word(&self, value: u64) -> Vec<u8> {
+        value.to_le_bytes()[..self.pointer() as usize].to_vec()
+    }
+
+    /// Several pointer-sized numbers' bytes.
+    pub fn words(&self, values: &[u64]) -> Vec<u8> {
+        values.iter().flat_map(|v| self.word(*v)).collect()
+    }
+
+    /// Bytes a page-table entry takes.
+    pub fn pte_size(&self) -> u64 {
+        self.layouts.size("_MMPTE")
     }
 
     /// Plants a 32-bit number at a global, where the kernel has it.
@@ -166,9 +213,11 @@ impl Machine {
         }
     }
 
-    /// A 64-bit number in the kernel half.
-    pub fn read_u64(&self, va: u64) -> u64 {
-        u64::from_le_bytes(self.kernel.read(&self.mem, va, 8).try_into().expect("eight bytes"))
+    /// A pointer-sized number in the kernel half.
+    pub fn read_word(&self, va: u64) -> u64 {
+        let mut raw = self.kernel.read(&self.mem, va, self.pointer());
+        raw.resize(8, 0);
+        u64::from_le_bytes(raw.try_into().expect("eight bytes"))
     }
 
     /// Changes one member of a structure already in memory.
@@ -184,16 +233,17 @@ impl Machine {
         let ring: Vec<u64> = std::iter::once(head).chain(entries.iter().copied()).collect();
         for (i, at) in ring.iter().enumerate() {
             let (next, last) = (ring[(i + 1) % ring.len()], ring[(i + ring.len() - 1) % ring.len()]);
-            self.write(*at, &[next.to_le_bytes(), last.to_le_bytes()].concat());
+            self.write(*at, &self.words(&[next, last]));
         }
     }
 
     /// A block of `size` bytes in a pool; gives the address behind the pool header (or the page, for big blocks).
     pub fn alloc(&mut self, kind: PoolKind, tag: &[u8; 4], size: u64) -> u64 {
-        if size + 0x10 > PAGE {
+        let unit = self.layouts.size("_POOL_HEADER");
+        if size + unit > PAGE {
             return self.alloc_big(kind, tag, size);
         }
-        let total = (size + 0x10).next_multiple_of(0x10);
+        let total = (size + unit).next_multiple_of(unit);
         let (at, before) = match self.pool(kind).fit(total) {
             Some(found) => found,
             None => {
@@ -203,10 +253,12 @@ impl Machine {
             }
         };
         let mut header = self.obj("_POOL_HEADER");
-        header.set("PreviousSize", before / 0x10).set("BlockSize", total / 0x10);
-        header.set("PoolType", kind.header_type()).set("PoolTag", u64::from(u32::from_le_bytes(*tag)));
+        header.set("PreviousSize", before / unit).set("BlockSize", total / unit);
+        header
+            .set("PoolType", kind.header_type(self.layouts.vista()))
+            .set("PoolTag", u64::from(u32::from_le_bytes(*tag)));
         self.write(at, &header.bytes);
-        at + 0x10
+        at + unit
     }
 
     fn alloc_big(&mut self, kind: PoolKind, tag: &[u8; 4], size: u64) -> u64 {
@@ -225,7 +277,7 @@ impl Machine {
 
     /// Pages of a pool never used before.
     fn fresh_pages(&mut self, kind: PoolKind, n: u64) -> u64 {
-        let first = self.frames.large.0;
+        let first = self.frames.large.0 + self.frames.large.1;
         let pool = self.pool(kind);
         let (at, base) = (pool.next, pool.base);
         pool.next = at + n * PAGE;
@@ -268,12 +320,13 @@ impl Machine {
     /// Closes the pools: the rest of every open page becomes a free block; gives the big blocks of both.
     pub fn close_pools(&mut self) -> Vec<(u64, [u8; 4], u64)> {
         let mut big = Vec::new();
+        let unit = self.layouts.size("_POOL_HEADER");
         for kind in [PoolKind::NonPaged, PoolKind::Large, PoolKind::Paged] {
             big.extend(self.pool(kind).big.clone());
             for (page, used, last) in std::mem::take(&mut self.pool(kind).open) {
                 if used < PAGE {
                     let mut header = self.obj("_POOL_HEADER");
-                    header.set("PreviousSize", last / 0x10).set("BlockSize", (PAGE - used) / 0x10);
+                    header.set("PreviousSize", last / unit).set("BlockSize", (PAGE - used) / unit);
                     header.set("PoolTag", u64::from(u32::from_le_bytes(*b"Free")));
                     self.write(page + used, &header.bytes);
                 }

@@ -23,6 +23,8 @@ pub struct Plan {
     pub runs: Vec<(u64, u64)>,
     /// Frames only given out by name (the kernel's PML4, the low stub, large pages).
     pub reserved: Vec<(u64, u64)>,
+    /// Frames for the top tables of other processes than System.
+    pub tops: std::ops::Range<u64>,
 }
 
 impl Plan {
@@ -59,12 +61,13 @@ impl Physical {
         frame
     }
 
-    /// Takes a free frame above the first megabytes: only the System process's table lies where tools look for it first.
+    /// Takes a free frame for a top table: above the first megabytes, as only the System process's lies where tools look for
+    /// it first, and on PAE below 4 GB, as CR3 has 32 bits.
     ///
     /// # Panics
     /// When memory is full.
     pub fn take_high(&mut self, kind: Use) -> u64 {
-        let at = self.free.iter().rposition(|f| *f >= 0x1B0).expect("physical memory is full");
+        let at = self.free.iter().rposition(|f| self.plan.tops.contains(f)).expect("physical memory is full");
         let frame = self.free.remove(at);
         self.claim(frame, kind);
         frame

@@ -13,11 +13,11 @@ pub enum PoolKind {
 }
 
 impl PoolKind {
-    /// `PoolType` in the header of a block in use: pool number + 1, with bit 1 for "in use" (Vista and later).
-    pub fn header_type(self) -> u64 {
+    /// `PoolType` in the header of a block in use: the pool's number and bit 1 for "in use" from Vista on, number + 1 before.
+    pub fn header_type(self, vista: bool) -> u64 {
         match self {
-            PoolKind::NonPaged | PoolKind::Large => 2,
-            PoolKind::Paged => 3,
+            PoolKind::NonPaged | PoolKind::Large => 1 + u64::from(vista),
+            PoolKind::Paged => 2 + u64::from(vista),
         }
     }
 }

@@ -30,6 +30,12 @@ pub fn software(table: &Layouts, soft: Soft, protection: u64, mask: u64) -> u64 
         let (pos, len) = table.place(ty, name).bits.unwrap_or_else(|| panic!("{ty}.{name} is no bit field"));
         (value & (u64::MAX >> (64 - len))) << pos
     };
+    // Without PAE an address is squeezed into what the entry has left, relative to bases that the forge does not model.
+    if matches!(soft, Soft::Prototype(_) | Soft::Subsection(_))
+        && table.find("_MMPTE_PROTOTYPE", "ProtoAddress").is_none()
+    {
+        return 0;
+    }
     let pte = field("Protection", protection);
     match soft {
         Soft::Transition(frame) => (pte | field("Transition", 1) | field("PageFrameNumber", frame)) ^ mask,

@@ -41,6 +41,7 @@ fn link(table: &Layouts, work: &Path) -> io::Result<Vec<u8>> {
     let alt = format!("/pdbaltpath:{}", table.pdb_name);
     // Without a source path of our choice the PDB would name the folder it was linked in.
     let options = [
+        "/safeseh:no",
         "/dll",
         "/noentry",
         "/debug",

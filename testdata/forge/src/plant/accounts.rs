@@ -77,8 +77,8 @@ pub fn account(name: &str) -> Account {
             ]);
             groups.push((format!("{domain}-513"), ON));
             groups.push(("S-1-5-5-0-187234".into(), 0xC000_0000 | OWNER));
-            // An identifier authority that needs more than its last byte.
-            groups.push(("S-1-4294967296-7".into(), ON));
+            // An identifier authority that needs more than its last byte; Windows writes those beyond 32 bits in hexadecimal.
+            groups.push(("S-1-0x000100000000-7".into(), ON));
             Account {
                 user: format!("{domain}-{rid}"),
                 groups,
@@ -93,7 +93,8 @@ pub fn account(name: &str) -> Account {
 
 /// The bytes of a SID.
 pub fn sid(text: &str) -> Vec<u8> {
-    let parts: Vec<u64> = text.split('-').skip(2).map(|p| p.parse().expect("SID number")).collect();
+    let number = |p: &str| p.strip_prefix("0x").map_or_else(|| p.parse(), |h| u64::from_str_radix(h, 16));
+    let parts: Vec<u64> = text.split('-').skip(2).map(|p| number(p).expect("SID number")).collect();
     let mut out = vec![1, parts.len() as u8 - 1];
     out.extend(&parts[0].to_be_bytes()[2..]);
     for part in &parts[1..] {
@@ -107,6 +108,6 @@ mod tests {
     #[test]
     fn authority_is_big_endian() {
         assert_eq!(super::sid("S-1-5-18"), [1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0]);
-        assert_eq!(super::sid("S-1-4294967296-7")[..8], [1, 1, 0, 1, 0, 0, 0, 0]);
+        assert_eq!(super::sid("S-1-0x000100000000-7")[..8], [1, 1, 0, 1, 0, 0, 0, 0]);
     }
 }

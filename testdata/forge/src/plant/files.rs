@@ -14,6 +14,8 @@ pub struct Mapped {
     pub file: ImageFile,
     /// `_FILE_OBJECT`.
     pub object: u64,
+    /// `_CONTROL_AREA`.
+    pub area: u64,
     /// First `_SUBSECTION`.
     pub subsection: u64,
     /// First prototype entry.
@@ -24,6 +26,21 @@ pub struct Mapped {
     pub entry: u64,
     /// Section object.
     pub section: u64,
+}
+
+/// A section that is no image: of a file, or of the page file.
+#[derive(Debug, Clone)]
+pub struct DataMap {
+    /// `_CONTROL_AREA`.
+    pub area: u64,
+    /// First `_SUBSECTION`.
+    pub subsection: u64,
+    /// First prototype entry.
+    pub prototypes: u64,
+    /// Bytes.
+    pub size: u64,
+    /// The file's path on the volume.
+    pub file: Option<String>,
 }
 
 /// All files, made when first asked for.
@@ -93,7 +110,8 @@ impl Files {
 
     fn make(&self, m: &mut Machine, file: ImageFile) -> Mapped {
         let count = file.size / PAGE;
-        let prototypes = m.alloc(PoolKind::Paged, b"MmSt", 8 * count);
+        let pte = m.pte_size();
+        let prototypes = m.alloc(PoolKind::Paged, b"MmSt", pte * count);
         let segment = m.alloc(PoolKind::Paged, b"MmSt", m.layouts.size("_SEGMENT"));
         let pointers = m.put(PoolKind::NonPaged, b"MmSe", &m.obj("_SECTION_OBJECT_POINTERS"));
         let object = self.object(m, &file.path, pointers);
@@ -122,7 +140,7 @@ impl Files {
         for (i, (first, n)) in [(0, 1), (1, count - 1)].into_iter().enumerate() {
             let at = subsection + i as u64 * sub_size;
             let mut sub = m.obj("_SUBSECTION");
-            sub.set("ControlArea", area).set("SubsectionBase", prototypes + 8 * first).set("PtesInSubsection", n);
+            sub.set("ControlArea", area).set("SubsectionBase", prototypes + pte * first).set("PtesInSubsection", n);
             sub.set("NextSubsection", if i == 0 { at + sub_size } else { 0 })
                 .set("StartingSector", first * 2)
                 .set("NumberOfFullSectors", n * 8);
@@ -131,7 +149,7 @@ impl Files {
         }
         let (resident, entry) = self.load(m, &file, subsection, prototypes);
         let section = section_object(m, area, segment, &file);
-        Mapped { file, object, subsection, prototypes, resident, entry, section }
+        Mapped { file, object, area, subsection, prototypes, resident, entry, section }
     }
 
     /// Brings the pages with contents into memory; the other prototype entries point to the file.
@@ -161,7 +179,8 @@ impl Files {
                     software(&m.layouts, Soft::Subsection(sub), if code(page) { 3 } else { 1 }, 0)
                 }
             };
-            m.write(prototypes + 8 * page, &entry.to_le_bytes());
+            let pte = m.pte_size();
+            m.write(prototypes + pte * page, &entry.to_le_bytes()[..pte as usize]);
         }
         (resident, spec.entry)
     }

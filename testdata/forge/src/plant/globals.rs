@@ -1,7 +1,7 @@
 //! The kernel's globals that are numbers or small tables.
 
 use crate::machine::Machine;
-use crate::memory::PoolKind;
+use crate::memory::{Mode, PoolKind};
 use crate::scenario::Scenario;
 
 /// `MmProtectToValue`: the low three bits of a protection code choose the access, the next two a modifier.
@@ -13,18 +13,41 @@ fn protections() -> Vec<u8> {
         .collect()
 }
 
+/// Where user space ends and the 64 KB that nobody may touch begin.
+pub fn user_end(m: &Machine, s: &Scenario) -> u64 {
+    match m.kernel.mode.wide() {
+        false => 0x7FFF_0000,
+        true if s.nt >= (6, 3) => 0x7FFF_FFFF_0000,
+        true => 0x7FF_FFFF_0000,
+    }
+}
+
 /// Plants them.
 pub fn plant(m: &mut Machine, s: &Scenario) {
     m.plant_u32("NtBuildNumber", 0xF000_0000 | if s.build == 19045 { 19041 } else { s.build });
     m.plant_u32("CmNtCSDVersion", s.service_pack << 8);
     m.plant_u32("KeNumberProcessors", 2);
-    m.plant_u64("KeActiveProcessors", 3);
+    m.plant_word("KeActiveProcessors", 3);
     m.plant_u64("KeBootTime", s.boot);
-    m.plant_u64("PsNtosImageBase", m.regions.kernel);
-    m.plant_u64("MmHighestUserAddress", if s.nt >= (6, 3) { 0x7FFF_FFFE_FFFF } else { 0x7FF_FFFE_FFFF });
-    m.plant_u64("MmUserProbeAddress", if s.nt >= (6, 3) { 0x7FFF_FFFF_0000 } else { 0x7FF_FFFF_0000 });
-    m.plant_u64("MmSystemRangeStart", if s.nt >= (6, 3) { 0xFFFF_8000_0000_0000 } else { 0xFFFF_0800_0000_0000 });
-    m.plant_u64("MmPteBase", 0xFFFF_0000_0000_0000 | m.regions.self_map << 39);
+    m.plant_word("PsNtosImageBase", m.regions.kernel);
+    let end = user_end(m, s);
+    m.plant_word("MmHighestUserAddress", end - 1);
+    m.plant_word("MmUserProbeAddress", end);
+    m.plant_word(
+        "MmSystemRangeStart",
+        match m.kernel.mode.wide() {
+            false => 0x8000_0000,
+            true if s.nt >= (6, 3) => 0xFFFF_8000_0000_0000,
+            true => 0xFFFF_0800_0000_0000,
+        },
+    );
+    // The tables appear where the self-reference stands in the topmost one.
+    let tables = match m.kernel.mode {
+        Mode::Four => 0xFFFF_0000_0000_0000 | m.regions.self_map << 39,
+        Mode::Five => 0xFE00_0000_0000_0000 | m.regions.self_map << 48,
+        Mode::Pae | Mode::Plain => 0xC000_0000,
+    };
+    m.plant_word("MmPteBase", tables);
     if m.cookie != 0 {
         let at = m.global("ObHeaderCookie");
         let cookie = [m.cookie];
@@ -44,11 +67,12 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
     // One entry for each combination of optional headers; Windows 7 keeps 64 of them, later ones 256.
     let n = if m.cookie == 0 { 64 } else { 256 };
     let offsets: Vec<u8> = (0..n).map(|mask| m.info_offset(mask & 0x1F) as u8).collect();
-    let at = m.global("ObpInfoMaskToOffset");
-    m.plant(at, &offsets);
+    if let Some(at) = m.global_opt("ObpInfoMaskToOffset") {
+        m.plant(at, &offsets);
+    }
     if let Some(at) = m.global_opt("KiBugCheckData") {
-        let words: Vec<u8> =
-            std::iter::once(u64::from(s.bugcheck.0)).chain(s.bugcheck.1).flat_map(u64::to_le_bytes).collect();
+        let values: Vec<u64> = std::iter::once(u64::from(s.bugcheck.0)).chain(s.bugcheck.1).collect();
+        let words = m.words(&values);
         m.plant(at, &words);
     }
     for list in ["CmpHiveListHead", "HandleTableListHead", "KiProcessListHead", "IopErrorLogListHead"] {
@@ -65,9 +89,9 @@ fn prcb(m: &mut Machine) {
     let Some(table) = m.global_opt("KiProcessorBlock") else { return };
     let block = m.alloc(PoolKind::Large, b"Prcb", 0x600);
     let mut p = m.obj("_KPRCB");
-    p.set("MxCsr", 0x1F80).set("Number", 0);
+    p.set_opt("MxCsr", 0x1F80).set("Number", 0);
     m.write(block, &p.bytes[..0x600]);
-    m.plant(table, &block.to_le_bytes());
+    m.plant(table, &m.word(block));
 }
 
 /// The table of pool blocks too big for a header.
@@ -85,7 +109,8 @@ pub fn big_pages(m: &mut Machine, big: &[(u64, [u8; 4], u64)]) {
             Some((va, tag, bytes)) => {
                 e.set("Va", *va)
                     .set("Key", u64::from(u32::from_le_bytes(*tag)))
-                    .set("NumberOfBytes", bytes.next_multiple_of(0x1000));
+                    .set_opt("NumberOfBytes", bytes.next_multiple_of(0x1000))
+                    .set_opt("NumberOfPages", bytes.div_ceil(0x1000));
             }
             // A free slot has its lowest address bit set.
             None => {
@@ -94,8 +119,8 @@ pub fn big_pages(m: &mut Machine, big: &[(u64, [u8; 4], u64)]) {
         }
         m.write(table + i * size, &e.bytes);
     }
-    m.plant_u64("PoolBigPageTable", table);
-    m.plant_u64("PoolBigPageTableSize", slots);
+    m.plant_word("PoolBigPageTable", table);
+    m.plant_word("PoolBigPageTableSize", slots);
 }
 
 #[cfg(test)]

@@ -24,24 +24,37 @@ pub struct Slot {
 }
 
 /// Entries a leaf page holds.
-const LEAF: u64 = 256;
-/// Pointers a middle page holds.
-const MIDDLE: u64 = 512;
+fn leaf_slots(m: &Machine) -> u64 {
+    0x1000 / m.layouts.size("_HANDLE_TABLE_ENTRY")
+}
 
 /// Plants a table; gives the address of its `_HANDLE_TABLE`.
 pub fn table(m: &mut Machine, slots: &[Slot], owner: u64, pid: u64) -> u64 {
+    let mut slots = slots.to_vec();
+    slots.sort_by_key(|s| s.value);
     let top = slots.iter().map(|s| s.value / 4).max().unwrap_or(0);
-    let leaves: Vec<u64> = (0..=top / LEAF).map(|i| leaf(m, i, slots)).collect();
+    let n = leaf_slots(m);
+    let mut at = 0;
+    let leaves: Vec<u64> = (0..=top / n)
+        .map(|i| {
+            let end = at + slots[at..].iter().take_while(|s| s.value / 4 / n == i).count();
+            let page = leaf(m, &slots[at..end]);
+            at = end;
+            page
+        })
+        .collect();
+    assert!(at == slots.len(), "handles are not in order");
     let code = if leaves.len() == 1 {
         leaves[0]
     } else {
-        let middles: Vec<u64> = leaves.chunks(MIDDLE as usize).map(|chunk| pointers(m, chunk)).collect();
+        let middles: Vec<u64> =
+            leaves.chunks((0x1000 / m.pointer()) as usize).map(|chunk| pointers(m, chunk)).collect();
         if middles.len() == 1 { middles[0] | 1 } else { pointers(m, &middles) | 2 }
     };
     let va = m.alloc(PoolKind::Paged, b"Obtb", m.layouts.size("_HANDLE_TABLE"));
     let mut t = m.obj("_HANDLE_TABLE");
     t.set("TableCode", code).set("QuotaProcess", owner).set("UniqueProcessId", pid);
-    t.set("NextHandleNeedingPool", leaves.len() as u64 * LEAF * 4);
+    t.set("NextHandleNeedingPool", leaves.len() as u64 * n * 4);
     t.set_first(&["HandleCount", "FreeLists[0].HandleCount"], slots.len() as u64);
     m.write(va, &t.bytes);
     va
@@ -49,17 +62,27 @@ pub fn table(m: &mut Machine, slots: &[Slot], owner: u64, pid: u64) -> u64 {
 
 fn pointers(m: &mut Machine, list: &[u64]) -> u64 {
     let page = m.alloc(PoolKind::Paged, b"Obtb", 0x1000);
-    m.write(page, &list.iter().flat_map(|p| p.to_le_bytes()).collect::<Vec<u8>>());
+    m.write(page, &m.words(list));
     page
 }
 
-fn leaf(m: &mut Machine, index: u64, slots: &[Slot]) -> u64 {
+fn leaf(m: &mut Machine, slots: &[Slot]) -> u64 {
+    let n = leaf_slots(m);
+    let size = m.layouts.size("_HANDLE_TABLE_ENTRY");
+    let bits = |name: &str| m.layouts.find("_HANDLE_TABLE_ENTRY", name).and_then(|p| p.bits).map_or(0, |b| b.1);
+    let ones = |n: u8| (1u64 << n) - 1;
+    let (pointer, count, attributes) = (bits("ObjectPointerBits"), bits("RefCnt"), bits("Attributes"));
+    // Objects are aligned to two pointers; the alignment's zero bits are not kept.
+    let shift = if m.pointer() == 8 { 4 } else { 3 };
     let page = m.alloc(PoolKind::Paged, b"Obtb", 0x1000);
-    for s in slots.iter().filter(|s| s.value / 4 / LEAF == index) {
+    for s in slots {
         let mut e = m.obj("_HANDLE_TABLE_ENTRY");
         if e.has("ObjectPointerBits") {
-            e.set("Unlocked", 1).set("RefCnt", 0x7FFF).set("Attributes", s.attributes);
-            e.set("ObjectPointerBits", (s.pointer >> 4) & 0xFFF_FFFF_FFFF).set("GrantedAccessBits", s.access.into());
+            // Where two bits are left for the attributes, "protect from close" has one of its own.
+            e.set("Unlocked", 1).set("RefCnt", ones(count) >> 1);
+            e.set("Attributes", if attributes == 3 { s.attributes } else { s.attributes >> 1 });
+            e.set_opt("ProtectFromClose", s.attributes & 1);
+            e.set("ObjectPointerBits", (s.pointer >> shift) & ones(pointer)).set("GrantedAccessBits", s.access.into());
         } else {
             // Windows 7: attributes in the pointer's low bits, bit 0 of them the lock (set when free to use);
             // "protect from close" moved to bit 25 of the access.
@@ -67,7 +90,7 @@ fn leaf(m: &mut Machine, index: u64, slots: &[Slot]) -> u64 {
             e.set("Object", s.pointer | 1 | (s.attributes & 6))
                 .set("GrantedAccess", u64::from(s.access) | protect << 25);
         }
-        m.write(page + s.value / 4 % LEAF * 16, &e.bytes);
+        m.write(page + s.value / 4 % n * size, &e.bytes);
     }
     page
 }
@@ -91,7 +114,7 @@ pub fn plant(m: &mut Machine, p: &Process, files: &mut Files, targets: &mut Targ
     for h in &p.handles {
         for _ in 0..h.count {
             // The first entry of every leaf page is the table's own.
-            if value / 4 % LEAF == 0 {
+            if value / 4 % leaf_slots(m) == 0 {
                 value += 4;
             }
             let body = object(m, h, p, files, targets);
@@ -117,9 +140,8 @@ pub fn plant(m: &mut Machine, p: &Process, files: &mut Files, targets: &mut Targ
 fn add_reference(m: &mut Machine, body: u64) {
     let header = body - m.body_offset();
     for field in ["HandleCount", "PointerCount"] {
-        let at = header + m.layouts.offset("_OBJECT_HEADER", field);
-        let n = m.read_u64(at);
-        m.write(at, &(n + 1).to_le_bytes());
+        let n = m.read_word(header + m.layouts.offset("_OBJECT_HEADER", field));
+        m.poke(header, "_OBJECT_HEADER", field, n + 1);
     }
 }
 
@@ -161,6 +183,7 @@ fn body(m: &Machine, ty: &str) -> (Option<&'static str>, u64) {
         "SymbolicLink" => "_OBJECT_SYMBOLIC_LINK",
         "Section" if m.layouts.find("_SECTION", "SizeOfSection").is_some() => "_SECTION",
         "Section" => "_SECTION_OBJECT",
+        "Port" => "_LPCP_PORT_OBJECT",
         _ => return (None, 0x80),
     };
     (Some(name), m.layouts.size(name))
@@ -200,7 +223,7 @@ fn fill(m: &mut Machine, kind: &str, ty: &str, va: u64) -> Vec<u8> {
 
 /// A section backed by the page file: control area without a file.
 fn data_section(m: &mut Machine, section: &mut crate::machine::Obj, ty: &str) {
-    let prototypes = m.alloc(PoolKind::Paged, b"MmSt", 8 * 4);
+    let prototypes = m.alloc(PoolKind::Paged, b"MmSt", m.pte_size() * 4);
     let segment = m.alloc(PoolKind::Paged, b"MmSt", m.layouts.size("_SEGMENT"));
     let size = m.layouts.size("_CONTROL_AREA") + m.layouts.size("_SUBSECTION");
     let area = m.alloc(PoolKind::NonPaged, b"MmCa", size);

@@ -23,17 +23,28 @@ const OFFSETS: [(&str, &str, &str); 12] = [
     ("OffsetPrcbNumber", "_KPRCB", "Number"),
 ];
 
-/// Plants block and version block; gives their truth.
-pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
-    let size = match s.nt {
+/// Size of the block.
+fn size(s: &Scenario) -> u64 {
+    match s.nt {
+        (5, _) => 0x290,
         (6, 0 | 1) => 0x340,
         (6, _) => 0x360,
         _ => 0x380,
-    };
+    }
+}
+
+/// The block's bytes as a triage dump keeps them: never encoded.
+pub fn plain(m: &Machine, s: &Scenario) -> Vec<u8> {
+    block(m, m.global("KdDebuggerDataBlock"), size(s))
+}
+
+/// Plants block and version block; gives their truth.
+pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
+    let size = size(s);
     let at = m.global("KdDebuggerDataBlock");
     let mut bytes = block(m, at, size);
     let flag = m.global_opt("KdpDataBlockEncoded");
-    let encoded = s.nt >= (6, 2) && flag.is_some();
+    let encoded = s.nt >= (6, 2) && flag.is_some() && m.pointer() == 8;
     if let (true, Some(flag)) = (encoded, flag) {
         let (never, always) = (m.rng.word(), m.rng.word());
         m.plant_u64("KiWaitNever", never);
@@ -44,7 +55,7 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
             chunk.copy_from_slice(&encode(word, never, always, flag).to_le_bytes());
         }
     }
-    m.plant(at, &bytes);
+    m.plant(at, &bytes[..size as usize]);
     version(m, s);
     Json::object().with("address", at).with("size", size).with("encoded", encoded)
 }
@@ -54,7 +65,8 @@ fn encode(plain: u64, never: u64, always: u64, flag: u64) -> u64 {
     ((plain ^ always).swap_bytes() ^ flag).rotate_right((never & 63) as u32) ^ never
 }
 
-fn block(m: &mut Machine, at: u64, size: u64) -> Vec<u8> {
+/// The plain block.
+fn block(m: &Machine, at: u64, size: u64) -> Vec<u8> {
     let table = Arc::new(Layouts::load("kddebugger_data64"));
     let mut b = Obj::new(&table, "_KDDEBUGGER_DATA64");
     // A member named like a global holds that global's address.
@@ -71,7 +83,10 @@ fn block(m: &mut Machine, at: u64, size: u64) -> Vec<u8> {
     }
     b.set("SizeEProcess", m.layouts.size("_EPROCESS")).set("SizeEThread", m.layouts.size("_ETHREAD"));
     b.set("SizePrcb", m.layouts.size("_KPRCB") & 0xFFFF);
-    let mut header = [at, at].map(u64::to_le_bytes).concat();
+    // The block is linked into a list of its own; on x86 by two pointers of four bytes, and its other fields, statically
+    // initialised with addresses, are not sign-extended.
+    let mut header = m.words(&[at, at]);
+    header.resize(16, 0);
     header.extend(b"KDBG");
     header.extend((size as u32).to_le_bytes());
     b.set_bytes("Header", &header);
@@ -88,8 +103,10 @@ fn version(m: &mut Machine, s: &Scenario) {
         .set("MinorVersion", build.into())
         .set("ProtocolVersion", 6)
         .set("Flags", 0x47)
-        .set("MachineType", 0x8664);
-    v.set("KernBase", m.regions.kernel).set("PsLoadedModuleList", m.global("PsLoadedModuleList"));
+        .set("MachineType", if m.pointer() == 8 { 0x8664 } else { 0x14C });
+    // Here addresses are sign-extended.
+    let extended = |va: u64| if m.pointer() == 8 { va } else { va | 0xFFFF_FFFF_0000_0000 };
+    v.set("KernBase", extended(m.regions.kernel)).set("PsLoadedModuleList", extended(m.global("PsLoadedModuleList")));
     m.plant(at, &v.bytes);
 }
 

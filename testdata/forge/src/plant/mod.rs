@@ -19,15 +19,18 @@ mod session;
 mod shared;
 mod thread;
 mod token;
+mod triage;
 mod types;
 mod user;
 mod vad;
 
 use std::sync::Arc;
 
+pub use triage::Triage;
+
 use crate::layout::Layouts;
 use crate::machine::{Frames, Machine, Regions};
-use crate::memory::{Plan, Use};
+use crate::memory::{Mode, Plan, Use};
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::truth::Json;
@@ -58,6 +61,8 @@ pub struct Crash {
     pub debugger_data: u64,
     /// `MmPfnDatabase`, as far as the header goes.
     pub pfn_database: u64,
+    /// What a triage dump keeps.
+    pub triage: Triage,
 }
 
 /// Pages a first planting may take.
@@ -75,16 +80,24 @@ pub fn plant(s: &Scenario) -> Planted {
 /// The runs of page frames: below 1 MB, around the kernel's first tables, under the large pages, and above 4 GB.
 fn plan(s: &Scenario, general: u64, large: u64) -> (Plan, Frames) {
     // A raw image is as long as its highest frame is high, so a machine for one keeps everything low.
-    let (large_at, huge, middle_at, high_at) = if s.compact {
-        (0x200, (0, 0x1C0, 3), 0x1C8, 0x200 + large + 9)
-    } else {
-        (0x2600, (0x40000, 0x41234, 3), 0x8123, 0x10_4000)
+    let (large_at, mut huge, middle_at, high_at) = match s.mode {
+        // In a compact machine the large page lies over everything else, and its own frames are some of the first.
+        _ if s.compact => (0, (0, 0x1C0, 3), 0x1C8, 0x200),
+        Mode::Plain => (0x2400, (0, 0, 0), 0x8123, 0x1_2345),
+        _ => (0x2600, (0x40000, 0x41234, 3), 0x8123, 0x10_4000),
     };
-    let frames = Frames { root: s.root, large: (large_at, large), huge };
-    let low = (1, 8);
-    let first = (0x180, 48);
-    let mut runs = vec![low, first];
-    let mut reserved = vec![(s.root, 1), (frames.large.0, large), (frames.huge.1, frames.huge.2)];
+    if !s.mode.wide() {
+        huge.2 = 0;
+    }
+    let narrow = s.compact && !s.mode.wide();
+    let large_skip = if narrow { 0x78 } else { 0x40 * u64::from(s.compact) };
+    let frames = Frames { root: s.root, large: (large_at, large_skip, large), huge };
+    let low = (1, if narrow { 0x70 } else { 8 });
+    let first = if narrow { low } else { (0x180, 48) };
+    let mut runs = vec![low];
+    runs.extend([first].into_iter().filter(|_| !narrow));
+    let mut reserved = vec![(s.root, if s.mode == Mode::Pae { 5 } else { 1 })];
+    reserved.extend([(large_at + large_skip, large), (huge.1, huge.2)]);
     reserved.extend(s.low_stub.map(|f| (f, 1)));
     reserved.extend(s.decoy.map(|f| (f, 1)));
     if !(first.0..first.0 + first.1).contains(&s.root) {
@@ -93,20 +106,40 @@ fn plan(s: &Scenario, general: u64, large: u64) -> (Plan, Frames) {
     let mut have: u64 = runs.iter().map(|r| r.1).sum();
     have -= reserved.iter().filter(|(f, _)| runs.iter().any(|(a, n)| (*a..a + n).contains(f))).count() as u64;
     let rest = general.saturating_sub(have).max(8);
-    let middle = if s.compact { 0x30 } else { rest * 3 / 7 };
+    let middle = match s.compact {
+        true if narrow => 0,
+        true => 0x30,
+        false => rest * 3 / 7,
+    };
+    let high_at = if narrow { 0x80 + large } else { high_at };
     runs.extend([
-        frames.large,
+        (large_at + large_skip, large),
         (middle_at, middle),
         (frames.huge.1, frames.huge.2),
         (high_at, rest.saturating_sub(middle)),
     ]);
+    runs.retain(|r| r.1 > 0);
     runs.sort();
-    (Plan { runs, reserved }, frames)
+    let tops = if narrow { s.root..0x1000 } else { 0x1B0..if s.mode.wide() { u64::MAX } else { 0x10_0000 } };
+    (Plan { runs, reserved, tops }, frames)
 }
 
 /// Where the kernel keeps what. Fixed addresses are those of the release; random ones fall into 512 GB slots of their own.
 fn regions(s: &Scenario, rng: &mut Rng) -> Regions {
     let kernel = s.kernel_base;
+    if !s.mode.wide() {
+        return Regions {
+            kernel,
+            nonpaged: 0x8580_0000,
+            large: 0x8500_0000,
+            paged: if s.nt < (6, 0) { 0xE100_0000 } else { 0x8C00_0000 },
+            stacks: 0x9A00_0000,
+            drivers: 0x8B00_3000,
+            session: 0x9C00_0000,
+            huge: 0,
+            self_map: 0x300,
+        };
+    }
     let drivers = (kernel & !0xFFFF_FFFF) + 0x1_0000_0000 + 0x12_3000;
     if s.random_regions {
         let mut slots: Vec<u64> = (0x110..0x1E8).collect();
@@ -141,7 +174,7 @@ fn regions(s: &Scenario, rng: &mut Rng) -> Regions {
             self_map: 0x1ED,
         }
     };
-    if s.nt.1 <= 1 {
+    if s.nt <= (6, 2) {
         fixed(0xFFFF_FA80_0180_0000, 0xFFFF_F8A0_0000_0000, 0xFFFF_F880_0200_0000, 0xFFFF_F980_0000_0000)
     } else {
         fixed(0xFFFF_E000_0040_0000, 0xFFFF_C000_0000_0000, 0xFFFF_D000_2000_0000, 0xFFFF_B000_0000_0000)
@@ -152,7 +185,8 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     let mut rng = Rng::named(&s.name);
     let (plan, frames) = plan(s, general, large);
     let regions = regions(s, &mut rng);
-    let mut m = Machine::new(layouts.clone(), plan, regions, frames, rng);
+    let mut m = Machine::new(layouts.clone(), s.mode, plan, regions, frames, rng);
+    m.tight = s.tight;
     let mut truth = Json::object()
         .with("name", s.name.as_str())
         .with("kernel_version", layouts.version.as_str())
@@ -161,6 +195,7 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         .with("kernel_base", m.regions.kernel)
         .with("kernel_size", crate::image::kernel_size(layouts))
         .with("dtb", s.root << 12)
+        .with("paging", format!("{:?}", s.mode).to_lowercase())
         .with("self_map_index", m.regions.self_map)
         .with("ob_header_cookie", u64::from(m.cookie))
         .with("invalid_pte_mask", m.pte_mask)
@@ -204,6 +239,25 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     let runs = &m.mem.plan.runs;
     truth.set("runs", runs.iter().map(|(f, n)| Json::List(vec![(*f).into(), (*n).into()])).collect::<Vec<_>>());
     truth.set("header_dtb", processes.cr3);
+    if std::env::var_os("FORGE_PAGES").is_some() {
+        let mut by: std::collections::BTreeMap<&str, u64> = Default::default();
+        for page in m.kernel.pages.keys() {
+            let va = page << 12;
+            let r = &m.regions;
+            let near = |base: u64| va >= base && va < base + 0x1000_0000;
+            let kind = match () {
+                () if va >= r.kernel && va < r.kernel + 0x200_0000 => "kernel",
+                () if near(r.large) && va < r.large + 0x20_0000 => "large",
+                () if near(r.nonpaged) => "nonpaged",
+                () if near(r.paged) => "paged",
+                () if near(r.stacks) => "stacks",
+                () if near(r.drivers) => "drivers",
+                () => "other",
+            };
+            *by.entry(kind).or_default() += 1;
+        }
+        eprintln!("{by:?} used {}", m.mem.used());
+    }
     let crash = Crash {
         cr3: processes.cr3,
         context: processes.context,
@@ -211,10 +265,11 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         process_head: head,
         module_list: list,
         debugger_data: m.global("KdDebuggerDataBlock"),
+        triage: triage::plant(&m, s, &processes.crashed, truth.get("modules"), truth.get("unloaded")),
         pfn_database: m
             .global_opt("MmPfnDatabase")
             .filter(|va| m.kernel.pages.contains_key(&(va >> 12)))
-            .map_or(0, |va| m.read_u64(va)),
+            .map_or(0, |va| m.read_word(va)),
     };
     Planted { machine: m, truth, crash }
 }

@@ -7,9 +7,11 @@ use crate::memory::{PAGE, PoolKind, flags};
 use crate::scenario::Scenario;
 use crate::truth::Json;
 
-/// Entry of the ring (in no public PDB; the type stands in a few Windows 10 PDBs, with these members on all x64):
+/// Entry of the ring (in no public PDB; the type stands in a few Windows 10 PDBs and in `ntiodump.h`, with these members):
 /// name, start, end, time.
-const UNLOADED: u64 = 0x28;
+fn unloaded_size(m: &Machine) -> u64 {
+    if m.pointer() == 8 { 0x28 } else { 0x18 }
+}
 /// Places in the ring.
 const RING: u64 = 50;
 
@@ -68,7 +70,7 @@ fn driver(m: &mut Machine, base: u64, size: u64, timestamp: u32, path: &str) {
         timestamp,
         base,
         size,
-        wide: true,
+        wide: m.pointer() == 8,
         dll: false,
         subsystem: 1,
         entry: PAGE,
@@ -86,15 +88,17 @@ fn driver(m: &mut Machine, base: u64, size: u64, timestamp: u32, path: &str) {
 
 /// The unloaded drivers: a ring of fifty, the global saying how many there ever were.
 pub fn unloaded(m: &mut Machine, s: &Scenario) -> Json {
-    let ring = m.alloc(PoolKind::NonPaged, b"MmDT", UNLOADED * RING);
+    let entry = unloaded_size(m);
+    let ring = m.alloc(PoolKind::NonPaged, b"MmDT", entry * RING);
     let mut truth = Vec::new();
     for (i, u) in s.unloaded.iter().enumerate() {
         let buffer = m.text(b"MmDT", &u.name);
         let length = 2 * u.name.encode_utf16().count() as u64;
         let start = m.regions.drivers + 0x200_0000 + 0x10_0000 * i as u64;
         let head = length | (length + 2) << 16;
-        let words = [head, buffer, start, start + u.size, u.time];
-        m.write(ring + UNLOADED * i as u64, &words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>());
+        let mut bytes = m.words(&[head, buffer, start, start + u.size]);
+        bytes.extend(u.time.to_le_bytes());
+        m.write(ring + entry * i as u64, &bytes);
         truth.push(
             Json::object()
                 .with("name", u.name.as_str())
@@ -103,7 +107,7 @@ pub fn unloaded(m: &mut Machine, s: &Scenario) -> Json {
                 .with("time", u.time),
         );
     }
-    m.plant_u64("MmUnloadedDrivers", ring);
+    m.plant_word("MmUnloadedDrivers", ring);
     m.plant_u32("MmLastUnloadedDriver", s.unloaded.len() as u32);
     truth.into()
 }

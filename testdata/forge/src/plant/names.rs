@@ -41,7 +41,7 @@ pub fn directories(m: &mut Machine, s: &Scenario) {
         let name = if path.is_empty() { None } else { Some(path.clone()) };
         let va = m.object("Directory", size, &Header { name, handles: 1, pointers: 2, ..Header::default() });
         if path.is_empty() {
-            m.plant_u64("ObpRootDirectoryObject", va);
+            m.plant_word("ObpRootDirectoryObject", va);
             m.names.entry("/".into()).or_default().push((String::new(), va));
         }
     }
@@ -79,11 +79,12 @@ pub fn plant(m: &mut Machine) -> Json {
         for (name, body) in members {
             m.set_directory(*body, directory);
             let value = hash(name);
-            let slot = directory + m.layouts.offset("_OBJECT_DIRECTORY", "HashBuckets") + 8 * u64::from(value % 37);
+            let slot =
+                directory + m.layouts.offset("_OBJECT_DIRECTORY", "HashBuckets") + m.pointer() * u64::from(value % 37);
             let mut entry = m.obj("_OBJECT_DIRECTORY_ENTRY");
-            entry.set("ChainLink", m.read_u64(slot)).set("Object", *body).set_opt("HashValue", value.into());
+            entry.set("ChainLink", m.read_word(slot)).set("Object", *body).set_opt("HashValue", value.into());
             let at = m.put(PoolKind::Paged, b"ObDi", &entry);
-            m.write(slot, &at.to_le_bytes());
+            m.write(slot, &m.word(at));
             if !path.starts_with("\\ObjectTypes") {
                 out.push(Json::object().with("path", format!("{path}\\{name}")).with("object", *body));
             }

@@ -37,7 +37,7 @@ pub fn plant(m: &mut Machine, user: &mut User, va: u64, kind: &str, image: &Mapp
         "zero" => Soft::DemandZero,
         "prototype" => {
             let (page, frame, _) = image.resident[image.resident.len() - 1];
-            let proto = image.prototypes + 8 * page;
+            let proto = image.prototypes + m.pte_size() * page;
             truth.set("prototype", proto);
             truth.set("pa", frame << 12);
             truth.set("first8", m.mem.u64_at(frame, 0));
@@ -68,12 +68,13 @@ pub fn large(m: &mut Machine) -> Json {
                 .with("first8", m.mem.u64_at(frame, 0)),
         );
     }
-    let (frame, va) = (m.frames.large.0, m.regions.large);
+    let (skip, large) = (m.frames.large.1, m.kernel.mode.large());
+    let (frame, va) = (m.frames.large.0 + skip, m.regions.large + skip * PAGE);
     out.push(
         Json::object()
             .with("va", va)
             .with("pa", frame << 12)
-            .with("size", 2u64 << 20)
+            .with("size", large)
             .with("first8", m.mem.u64_at(frame, 0)),
     );
     out.into()

@@ -95,7 +95,7 @@ fn loader(m: &mut Machine, p: &Process, user: &mut User, files: &[Mapped]) -> (u
         e.set_text("FullDllName", &path, buffer).set_text("BaseDllName", &base, base_at);
         e.set("Flags", if i == 0 { 0xA2C4 } else { 0x8A2CC }).set_first(&["ObsoleteLoadCount", "LoadCount"], 0xFFFF);
         let time = p.create + 10_000 * (i as u64 + 1);
-        e.set("TimeDateStamp", f.file.timestamp.into()).set("LoadTime.QuadPart", time);
+        e.set("TimeDateStamp", f.file.timestamp.into()).set_opt("LoadTime.QuadPart", time);
         e.set_opt("OriginalBase", f.file.base).set_opt("LoadReason", if i == 0 { 4 } else { 0 });
         let at = user.alloc(m.layouts.size(ty));
         user.write(m, at, &e.bytes);
@@ -125,7 +125,7 @@ fn loader(m: &mut Machine, p: &Process, user: &mut User, files: &[Mapped]) -> (u
         let ring: Vec<u64> = std::iter::once(head).chain(entries.iter().skip(skip).map(|e| e + links_at)).collect();
         for (i, at) in ring.iter().enumerate() {
             let (next, last) = (ring[(i + 1) % ring.len()], ring[(i + ring.len() - 1) % ring.len()]);
-            user.write(m, *at, &[next.to_le_bytes(), last.to_le_bytes()].concat());
+            user.write(m, *at, &m.words(&[next, last]));
         }
     }
     (head, truth.into())

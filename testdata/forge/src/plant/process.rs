@@ -7,6 +7,7 @@ use super::handles::{self, Slot, Targets};
 use super::session::Sessions;
 use super::thread::{self, Made, Owner};
 use super::token::Tokens;
+use super::triage::Crashed;
 use super::user::{Backing, Region, User};
 use super::{keys::Keys, pages, peb, shared, vad};
 use crate::machine::{Header, Machine, Obj};
@@ -28,6 +29,8 @@ pub struct Processes {
     pub rip: u64,
     /// CR3 at the time of the crash.
     pub cr3: u64,
+    /// The crashing process and thread.
+    pub crashed: Crashed,
 }
 
 /// One process while being planted.
@@ -61,7 +64,8 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
         standing(m, s, d);
         let (token, truth) = tokens.plant(m, d.p);
         d.token = token;
-        d.obj.set("Token.Value", token | 0xF);
+        // The low bits count cached references: four bits of them on x64, three on x86.
+        d.obj.set("Token.Value", token | (2 * m.pointer() - 1));
         d.truth.set("token", truth);
         if let Some(id) = d.p.session.filter(|_| d.p.pid != 4 && !d.p.minimal) {
             let links = d.va + m.layouts.offset("_EPROCESS", "SessionProcessLinks");
@@ -89,7 +93,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
             d.obj.set("ObjectTable", table);
             d.truth.set("handle_table", table);
             if d.p.pid == 4 {
-                m.plant_u64("ObpKernelHandleTable", table);
+                m.plant_word("ObpKernelHandleTable", table);
             }
         }
         d.truth.set("handles", truth);
@@ -100,24 +104,32 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     active(m, &drafts);
     sessions.finish(m);
     let cid_table = cids(m, &drafts);
-    m.plant_u64("PspCidTable", cid_table);
-    m.plant_u64("PsInitialSystemProcess", drafts[0].va);
+    m.plant_word("PspCidTable", cid_table);
+    m.plant_word("PsInitialSystemProcess", drafts[0].va);
     let wanted = s.context.as_deref().unwrap_or("System");
     let crashed = drafts.iter().find(|d| d.p.name == wanted).unwrap_or(&drafts[0]);
     let crash = crashed.threads.first().map_or((0, 0), |t| t.kernel);
     // The low twelve bits of CR3 hold a process-context id; readers must mask them.
-    let cr3 = crashed.space.as_ref().map_or(s.root << 12, |u| u.root << 12 | 2);
+    let pcid = if m.pointer() == 8 { 2 } else { 0 };
+    let cr3 = crashed.space.as_ref().map_or(s.root << 12, |u| u.dtb() | pcid);
     let mut context = m.obj("_CONTEXT");
-    context
-        .set("ContextFlags", 0x10_001F)
-        .set("Rip", crash.1)
-        .set("Rsp", crash.0 + 0x40)
-        .set("SegCs", 0x10)
-        .set("SegSs", 0x18)
-        .set("EFlags", 0x246);
+    if m.pointer() == 8 {
+        context.set("ContextFlags", 0x10_001F).set("Rip", crash.1).set("Rsp", crash.0 + 0x40);
+        context.set("SegCs", 0x10).set("SegSs", 0x18).set("EFlags", 0x246);
+    } else {
+        context.set("ContextFlags", 0x1_001F).set("Eip", crash.1).set("Esp", crash.0 + 0x20);
+        context
+            .set("Ebp", crashed.threads.first().map_or(0, |t| t.ebp))
+            .set("SegCs", 8)
+            .set("SegSs", 0x10)
+            .set("EFlags", 0x246);
+    }
+    let at = crashed.threads.first().map_or((0, 0), |t| (t.va, t.base));
+    let triage = Crashed { process: crashed.va, thread: at.0, stack: crash.0, base: at.1 };
     let truth = drafts.iter().map(|d| d.truth.clone()).collect::<Vec<_>>().into();
     Processes {
         truth,
+        crashed: triage,
         spaces: drafts.into_iter().filter_map(|d| d.space).collect(),
         cid_table,
         context: context.bytes,
@@ -132,7 +144,7 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     let image = p.name.as_bytes();
     let e = &mut d.obj;
     e.set("Pcb.Header.Type", 3).set("Pcb.Header.SignalState", p.exit.is_some().into()).set("Pcb.BasePriority", 8);
-    e.set_opt("Pcb.Header.Size", (m.layouts.size("_KPROCESS") / 4) & 0xFF).set("Pcb.QuantumReset", 6);
+    e.set_opt("Pcb.Header.Size", (m.layouts.size("_KPROCESS") / 4) & 0xFF).set_opt("Pcb.QuantumReset", 6);
     e.set("UniqueProcessId", p.pid).set("InheritedFromUniqueProcessId", p.ppid).set("CreateTime.QuadPart", p.create);
     // The array is fifteen bytes; the kernel leaves room for a terminator when it cuts a name.
     e.set_bytes("ImageFileName", &image[..image.len().min(14)]).set("PriorityClass", 2);
@@ -140,8 +152,7 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     e.set("Cookie", m.rng.below(1 << 32))
         .set_opt("SequenceNumber", p.pid / 4)
         .set_opt("Protection.Level", p.protection);
-    e.set_opt("Flags3", if p.minimal { 1 } else { 0 })
-        .set("HighestUserAddress", if s.nt >= (6, 3) { 0x7FFF_FFFF_0000 } else { 0x7FF_FFFF_0000 });
+    e.set_opt("Flags3", if p.minimal { 1 } else { 0 }).set_opt("HighestUserAddress", super::globals::user_end(m, s));
     let flags = 0x144D_0C01 | if p.exit.is_some() { 0x2C } else { 0 };
     e.set("Flags", flags).set("DefaultHardErrorProcessing", 5);
     if p.pid != 4 && !p.minimal {
@@ -185,6 +196,10 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
 fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, shared_frame: u64, next_tid: &mut u64) {
     let p = d.p;
     d.truth.set("peb", 0u64);
+    for key in ["modules", "env", "vads"] {
+        d.truth.set(key, Vec::<Json>::new());
+    }
+    d.truth.set("cmdline", Json::Null);
     let mut modules = Vec::new();
     let (mut user, mut peb_va) = (None, 0);
     if p.pid == 4 {
@@ -192,7 +207,7 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
         system_vads(m, d, files);
     } else {
         let mut u = User::new(m);
-        d.obj.set("Pcb.DirectoryTableBase", u.space.root << 12);
+        d.obj.set("Pcb.DirectoryTableBase", u.space.dtb());
         if p.path.is_some() && p.exit.is_none() {
             modules = images(m, p, &mut u, files);
             u.space.map(&mut m.mem, shared::USER, shared_frame, flags::P | flags::U | 0x20 | flags::NX);
@@ -217,7 +232,7 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
         }
         user = Some(u);
     }
-    d.truth.set("dtb", user.as_ref().map_or(s.root, |u| u.space.root) << 12);
+    d.truth.set("dtb", user.as_ref().map_or(s.root << 12, |u| u.space.dtb()));
     threads(m, d, &modules, peb_va, user.as_mut(), next_tid);
     if let Some(mut u) = user {
         if peb_va != 0 {
@@ -248,7 +263,7 @@ fn system_vads(m: &mut Machine, d: &mut Draft, files: &mut Files) {
         end: shared::USER + PAGE - 1,
         protection: 1,
         commit: 0,
-        backing: Backing::Private,
+        backing: Backing::Private(0),
     };
     let vads = vad::plant(m, &[ntdll, shared], d.va, &mut d.obj);
     d.truth.set("vads", vads);

@@ -5,14 +5,17 @@ use crate::memory::{Use, flags};
 use crate::scenario::Scenario;
 
 /// Kernel address of the page.
-pub const KERNEL: u64 = 0xFFFF_F780_0000_0000;
+fn kernel(m: &Machine) -> u64 {
+    if m.pointer() == 8 { 0xFFFF_F780_0000_0000 } else { 0xFFDF_0000 }
+}
 /// User address of the page.
 pub const USER: u64 = 0x7FFE_0000;
 
 /// Plants it; gives its frame.
 pub fn plant(m: &mut Machine, s: &Scenario) -> u64 {
     let frame = m.mem.take(Use::Kernel);
-    m.kernel.map(&mut m.mem, KERNEL, frame, flags::KERNEL | flags::NX);
+    let at = kernel(m);
+    m.kernel.map(&mut m.mem, at, frame, flags::KERNEL | flags::NX);
     let mut k = m.obj("_KUSER_SHARED_DATA");
     let root: Vec<u8> = "C:\\Windows".encode_utf16().flat_map(u16::to_le_bytes).collect();
     k.set_bytes("NtSystemRoot", &root);
@@ -26,12 +29,14 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> u64 {
         .set("NtMinorVersion", s.nt.1.into())
         .set("NtProductType", 1)
         .set("ProductTypeIsValid", 1);
-    k.set_opt("NtBuildNumber", s.build.into()).set_opt("NativeProcessorArchitecture", 9);
-    k.set("ImageNumberLow", 0x8664)
-        .set("ImageNumberHigh", 0x8664)
+    k.set_opt("NtBuildNumber", s.build.into())
+        .set_opt("NativeProcessorArchitecture", if m.pointer() == 8 { 9 } else { 0 });
+    let machine = if m.pointer() == 8 { 0x8664 } else { 0x14C };
+    k.set("ImageNumberLow", machine)
+        .set("ImageNumberHigh", machine)
         .set("SuiteMask", 0x110)
         .set_opt("ActiveProcessorCount", 2);
     k.set("NumberOfPhysicalPages", m.mem.plan.runs.iter().map(|r| r.1).sum()).set_opt("QpcFrequency", 10_000_000);
-    m.write(KERNEL, &k.bytes);
+    m.write(at, &k.bytes);
     frame
 }

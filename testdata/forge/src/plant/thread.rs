@@ -1,7 +1,7 @@
 //! Threads: kernel object, kernel stack with a walkable wait, TEB and user stack.
 
 use super::user::User;
-use crate::image::functions;
+use crate::image::{functions, functions_x86};
 use crate::machine::{Header, Machine};
 use crate::memory::PAGE;
 use crate::scenario::{Process, Thread};
@@ -29,6 +29,10 @@ pub struct Made {
     pub truth: Json,
     /// Kernel stack pointer and the address it returns to.
     pub kernel: (u64, u64),
+    /// Kernel stack base.
+    pub base: u64,
+    /// First frame pointer of the kernel stack, on x86.
+    pub ebp: u64,
 }
 
 /// Plants thread number `index` of a process; `start` is where it began.
@@ -48,12 +52,13 @@ pub fn plant(
         None => (0, 0),
     };
     let trap = if teb == 0 { 0 } else { trap_frame(m, base, o.ntdll + 0x14, user_stack) };
-    let (stack, rip) = wait(m, base);
+    let (stack, rip, ebp) = if m.pointer() == 8 { wait(m, base) } else { wait_x86(m, base) };
     let alive = t.exit.is_none();
     let create = o.process.create + index * 137_000;
     let mut e = m.obj("_ETHREAD");
     e.set("Tcb.Header.Type", 6).set("Tcb.Header.SignalState", (!alive).into());
-    e.set("Tcb.Process", o.eprocess)
+    e.set_opt("Tcb.Process", o.eprocess)
+        .set_opt("ThreadsProcess", o.eprocess)
         .set("Tcb.ApcState.Process", o.eprocess)
         .set("Tcb.Teb", teb)
         .set("Tcb.TrapFrame", trap);
@@ -70,7 +75,9 @@ pub fn plant(
         .set("Tcb.UserTime", 2)
         .set("Tcb.WaitTime", 1000 + tid);
     e.set("Tcb.PreviousMode", u64::from(teb != 0)).set("Tcb.WaitIrql", 0).set("Tcb.WaitMode", u64::from(teb != 0));
-    e.set("CreateTime.QuadPart", create).set("StartAddress", start).set("Win32StartAddress", start);
+    // XP keeps three other bits below the time.
+    let shift = if m.layouts.find("_ETHREAD", "NestedFaultCount").is_some() { 3 } else { 0 };
+    e.set("CreateTime.QuadPart", create << shift).set("StartAddress", start).set("Win32StartAddress", start);
     e.set("Cid.UniqueProcess", o.process.pid).set("Cid.UniqueThread", tid);
     if let Some((time, status)) = t.exit {
         e.set("ExitTime.QuadPart", time).set("ExitStatus", status.into()).set_opt("Terminated", 1);
@@ -98,7 +105,7 @@ pub fn plant(
         .with("stack_limit", limit)
         .with("kernel_stack", stack)
         .with("trap_frame", trap);
-    Made { va, tid, truth, kernel: (stack, rip) }
+    Made { va, tid, truth, kernel: (stack, rip), base, ebp }
 }
 
 /// TEB and one committed page of user stack.
@@ -108,7 +115,7 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
     let stack = base - 0x98;
     user.private(base - 0x1_0000, 16, 2, 4);
     user.write(m, base - PAGE, &[0]);
-    user.write(m, stack, &(o.ntdll + 0x20).to_le_bytes());
+    user.write(m, stack, &m.word(o.ntdll + 0x20));
     let mut t = m.obj("_TEB");
     t.set("NtTib.StackBase", base).set("NtTib.StackLimit", base - 2 * PAGE).set("NtTib.Self", teb);
     t.set("ClientId.UniqueProcess", o.process.pid)
@@ -116,7 +123,7 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
         .set("ProcessEnvironmentBlock", o.peb);
     t.set("RealClientId.UniqueProcess", o.process.pid).set("RealClientId.UniqueThread", tid);
     // The second page of a TEB is rarely touched; it is left out here, as the working-set manager would.
-    user.write(m, teb, &t.bytes[..PAGE as usize]);
+    user.write(m, teb, &t.bytes[..t.bytes.len().min(PAGE as usize)]);
     (teb, stack)
 }
 
@@ -124,14 +131,19 @@ fn trap_frame(m: &mut Machine, base: u64, rip: u64, rsp: u64) -> u64 {
     let size = m.layouts.size("_KTRAP_FRAME");
     let at = base - size;
     let mut f = m.obj("_KTRAP_FRAME");
-    f.set("Rip", rip).set("Rsp", rsp).set("SegCs", 0x33).set("SegSs", 0x2B).set("EFlags", 0x246);
+    if m.pointer() == 8 {
+        f.set("Rip", rip).set("Rsp", rsp).set("SegCs", 0x33).set("SegSs", 0x2B).set("EFlags", 0x246);
+    } else {
+        f.set("Eip", rip).set("HardwareEsp", rsp).set("Ebp", rsp + 8).set("EFlags", 0x246);
+        f.set("SegCs", 0x1B).set("HardwareSegSs", 0x23).set("SegDs", 0x23).set("SegEs", 0x23).set("SegFs", 0x3B);
+    }
     m.write(at, &f.bytes);
     at
 }
 
 /// The frames of a thread that waits in `NtWaitForSingleObject`; gives the stack pointer `KTHREAD.KernelStack` and the
 /// address to go on at. At the pointer lies the switch frame: home space, a flag, rbp, the return address (seven words before it).
-fn wait(m: &mut Machine, base: u64) -> (u64, u64) {
+fn wait(m: &mut Machine, base: u64) -> (u64, u64, u64) {
     let sections = crate::image::kernel_sections(&m.layouts);
     let code = sections.iter().find(|s| s.name == "INIT").map_or(0, |s| s.rva);
     let list = functions(code);
@@ -146,5 +158,29 @@ fn wait(m: &mut Machine, base: u64) -> (u64, u64) {
     }
     let stack = at - 0x38;
     m.write(stack + 0x30, &(base - 0x400).to_le_bytes());
-    (stack, kernel + list[0].returns_to)
+    (stack, kernel + list[0].returns_to, 0)
+}
+
+/// The same on x86, where frames are chained: at the pointer lie the exception list, a flag and the return address; the
+/// registers that the switch saved follow, ebp last, and then the chain of saved ebp and return address.
+fn wait_x86(m: &mut Machine, base: u64) -> (u64, u64, u64) {
+    let sections = crate::image::kernel_sections(&m.layouts);
+    let code = sections.iter().find(|s| s.name == "INIT").map_or(0, |s| s.rva);
+    let list = functions_x86(code);
+    let kernel = m.regions.kernel;
+    let outer = m.global_opt("KiSystemServiceRepeat").or(m.global_opt("KiSystemServiceStart")).unwrap_or(kernel + code);
+    let mut at = base - m.layouts.size("_KTRAP_FRAME") - 8;
+    // The outermost frame ends the chain at the trap frame.
+    m.write(at, &m.words(&[base - m.layouts.size("_KTRAP_FRAME"), outer + 0x20]));
+    let mut ebp = at;
+    for f in list.iter().skip(1).rev().take(list.len() - 2) {
+        at -= f.locals + 8;
+        m.write(at, &m.words(&[ebp, kernel + f.returns_to]));
+        ebp = at;
+    }
+    // The switch itself: list, flag, return address into it; edi, esi, ebx, ebp; return address into its caller.
+    let stack = at - list[1].locals - 0x20;
+    let frame = [0xFFFF_FFFF, 0, kernel + list[0].returns_to, 0, 0, 0, ebp, kernel + list[1].returns_to];
+    m.write(stack, &m.words(&frame));
+    (stack, kernel + list[0].returns_to, ebp)
 }

@@ -1,6 +1,6 @@
 //! Object types and `ObTypeIndexTable`.
 
-use crate::machine::{Header, Machine, TYPES_7, TYPES_8, TYPES_10};
+use crate::machine::{Header, Machine, TYPES_5, TYPES_7, TYPES_8, TYPES_10};
 use crate::memory::PoolKind;
 use crate::scenario::Scenario;
 
@@ -25,6 +25,7 @@ const POINTERS: [(&str, &str); 14] = [
 /// Plants the types; from here on objects can be made.
 pub fn plant(m: &mut Machine, s: &Scenario) {
     let names = match s.nt {
+        (5, _) => TYPES_5,
         (6, 0 | 1) => TYPES_7,
         (6, _) => TYPES_8,
         _ => TYPES_10,
@@ -33,7 +34,6 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
     for (i, name) in names.iter().enumerate() {
         m.types.insert(name.clone(), (i as u8 + 2, 0));
     }
-    let table = m.global("ObTypeIndexTable");
     let mut slots = vec![0u64, 0xBAD0_B0B0];
     for (i, name) in names.iter().enumerate() {
         let header = Header { name: Some(format!("\\ObjectTypes\\{name}")), creator: true, ..Header::default() };
@@ -47,15 +47,25 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
         m.write(va, &t.bytes);
         let list = va + m.layouts.offset("_OBJECT_TYPE", "TypeList");
         m.link(list, &[]);
-        let callbacks = va + m.layouts.offset("_OBJECT_TYPE", "CallbackList");
-        m.link(callbacks, &[]);
+        if let Some(place) = m.layouts.find("_OBJECT_TYPE", "CallbackList") {
+            m.link(va + place.offset, &[]);
+        }
         slots.push(va);
         m.types.insert(name.clone(), (i as u8 + 2, va));
+        if i == 0 && !m.layouts.vista() {
+            // The type of types, which nobody knew when it was made.
+            m.poke(va - m.body_offset(), "_OBJECT_HEADER", "Type", va);
+        }
     }
-    let bytes: Vec<u8> = slots.into_iter().chain([0, 0]).flat_map(u64::to_le_bytes).collect();
-    m.plant(table, &bytes);
+    slots.extend([0, 0]);
+    if let Some(table) = m.global_opt("ObTypeIndexTable") {
+        let bytes = m.words(&slots);
+        m.plant(table, &bytes);
+    }
     for (symbol, name) in POINTERS {
-        m.plant_u64(symbol, m.types[name].1);
+        if let Some(ty) = m.types.get(name) {
+            m.plant_word(symbol, ty.1);
+        }
     }
     // A spare block keeps the first pool page from looking too regular.
     m.alloc(PoolKind::NonPaged, b"None", 0x60);

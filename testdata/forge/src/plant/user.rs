@@ -1,17 +1,19 @@
 //! A process's user half while it is being built: pages, a heap to place things in, and the list of regions.
 
-use super::files::Mapped;
+use super::files::{DataMap, Mapped};
 use crate::machine::Machine;
-use crate::memory::{PAGE, Space, Use, flags};
+use crate::memory::{Mode, PAGE, Space, Use, flags};
 use crate::truth::Json;
 
 /// What backs a region.
 #[derive(Debug, Clone)]
 pub enum Backing {
-    /// Private memory.
-    Private,
+    /// Nothing, with the `VadType`: 0 private memory, 1 device memory, 3 AWE, 4 write watch, 5 large pages, 6 rotating.
+    Private(u64),
     /// An executable file.
     Image(Box<Mapped>),
+    /// A section that is no image.
+    Data(Box<DataMap>),
 }
 
 /// A region that gets a VAD.
@@ -52,8 +54,21 @@ impl User {
     /// An empty user half with a top table of its own.
     pub fn new(m: &mut Machine) -> User {
         let root = m.mem.take_high(Use::Table);
-        let area = m.rng.within(0x20, 0x7F) << 32 | m.rng.below(0x700) << 21;
-        User { space: Space::new(root), area, heap: area + HEAP, regions: Vec::new(), paging: Vec::new() }
+        let mode = m.kernel.mode;
+        let area = match (mode.wide(), m.tight) {
+            (false, _) => 0x1000_0000 + (m.rng.below(0x100) << 21),
+            // The 2 MB before those of the shared page: fewer tables.
+            (true, true) => 0x7F80_0000 + (m.rng.below(3) << 21),
+            (true, false) => m.rng.within(0x20, 0x7F) << 32 | m.rng.below(0x700) << 21,
+        };
+        // Tables of four entries stand anywhere in a page.
+        let inside = if mode == Mode::Pae { 0x20 * m.rng.below(0x80) } else { 0 };
+        let space = Space::new(mode, root, inside);
+        if mode == Mode::Pae {
+            let directories = [(); 4].map(|()| m.mem.take(Use::Table));
+            space.directories(&mut m.mem, directories);
+        }
+        User { space, area, heap: area + HEAP, regions: Vec::new(), paging: Vec::new() }
     }
 
     /// Makes a private page present.
@@ -114,7 +129,7 @@ impl User {
             end: start + pages * PAGE - 1,
             protection,
             commit,
-            backing: Backing::Private,
+            backing: Backing::Private(0),
         });
     }
 }

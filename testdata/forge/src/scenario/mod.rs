@@ -7,6 +7,8 @@
 mod text;
 pub mod time;
 
+use crate::memory::Mode;
+
 /// One machine.
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
@@ -36,6 +38,10 @@ pub struct Scenario {
     pub low_stub: Option<u64>,
     /// Frame of a nearly empty table that references itself and is none of the machine's.
     pub decoy: Option<u64>,
+    /// How addresses are translated.
+    pub mode: Mode,
+    /// User space in few tables: small dumps.
+    pub tight: bool,
     /// All memory below a few MB, for raw images.
     pub compact: bool,
     /// Bugcheck code and parameters.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::memory::Mode;
+
 use super::{Driver, Handle, ImageFile, Private, Process, Scenario, Thread, Unloaded, time};
 
 /// One statement: keyword, arguments, options.
@@ -61,6 +63,16 @@ impl Scenario {
             "random-regions" => self.random_regions = true,
             "context" => self.context = Some(l.word(1)),
             "compact" => self.compact = true,
+            "tight" => self.tight = true,
+            "paging" => {
+                self.mode = match l.words[1].as_str() {
+                    "four" => Mode::Four,
+                    "five" => Mode::Five,
+                    "pae" => Mode::Pae,
+                    "plain" => Mode::Plain,
+                    other => panic!("paging {other}"),
+                }
+            }
             "root" => self.root = l.number(1),
             "low-stub" => self.low_stub = Some(l.number(1)),
             "decoy" => self.decoy = Some(l.number(1)),

@@ -1,0 +1,103 @@
+//! The road through all of memory: every page that could be a page-table root, scored; the kernel image under the best of them.
+
+use super::roots::{self, Scored, Seen};
+use super::{Candidate, Road, header, image};
+use crate::addr::{Pa, Va};
+use crate::dump::Dump;
+use crate::paging::Space;
+use crate::progress::Progress;
+use rayon::prelude::*;
+use rustc_hash::FxHashSet;
+
+/// Roots under which the image is looked for. The best score first; the rest are other processes of the same kernel.
+const MOST_TRIED: usize = 64;
+
+/// Follows it.
+///
+/// # Errors
+/// What was seen.
+pub(super) fn follow(dump: &Dump, progress: &Progress, road: &mut Road) -> Result<(Candidate, Seen), (String, Seen)> {
+    let seen = roots::sweep(dump, progress);
+    let stubs = roots::low_stubs(dump);
+    let mut all: Vec<Scored> = seen.guesses.par_iter().filter_map(|g| roots::score(dump, *g)).collect();
+    for stub in &stubs {
+        let modes = [crate::paging::Mode::X64, crate::paging::Mode::La57];
+        let of_stub = modes.iter().filter_map(|m| roots::try_root(dump, *m, stub.root)).max_by_key(|s| s.score);
+        match of_stub {
+            Some(scored) if all.iter().all(|s| s.root != scored.root) => all.push(scored),
+            _ => {}
+        }
+    }
+    let from_stub = |root: Pa| stubs.iter().find(|s| s.root == root);
+    // The best first; of equals the stub's, then the one lowest in memory, which is nearest to the boot.
+    all.sort_by_key(|s| (std::cmp::Reverse(s.score), from_stub(s.root).is_none(), s.root));
+    let good = all.iter().filter(|s| s.shared.is_some()).count();
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let summary = format!(
+        "{} pages, {} that name themselves, {} with the shared page, {}",
+        seen.pages,
+        count(seen.guesses.len(), "table"),
+        good,
+        count(stubs.len(), "low stub"),
+    );
+    let hints: Vec<(&str, Va)> = dump
+        .header
+        .iter()
+        .flat_map(header::hints)
+        .filter_map(|(name, hint)| Some((name, hint?)))
+        .chain(stubs.iter().map(|s| ("the low stub's target", s.target)))
+        .collect();
+    let mut met = Vec::new();
+    for scored in all.iter().take(MOST_TRIED) {
+        let space = Space::new(dump, scored.mode, scored.root);
+        match kernel_under(&space, &hints, &seen.headers) {
+            Ok((found, how)) => {
+                road.taken = match (from_stub(scored.root), scored.shared.is_some()) {
+                    (Some(stub), _) => format!("low stub at {}", stub.at),
+                    (None, _) => "page tables that map themselves, all of memory scored".into(),
+                };
+                road.checks.push(format!("{summary}; best root {} scores {}", scored.root, scored.score));
+                road.checks
+                    .push(format!("the kernel image at {} was found by {how}: {}", found.image.base, found.told_by));
+                road.check_shared(&scored.shared.clone().ok_or_else(|| "the shared page is missing".into()));
+                let here = space.translate(found.image.base);
+                let agree = all
+                    .iter()
+                    .filter(|s| here.is_ok() && Space::new(dump, s.mode, s.root).translate(found.image.base) == here);
+                road.checks.push(format!("{} of {} roots map that image", agree.count(), all.len()));
+                return Ok((Candidate::new(scored.mode, scored.root, found, scored.shared.clone()), seen));
+            }
+            Err(why) => met.push(format!("root {} (score {}): {why}", scored.root, scored.score)),
+        }
+    }
+    met.truncate(4);
+    let met = if met.is_empty() { String::new() } else { format!("; {}", met.join("; ")) };
+    Err((format!("all of memory: {summary}{met}"), seen))
+}
+
+/// The kernel image in a space: below what must lie in it, where kernels are loaded, or wherever a page that begins
+/// one is mapped.
+fn kernel_under(space: &Space<'_>, hints: &[(&str, Va)], headers: &[Pa]) -> Result<(image::Found, String), String> {
+    for (name, hint) in hints {
+        if space.translate(*hint).is_ok()
+            && let Ok(found) = image::around(space, *hint)
+        {
+            return Ok((found, format!("{name} {hint}")));
+        }
+    }
+    let why = match image::mapped(space) {
+        Ok(found) => return Ok((found, "the page tables".into())),
+        Err(why) => why,
+    };
+    let pages: FxHashSet<Pa> = headers.iter().copied().collect();
+    if pages.is_empty() {
+        return Err(why);
+    }
+    match image::mapping_of(space, &pages) {
+        Some(at) => match image::identify(space, at) {
+            Ok(found) => Ok((found, format!("its header page in memory, mapped at {at}"))),
+            Err(_) => Err(format!("{why}; the page mapped at {at} begins like a kernel and is none")),
+        },
+        None => Err(format!("{why}; {} pages begin like a kernel, none is mapped", pages.len())),
+    }
+}

@@ -1,0 +1,129 @@
+//! What every road ends in: symbols for what was found, and the kernel put together and held against the dump.
+
+use super::shared_page::{arch, plausible_build};
+use super::{Candidate, Road};
+use crate::dump::{Arch, Dump};
+use crate::kernel::Kernel;
+use crate::kernel::kdbg::Kdbg;
+use crate::kernel::pe::Exports;
+use crate::paging::Space;
+use crate::paging::pte::Format;
+use crate::symbols::resolved::Resolved;
+use crate::symbols::{Fallback, Machine, SymbolSource, Symbols};
+use crate::value::Note;
+use std::sync::Arc;
+
+/// Puts the kernel together.
+///
+/// # Errors
+/// There are no symbols for it.
+pub(super) fn settle(
+    dump: &Arc<Dump>,
+    found: Candidate,
+    road: Road,
+    source: &dyn SymbolSource,
+) -> Result<Kernel, String> {
+    let arch = arch(found.mode);
+    let space = Space::new(dump, found.mode, found.root);
+    let exports = found.image.as_ref().and_then(|i| Exports::read(&space, i).ok()).unwrap_or_default();
+    let build = build_number(dump, &space, &found, &exports);
+    let mut kernel = Kernel {
+        dump: Arc::clone(dump),
+        arch,
+        mode: found.mode,
+        root: found.root,
+        base: found.base,
+        size: found.image.as_ref().map(|i| i.size),
+        build,
+        pdb: found.pdb.clone(),
+        road,
+        format: Format::of_mode(found.mode),
+        symbols: Symbols::default(),
+        notes: Vec::new(),
+        resolved: Resolved::default(),
+        exports,
+        kdbg: None,
+        system: None,
+    };
+    // A raw image has no header to fail.
+    if dump.header.is_some() && !kernel.road.failed.is_empty() {
+        kernel.notes.push(Note::info(format!(
+            "the kernel was found by {}; before that: {}",
+            kernel.road.taken,
+            kernel.road.failed.join("; ")
+        )));
+    }
+    let loaded = match &found.pdb {
+        Some(id) => source.load(id).map_err(|e| e.to_string()),
+        None => Err("the dump does not hold the record that names the kernel's PDB".into()),
+    };
+    match loaded {
+        Ok(symbols) => take(&mut kernel, symbols),
+        Err(why) => fall_back(&mut kernel, source, &found, &why)?,
+    }
+    Ok(kernel)
+}
+
+/// Gives a kernel its symbols, and settles all that hangs on them.
+fn take(kernel: &mut Kernel, symbols: Symbols) {
+    kernel.notes.extend(symbols.notes.iter().cloned());
+    kernel.symbols = symbols;
+    kernel.system = None;
+    kernel.resolved = Resolved::default();
+    kernel.format = Format::resolve(kernel.mode, &kernel.symbols.types);
+    kernel.kdbg = Kdbg::find(kernel);
+    kernel.settle_entries();
+    kernel.settle_system();
+}
+
+/// The build: what the kernel says of itself, then the shared page, then the dump's header.
+fn build_number(dump: &Dump, space: &Space<'_>, found: &Candidate, exports: &Exports) -> Option<u32> {
+    // `NtBuildNumber`: the build in the low bits, 0xF000_0000 for a free build and 0xC000_0000 for a checked one.
+    let told = exports
+        .get(found.base, "NtBuildNumber")
+        .and_then(|at| space.number(at, 4).ok())
+        .and_then(|n| u32::try_from(n & 0x0fff_ffff).ok())
+        .filter(|b| plausible_build(*b));
+    let shared = found.shared.as_ref().and_then(|s| s.build);
+    let header = dump.header.as_ref().map(|h| h.build & 0x0fff_ffff).filter(|b| plausible_build(*b));
+    told.or(shared).or(header)
+}
+
+/// Without the exact symbols: the layouts of a near build that the dump itself bears out.
+fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, why: &str) -> Result<(), String> {
+    let machine = match kernel.arch {
+        Arch::X86 => Machine::X86,
+        Arch::X64 => Machine::X64,
+        Arch::Arm64 => Machine::Arm64,
+    };
+    let revision = {
+        let space = kernel.space();
+        let version = found.image.as_ref().and_then(|i| i.version(&space).ok());
+        version.and_then(|v| v.file).map(|n| u32::from(n.0[3]))
+    };
+    let (notes, root, road) = (kernel.notes.clone(), kernel.root, kernel.road.clone());
+    let mut refused = Vec::new();
+    // Nearest first: the first that nothing in the dump speaks against is the best there is.
+    for symbols in source.fallbacks(&Fallback { machine, build: kernel.build, revision }) {
+        let origin = symbols.origin.clone();
+        take(kernel, symbols);
+        let checks = kernel.verify();
+        if checks.failed.is_empty() && checks.passed.len() >= ENOUGH {
+            kernel.notes.push(Note::info(format!(
+                "no symbols of this very kernel ({why}): layouts are those of {origin}, which the dump bears out: {}",
+                checks.passed.join(", ")
+            )));
+            return Ok(());
+        }
+        (kernel.notes, kernel.root, kernel.road) = (notes.clone(), root, road.clone());
+        let few = if checks.failed.is_empty() { "too little of it can be checked" } else { "" };
+        refused.push(format!("{origin}: {}{few}", checks.failed.join(", ")));
+    }
+    if refused.is_empty() {
+        return Err(why.to_owned());
+    }
+    Err(format!("{why}\nno layout of a near build fits the dump either: {}", refused.join("; ")))
+}
+
+/// Checks that must have held before layouts of another build are trusted.
+const ENOUGH: usize = 4;

@@ -1,0 +1,82 @@
+//! What is settled once a kernel has its symbols: System and its page-table root, and how entries are written that are not valid.
+
+use crate::addr::{Pa, Va};
+use crate::kernel::Kernel;
+use crate::kernel::process::EProcess;
+use crate::paging::Space;
+use crate::symbols::layout::Layout as _;
+
+/// Page files Windows can have (`MmPagingFile` and `_MI_VISIBLE_PARTITION.PagingFile` have 16 places).
+const PAGE_FILES: u32 = 16;
+
+impl Kernel {
+    /// Finds System (`PsInitialSystemProcess`, else the head of the active list), and takes its page-table root when it maps the
+    /// same kernel: the root a road led to may be any process's, and die with it.
+    pub(super) fn settle_system(&mut self) {
+        let Some((va, root)) = self.system_process() else { return };
+        self.system = Some(va);
+        let Some(root) = root else { return };
+        let here = self.space().translate(self.base);
+        let there = self.space_of(root).translate(self.base);
+        if here.is_ok() && here == there {
+            self.road.checks.push(format!("System at {va} has page-table root {root}, which maps the same kernel"));
+            self.root = root;
+        } else {
+            self.road.doubts.push(format!("System at {va} has page-table root {root}, which does not map this kernel"));
+        }
+    }
+    /// The address of System's `_EPROCESS` and its root, checked: process id 4, name `System`.
+    fn system_process(&self) -> Option<(Va, Option<Pa>)> {
+        let space = self.space();
+        let initial = self.global("PsInitialSystemProcess").and_then(|at| space.pointer(at).ok());
+        let links = self.layout::<EProcess>().ok()?.field("links")?.offset;
+        let first = self
+            .global("PsActiveProcessHead")
+            .and_then(|head| space.pointer(head).ok())
+            .map(|link| link.sub(links.into()));
+        initial.into_iter().chain(first).find_map(|va| {
+            let process = self.process_at(&space, va).ok()?;
+            let system = process.pid() == Ok(4) && process.name().is_ok_and(|n| n == "System");
+            system.then(|| (va, process.dtb().ok()))
+        })
+    }
+    /// The values of the running kernel that software page-table entries depend on.
+    pub(super) fn settle_entries(&mut self) {
+        let (mask, store) = {
+            let space = self.space();
+            (self.invalid_pte_mask(&space), self.virtual_store(&space))
+        };
+        if let Some(mask) = mask {
+            self.format.invalid_mask = mask;
+        }
+        self.format.virtual_store = store;
+    }
+    /// `MiState.Hardware.InvalidPteMask`; on Windows 7 with updates the global `MiInvalidPteMask`.
+    fn invalid_pte_mask(&self, space: &Space<'_>) -> Option<u64> {
+        let of_state = || {
+            let state = self.global("MiState")?;
+            let field = self.symbols.types.member("_MI_SYSTEM_INFORMATION", "Hardware.InvalidPteMask")?;
+            space.number(state.add(field.offset.into()), 8).ok()
+        };
+        let plain = || space.number(self.global("MiInvalidPteMask")?, 8).ok();
+        let mask = of_state().or_else(plain)?;
+        // Bits that no page number of this machine has: between the highest page and bit 51.
+        (mask & !0x000f_ffff_ffff_f000 == 0).then_some(mask)
+    }
+    /// The page file that is the compressed store: `MiSystemPartition.Vp.PagingFile[i].VirtualStorePagefile`.
+    fn virtual_store(&self, space: &Space<'_>) -> Option<u8> {
+        let types = &self.symbols.types;
+        let partition = self.global("MiSystemPartition")?;
+        let files = types.member("_MI_PARTITION", "Vp.PagingFile")?;
+        let flag = types.member("_MMPAGING_FILE", "VirtualStorePagefile")?;
+        let (bit, 1) = flag.bits? else { return None };
+        (0..PAGE_FILES)
+            .find_map(|i| {
+                let at = partition.add(files.offset.into()).add(u64::from(i).wrapping_mul(space.pointer_size().into()));
+                let file = space.pointer(at).ok().filter(|f| !f.is_null())?;
+                let unit = space.number(file.add(flag.offset.into()), flag.size).ok()?;
+                (unit.checked_shr(bit.into())? & 1 == 1).then_some(i)
+            })
+            .and_then(|i| u8::try_from(i).ok())
+    }
+}
