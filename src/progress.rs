@@ -51,6 +51,15 @@ impl Progress {
     pub fn add(&self, more: u64) {
         self.0.done.fetch_add(more, Ordering::Relaxed);
     }
+    /// So much is done in all, of so much where that is known by now.
+    pub fn set(&self, done: u64, total: Option<u64>) {
+        self.0.done.store(done, Ordering::Relaxed);
+        if let Some(total) = total
+            && let Some(task) = self.0.task.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            task.total = total;
+        }
+    }
     /// The task is over.
     pub fn end(&self) {
         *self.0.task.lock().unwrap_or_else(PoisonError::into_inner) = None;

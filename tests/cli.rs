@@ -4,15 +4,15 @@
 
 mod common;
 
-use assert_cmd::Command;
 use common::samples;
 use dumpwalk::analysis::ALL;
 use std::io::Read;
-use std::process::{Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
 /// The binary, without anything of the user's: no symbols, no cache, no colours.
 fn dumpwalk(words: &[&str]) -> Command {
-    let mut out = Command::cargo_bin("dumpwalk").unwrap();
+    let mut out = Command::new(env!("CARGO_BIN_EXE_dumpwalk"));
     clean(&mut out);
     out.args(words);
     out
@@ -20,6 +20,7 @@ fn dumpwalk(words: &[&str]) -> Command {
 
 fn clean(command: &mut Command) {
     command.env_remove("_NT_SYMBOL_PATH").env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE");
+    command.env("DUMPWALK_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
 }
 
 fn run(words: &[&str]) -> (i32, String, String) {
@@ -128,12 +129,7 @@ fn completions_name_every_analysis() {
 #[test]
 fn a_closed_pipe_is_success() {
     for words in [&["--help"][..], &["completions", "bash"], &["man"]] {
-        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("dumpwalk"))
-            .args(words)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = dumpwalk(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let mut err = String::new();
         child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
@@ -141,8 +137,7 @@ fn a_closed_pipe_is_success() {
     }
     let Some(sample) = sample() else { return };
     for format in ["table", "json", "jsonl", "csv"] {
-        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin("dumpwalk"))
-            .args(on_sample("pslist", &sample, &["--format", format]))
+        let mut child = dumpwalk(&on_sample("pslist", &sample, &["--format", format]))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

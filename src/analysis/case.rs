@@ -16,8 +16,23 @@ pub struct OpenOptions {
     pub symbols: Vec<PathBuf>,
     /// Never use the network.
     pub offline: bool,
+    /// Use nothing of the user's: no cache, no `_NT_SYMBOL_PATH`. What comes out then depends on dump and options only.
+    pub isolated: bool,
     /// Counts what takes long.
     pub progress: Progress,
+}
+
+impl OpenOptions {
+    /// The symbol sources these options mean.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        let mut options = Options::of_user(self.symbols.clone(), self.offline);
+        if self.isolated {
+            (options.symbol_path, options.cache) = (None, None);
+        }
+        options.progress = Some(Arc::new(self.progress.clone()));
+        Store::new(options)
+    }
 }
 
 /// An opened dump with what could be made of it.
@@ -38,8 +53,7 @@ impl Case {
     /// The file cannot be read or is no dump. That no kernel was found is no error yet: see [`Case::kernel`].
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let dump = Arc::new(Dump::open(path)?);
-        let store = Store::new(Options::of_user(options.symbols.clone(), options.offline));
-        let kernel = find::find_with(&dump, &store, &options.progress);
+        let kernel = find::find_with(&dump, &options.store(), &options.progress);
         Ok(Self { dump, kernel, notes: Vec::new() })
     }
     /// What is worth knowing of the dump, of how it was opened and of its kernel.

@@ -57,6 +57,7 @@ impl Job {
             open: OpenOptions {
                 symbols: words.get_many::<PathBuf>("symbols").into_iter().flatten().cloned().collect(),
                 offline: words.get_flag("offline"),
+                isolated: false,
                 progress: progress.clone(),
             },
             ask: Ask {

@@ -61,7 +61,8 @@ impl Drop for Bar {
 
 fn watch(progress: &Progress, curtain: &Curtain) {
     std::thread::park_timeout(DELAY);
-    let mut drawn = 0;
+    // Number and total of the task drawn: a download learns its total after its first bytes.
+    let mut drawn = (0, 0);
     while !curtain.closed.load(Ordering::Acquire) {
         let task = progress.look();
         let mut place = curtain.bar.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,12 +72,12 @@ fn watch(progress: &Progress, curtain: &Curtain) {
         match (task, place.as_ref()) {
             (Some(task), bar) => {
                 let bar = match bar {
-                    Some(bar) if drawn == task.number => bar,
+                    Some(bar) if drawn == (task.number, task.total) => bar,
                     _ => {
                         if let Some(old) = place.take() {
                             old.finish_and_clear();
                         }
-                        drawn = task.number;
+                        drawn = (task.number, task.total);
                         place.insert(bar_of(task.total, task.unit))
                     }
                 };

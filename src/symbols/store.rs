@@ -23,6 +23,18 @@ pub trait Progress: Send + Sync {
     fn end(&self);
 }
 
+impl Progress for crate::progress::Progress {
+    fn begin(&self, url: &str) {
+        Self::begin(self, format!("fetching {url}"), 0, crate::progress::Unit::Bytes);
+    }
+    fn at(&self, done: u64, total: Option<u64>) {
+        self.set(done, total);
+    }
+    fn end(&self) {
+        Self::end(self);
+    }
+}
+
 /// What a download may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

@@ -57,7 +57,10 @@ fn entries(dir: &Path) -> Vec<PathBuf> {
 
 /// Opens a sample with its own symbols only: no network, no cache of the user, no environment.
 pub fn open(path: &Path, symbols: &Path) -> Result<Case> {
-    Case::open(path, &OpenOptions { symbols: vec![symbols.into()], offline: true, ..OpenOptions::default() })
+    Case::open(
+        path,
+        &OpenOptions { symbols: vec![symbols.into()], offline: true, isolated: true, ..OpenOptions::default() },
+    )
 }
 
 /// An output that can be looked at afterwards.
