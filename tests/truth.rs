@@ -7,15 +7,23 @@ mod program;
 use program::{Sample, number, rows};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Addresses are compared without their sign extension.
 const M48: u64 = (1 << 48) - 1;
 
 type Facts = BTreeSet<String>;
 
-/// Rows that hold kernel memory only: what lies in user pages cannot be had from these dumps.
-fn keeps_user_memory(dump: &std::path::Path) -> bool {
-    !dump.file_name().is_some_and(|n| ["kernel6", "rdmp8", "kernel"].iter().any(|k| n.to_string_lossy().starts_with(k)))
+/// Dumps that hold kernel memory only: what lies in user pages cannot be had from them.
+fn keeps_user_memory(dump: &Path) -> bool {
+    !["kernel", "rdmp8", "summary"].iter().any(|kind| is(dump, kind))
+}
+/// Triage dumps hold one process and the list of drivers.
+fn is_triage(dump: &Path) -> bool {
+    is(dump, "triage")
+}
+fn is(dump: &Path, kind: &str) -> bool {
+    dump.file_name().is_some_and(|n| n.to_string_lossy().starts_with(kind))
 }
 
 fn text(v: &Value) -> String {
@@ -63,8 +71,18 @@ fn short_name(v: &Value) -> String {
     let name = text(v);
     if name.len() > 15 { name.chars().take(14).collect() } else { name }
 }
-fn protection(p: &str) -> &'static str {
-    match p {
+/// The other generator writes a mnemonic, our forge the five bits of `_MMVAD_FLAGS.Protection`.
+fn protection(p: &Value) -> &'static str {
+    match p.as_str().unwrap_or(match p.as_u64() {
+        Some(0 | 0x18) => "NOACCESS",
+        Some(1) => "R",
+        Some(3) => "RX",
+        Some(4) => "RW",
+        Some(5) => "WC",
+        Some(6) => "RWX",
+        Some(7) => "XWC",
+        _ => "?",
+    }) {
         "R" => "PAGE_READONLY",
         "RX" => "PAGE_EXECUTE_READ",
         "RW" => "PAGE_READWRITE",
@@ -73,6 +91,23 @@ fn protection(p: &str) -> &'static str {
         "XWC" => "PAGE_EXECUTE_WRITECOPY",
         "NOACCESS" => "PAGE_NOACCESS",
         other => panic!("the truth has an unknown protection {other}"),
+    }
+}
+
+/// The other generator lists the loader lists by name, our forge says yes or no for each.
+fn in_load_order(m: &Value) -> bool {
+    match &m["lists"] {
+        Value::Array(lists) => lists.iter().any(|l| l == "load"),
+        Value::Object(lists) => lists.get("load") == Some(&Value::Bool(true)),
+        _ => true,
+    }
+}
+/// The other generator writes an object, our forge pairs in order.
+fn environment(p: &Value) -> Vec<(String, String)> {
+    match &p["env"] {
+        Value::Object(all) => all.iter().map(|(k, v)| (k.clone(), text(v))).collect(),
+        Value::Array(all) => all.iter().map(|kv| (text(&kv[0]), text(&kv[1]))).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -181,7 +216,7 @@ const COMPARISONS: &[Comparison] = &[
                     plain(&p["pid"]),
                     plain(&v["start"]),
                     plain(&v["end"]),
-                    protection(&text(&v["protection"])).into(),
+                    protection(&v["protection"]).into(),
                     text(&v["file"]),
                 ])
             })
@@ -225,7 +260,7 @@ const COMPARISONS: &[Comparison] = &[
         of_truth: |t| {
             linked(t)
                 .flat_map(|p| list(p, "modules").map(move |m| (p, m)))
-                .filter(|(_, m)| m["lists"].as_array().is_none_or(|lists| lists.iter().any(|l| l == "load")))
+                .filter(|(_, m)| in_load_order(m))
                 .map(|(p, m)| fact(&[plain(&p["pid"]), plain(&m["base"]), plain(&m["size"]), text(&m["path"])]))
                 .collect()
         },
@@ -248,13 +283,7 @@ const COMPARISONS: &[Comparison] = &[
         of_row: |r| Some(fact(&[plain(&r["pid"]), text(&r["variable"]), text(&r["value"])])),
         of_truth: |t| {
             linked(t)
-                .flat_map(|p| {
-                    p["env"]
-                        .as_object()
-                        .into_iter()
-                        .flatten()
-                        .map(move |(k, v)| fact(&[plain(&p["pid"]), k.clone(), text(v)]))
-                })
+                .flat_map(|p| environment(p).into_iter().map(move |(k, v)| fact(&[plain(&p["pid"]), k, v])))
                 .collect()
         },
     },
@@ -269,7 +298,7 @@ fn compare(samples: &[Sample], with_pdb: bool) {
     let mut wrong = Vec::new();
     let mut compared = 0;
     for sample in samples {
-        for dump in &sample.dumps {
+        for dump in sample.dumps.iter().filter(|d| !is_triage(d)) {
             for c in COMPARISONS.iter().filter(|c| !c.user || keeps_user_memory(dump)) {
                 let name = format!("{} {} {}", sample.name, dump.file_name().unwrap().to_string_lossy(), c.analysis);
                 let want = (c.of_truth)(&sample.truth);
@@ -308,4 +337,55 @@ fn samples_of_another_generator() {
 #[test]
 fn samples_of_another_generator_without_symbols() {
     compare(&program::shared_samples(), false);
+}
+
+/// A triage dump answers with the one process it holds, and its list of drivers is the machine's.
+#[test]
+fn triage_dumps_answer_what_they_hold() {
+    let samples = program::own_samples();
+    let mut seen = 0;
+    for sample in &samples {
+        for dump in sample.dumps.iter().filter(|d| is_triage(d)) {
+            seen += 1;
+            let name = format!("{} {}", sample.name, dump.display());
+            let processes = rows("pslist", dump, Some(&sample.store)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let [process] = &processes[..] else { panic!("{name}: {} processes", processes.len()) };
+            let known = list(&sample.truth, "processes").find(|p| p["pid"] == process["pid"]);
+            let known = known.unwrap_or_else(|| panic!("{name}: the truth has no process {}", process["pid"]));
+            assert_eq!(text(&process["name"]), short_name(&known["name"]), "{name}");
+            assert_eq!(address(&process["dtb"]), address(&known["dtb"]), "{name}");
+            assert_eq!(text(&process["create_time"]), time(&known["create"]), "{name}");
+            let modules = rows("modules", dump, Some(&sample.store)).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let got: Facts = modules.iter().map(|m| fact(&[address(&m["base"]), plain(&m["size"])])).collect();
+            let want: Facts =
+                list(&sample.truth, "modules").map(|m| fact(&[address(&m["base"]), plain(&m["size"])])).collect();
+            assert_eq!(got, want, "{name}");
+        }
+    }
+    assert!(seen > 0, "no triage dump among the samples");
+}
+
+/// What a scan of physical memory finds: every process, listed or not.
+#[test]
+fn scans_find_what_is_hidden() {
+    for sample in program::own_samples().iter().chain(&program::shared_samples()) {
+        for dump in sample.dumps.iter().filter(|d| !is_triage(d)) {
+            let found = rows("psscan", dump, Some(&sample.store)).unwrap_or_else(|e| panic!("{}: {e}", dump.display()));
+            let got: Facts =
+                found.iter().map(|r| fact(&[plain(&r["pid"]), text(&r["name"]), address(&r["offset"])])).collect();
+            let of = |p: &Value| fact(&[plain(&p["pid"]), short_name(&p["name"]), address(&p["eprocess"])]);
+            let want: Facts = list(&sample.truth, "processes").map(of).collect();
+            assert_eq!(got, want, "{} {}", sample.name, dump.display());
+            for p in list(&sample.truth, "processes").filter(|p| p["linked"] == false) {
+                let row = found.iter().find(|r| address(&r["offset"]) == address(&p["eprocess"]));
+                assert_eq!(
+                    row.map(|r| text(&r["standing"])).as_deref(),
+                    Some("unlinked"),
+                    "{} {}",
+                    sample.name,
+                    p["pid"]
+                );
+            }
+        }
+    }
 }

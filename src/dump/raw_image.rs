@@ -5,8 +5,9 @@ use super::pages::{Pages, RunTable};
 use crate::addr::{PAGE_SIZE, Pfn};
 use crate::value::Note;
 
-/// A file smaller than this is no memory of a machine that runs Windows.
-pub const SMALLEST: usize = 1 << 20;
+/// A file smaller than this is no memory of a machine that runs Windows: the page tables of one process, System's own objects and the
+/// kernel's headers alone take more.
+pub const SMALLEST: usize = 1 << 18;
 
 /// Opens a raw image.
 pub fn open(map: &[u8], notes: &mut Vec<Note>) -> Result<Pages, String> {

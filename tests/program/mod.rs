@@ -32,7 +32,7 @@ pub struct Sample {
 }
 
 /// Extensions of dumps.
-const DUMPS: [&str; 3] = ["dmp", "raw", "mdmp"];
+const DUMPS: [&str; 4] = ["dmp", "raw", "dd", "mdmp"];
 
 /// Every scenario below a folder: a folder with a `truth.json` and dumps.
 pub fn samples_in(folder: &Path, store: &Path) -> Vec<Sample> {
@@ -55,9 +55,12 @@ pub fn samples_in(folder: &Path, store: &Path) -> Vec<Sample> {
     found
 }
 
-/// The samples that are checked in.
+/// The samples that are checked in, or those of the folder named by `DUMPWALK_SAMPLES` (with its `symbols`).
 pub fn own_samples() -> Vec<Sample> {
-    samples_in(&root().join("testdata"), &root().join("symbols"))
+    match std::env::var_os("DUMPWALK_SAMPLES").map(PathBuf::from) {
+        Some(dir) => samples_in(&dir, &dir.join("symbols")),
+        None => samples_in(&root().join("testdata"), &root().join("symbols")),
+    }
 }
 
 /// The samples of the other generator, unpacked once; none where the folder is missing.

@@ -108,7 +108,7 @@ impl Kernel {
         let pages: FxHashSet<u64> = found.iter().map(|f| f.pa.pfn().0).collect();
         let mapped = mapped::addresses_of(self, &pages, notes);
         for f in &mut found {
-            f.va = mapped.get(&f.pa.pfn().0).map(|page| page.add(f.pa.offset_in_page()));
+            f.va = mapped.get(&f.pa.pfn().0).and_then(|aliases| self.own_address(f, aliases));
         }
         let mut found: Vec<Found> = found.into_par_iter().filter(|f| self.holds(f)).collect();
         // One object, found both ways, is one: the pool's finding comes first in memory order.
@@ -144,7 +144,8 @@ impl Kernel {
         let pages: FxHashSet<u64> = candidates.iter().map(|c| c.pa().pfn().0).collect();
         let mapped = mapped::addresses_of(self, &pages, notes);
         let with_address = |pool: Pool| {
-            let va = mapped.get(&pool.pa.pfn().0).map(|page| page.add(pool.pa.offset_in_page()));
+            let page = mapped.get(&pool.pa.pfn().0).and_then(|aliases| aliases.first());
+            let va = page.map(|page| page.add(pool.pa.offset_in_page()));
             (pool, va)
         };
         Ok(candidates.iter().filter_map(|c| finder.pool(&self.dump, c.pa()).ok()).map(with_address).collect())
@@ -156,6 +157,23 @@ impl Kernel {
             return Err(Error::NotAvailable(why.into()));
         }
         Finder::of(self).map_err(|e| self.unreadable(&e))
+    }
+
+    /// The address by which the kernel itself knows an object, of several that map it: what waits for a dispatcher object hangs in a list
+    /// whose first entry points back to the object's list head.
+    fn own_address(&self, f: &Found, aliases: &[Va]) -> Option<Va> {
+        let of = |page: &Va| page.add(f.pa.offset_in_page());
+        let first = aliases.first().map(of);
+        if aliases.len() < 2 || !matches!(f.kind, Kind::Process | Kind::Thread | Kind::Mutant) {
+            return first;
+        }
+        let space = self.space();
+        let points_back = |va: &Va| {
+            let head = va.add(8);
+            let next = space.pointer(head);
+            next.and_then(|n| space.pointer(n.add(space.pointer_size().into()))) == Ok(head)
+        };
+        aliases.iter().map(of).find(points_back).or(first)
     }
 
     fn in_pool(&self, finder: &Finder<'_>, kinds: &[Kind], pa: Pa, tag: Tag) -> Vec<Found> {

@@ -10,15 +10,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 /// Mappings looked at in one part of the kernel's half: page tables that name themselves go on without end.
 const MOST_PER_PART: usize = 1 << 26;
 
-/// The kernel addresses of these physical pages, by page number: the lowest where there are several.
+/// Addresses kept of one page: a physical page is mapped twice where the kernel also maps memory as a whole.
+const MOST_ALIASES: usize = 4;
+
+/// The kernel addresses of these physical pages, by page number, lowest first.
 /// One walk over the kernel's half of the address space, in parallel.
-pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Note>) -> FxHashMap<u64, Va> {
+pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Note>) -> FxHashMap<u64, Vec<Va>> {
     let parts = parts(&kernel.space());
-    let found: Vec<(FxHashMap<u64, Va>, bool)> = parts
+    let found: Vec<(FxHashMap<u64, Vec<Va>>, bool)> = parts
         .par_iter()
         .map(|(from, last)| {
             let space = kernel.space();
-            let mut found = FxHashMap::default();
+            let mut found: FxHashMap<u64, Vec<Va>> = FxHashMap::default();
             let mut seen = 0usize;
             for region in space.regions(*from, *last) {
                 seen = seen.wrapping_add(1);
@@ -30,7 +33,7 @@ pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Not
                 let count = region.size.div_ceil(crate::addr::PAGE_SIZE);
                 if count == 1 {
                     if pages.contains(&first) {
-                        found.entry(first).or_insert(region.va);
+                        keep(found.entry(first).or_default(), region.va);
                     }
                     continue;
                 }
@@ -38,25 +41,32 @@ pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Not
                 for i in 0..count {
                     let page = first.wrapping_add(i);
                     if pages.contains(&page) {
-                        found.entry(page).or_insert(region.va.add(i.wrapping_mul(crate::addr::PAGE_SIZE)));
+                        keep(found.entry(page).or_default(), region.va.add(i.wrapping_mul(crate::addr::PAGE_SIZE)));
                     }
                 }
             }
             (found, false)
         })
         .collect();
-    let mut all = FxHashMap::default();
+    let mut all: FxHashMap<u64, Vec<Va>> = FxHashMap::default();
     for (part, cut) in found {
         if cut {
             notes.push(Note::loss(
                 "the walk over the kernel's page tables was cut: some scanned objects have no virtual address",
             ));
         }
-        for (page, va) in part {
-            all.entry(page).or_insert(va);
+        for (page, aliases) in part {
+            let known = all.entry(page).or_default();
+            aliases.into_iter().for_each(|va| keep(known, va));
         }
     }
     all
+}
+
+fn keep(aliases: &mut Vec<Va>, va: Va) {
+    if aliases.len() < MOST_ALIASES {
+        aliases.push(va);
+    }
 }
 
 /// The kernel's half in parts of one top-level entry each, without the entry that maps the page tables themselves.
