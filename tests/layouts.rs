@@ -19,6 +19,19 @@ const FUTURE: &[(&str, &str)] = &[
     ("_PSP_SESSION_SPACE", ""),
     // One declaration for the loader's two structures; only the user-mode one is spelt so.
     ("_KLDR_DATA_TABLE_ENTRY", "ObsoleteLoadCount"),
+    // Registers of ARM64, of which there is no table; those a trap frame of x64 does not save.
+    ("_CONTEXT", "Cpsr"),
+    ("_CONTEXT", "Fp"),
+    ("_CONTEXT", "Pc"),
+    ("_CONTEXT", "Spsr"),
+    ("_KTRAP_FRAME", "Cpsr"),
+    ("_KTRAP_FRAME", "Fp"),
+    ("_KTRAP_FRAME", "Pc"),
+    ("_KTRAP_FRAME", "R12"),
+    ("_KTRAP_FRAME", "R13"),
+    ("_KTRAP_FRAME", "R14"),
+    ("_KTRAP_FRAME", "R15"),
+    ("_KTRAP_FRAME", "Spsr"),
     // Kernels whose unnamed unions have no field of their own any more (`u`, `u1`, `u2` are gone): 26H1 and later.
     ("_MMVAD_SHORT", "PrivateVadFlags.Enclave"),
     ("_MMVAD_SHORT", "PrivateVadFlags.Graphics"),

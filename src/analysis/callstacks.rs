@@ -1,12 +1,16 @@
 //! `callstacks`: the call stack of each thread, one frame a row.
 
+use super::code::Location;
 use super::parallel::{asked_for, in_order};
 use super::threads::{Common, Worker, each_thread, frame_location, symbol, walk};
-use super::{Analysis, Ask, Case, Switch, who};
+use super::{Analysis, Ask, Case, Switch, user_threads, who};
+use crate::addr::Va;
+use crate::bytes::Place;
 use crate::error::{Error, Result};
 use crate::kernel::process::Process;
-use crate::report::{Cell, Column, Kind, Row, Sink, col};
-use crate::value::Note;
+use crate::kernel::stack::thread::{Side, Stack};
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::value::Absent;
 
 /// The register's entry.
 pub static CALLSTACKS: Analysis = Analysis {
@@ -22,7 +26,7 @@ pub static CALLSTACKS: Analysis = Analysis {
 };
 
 /// The columns of a frame.
-pub const COLUMNS: [Column; 11] = [
+pub const COLUMNS: [Column; 12] = [
     who::PID,
     who::NAME,
     col("tid", Kind::Number, "Thread id"),
@@ -38,14 +42,22 @@ pub const COLUMNS: [Column; 11] = [
         Kind::Text,
         "How the frame was found: context, trap, switch, unwind, frame pointer, scan, unchecked scan",
     ),
+    wide(
+        "end",
+        Kind::Text,
+        "Of the last frame of a side: how the walk ended (bottom of the stack, trap, lost, too many frames)",
+    ),
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let kernel = case.kernel()?;
     let tid = match ask.value("tid") {
         Some(text) => Some(text.parse::<u64>().map_err(|_| Error::Usage(format!("--tid {text}: not a number")))?),
         None => None,
     };
+    if let Some(user) = case.dump.user() {
+        return user_threads::callstacks(&user, ask, tid, sink);
+    }
+    let kernel = case.kernel()?;
     let common = Common::of(kernel, true);
     let wanted = asked_for(case, ask, sink)?;
     let start = || Worker::of(kernel);
@@ -68,31 +80,43 @@ pub fn rows<'k>(
             return Ok(());
         }
         let stack = walk(common, with, thread);
-        for side in &stack.cut {
-            let tid = thread.tid().map_or_else(|_| "?".into(), |t| t.to_string());
-            sink.note(Note::info(format!(
-                "thread {tid}: the walk of its {} stack stopped before the end",
-                side.word()
-            )));
-        }
-        for (i, (side, frame)) in stack.frames.iter().enumerate() {
-            let at = frame_location(common, with, *side, frame.ip);
-            let [pid, name] = who::cells(with.process);
-            let cells: [Cell; COLUMNS.len()] = [
-                pid,
-                name,
-                thread.tid().into(),
-                (i as u64).into(),
-                side.word().into(),
-                frame.ip.into(),
-                frame.sp.into(),
-                at.module_name().into(),
-                at.offset.map_or_else(Cell::Absent, Cell::Hex),
-                symbol(&at),
-                frame.how.word().into(),
-            ];
-            sink.row(Row::new(cells.into()).at(thread.place()))?;
-        }
+        let locate = |side, ip| frame_location(common, with, side, ip);
+        let [pid, name] = who::cells(with.process);
+        let of = [pid, name, thread.tid().into()];
+        frames(&of, &stack, locate, thread.place(), sink)?;
         Ok(())
     })
+}
+
+/// The rows of one stack; `of` are the cells that say whose it is.
+///
+/// # Errors
+/// The sink's.
+pub fn frames(
+    of: &[Cell; 3],
+    stack: &Stack,
+    locate: impl Fn(Side, Va) -> Location,
+    place: Place,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    let [pid, name, tid] = of;
+    for (i, (side, frame)) in stack.frames.iter().enumerate() {
+        let at = locate(*side, frame.ip);
+        let cells: [Cell; COLUMNS.len()] = [
+            pid.clone(),
+            name.clone(),
+            tid.clone(),
+            (i as u64).into(),
+            side.word().into(),
+            frame.ip.into(),
+            frame.sp.into(),
+            at.module_name().into(),
+            at.offset.map_or_else(Cell::Absent, Cell::Hex),
+            symbol(&at),
+            frame.how.word().into(),
+            stack.end_at(i).map_or(Cell::Absent(Absent::NotApplicable), Cell::from),
+        ];
+        sink.row(Row::new(cells.into()).at(place))?;
+    }
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What code an address belongs to: kernel modules, the images of a process, memory that is executable without an image.
 
 use crate::addr::Va;
+use crate::dump::user::{Module, UserDump};
 use crate::kernel::Kernel;
 use crate::kernel::file_object::Files;
 use crate::kernel::process::Process;
@@ -84,6 +85,13 @@ fn base_name(path: &str) -> &str {
     path.rsplit('\\').next().unwrap_or(path)
 }
 
+/// The modules of a user-mode dump.
+#[must_use]
+pub fn module_code(dump: &UserDump<'_>) -> CodeMap {
+    let name = |m: &Module| m.name.as_deref().map_or_else(|_| Arc::from(""), |path| Arc::from(base_name(path)));
+    CodeMap::new(dump.modules().iter().map(|m| Code::new(m.base, m.size.into(), name(m))).collect())
+}
+
 /// What an address is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Location {
@@ -96,13 +104,21 @@ pub struct Location {
 }
 
 impl Location {
+    /// Looks an address up, by its module alone.
+    #[must_use]
+    pub fn plain(code: &CodeMap, va: Va) -> Self {
+        match code.find(va) {
+            Some(found) => {
+                Self { module: Ok(found.name.clone()), offset: Ok(va.0.saturating_sub(found.base.0)), symbol: None }
+            }
+            None => Self { module: Err(Absent::NotApplicable), offset: Err(Absent::NotApplicable), symbol: None },
+        }
+    }
     /// Looks an address up.
     pub fn of(kernel: &Kernel, memory: &impl Memory, code: &CodeMap, va: Va) -> Self {
-        let Some(found) = code.find(va) else {
-            return Self { module: Err(Absent::NotApplicable), offset: Err(Absent::NotApplicable), symbol: None };
-        };
-        let offset = va.0.saturating_sub(found.base.0);
-        Self { module: Ok(found.name.clone()), offset: Ok(offset), symbol: symbol(kernel, memory, found, va) }
+        let mut out = Self::plain(code, va);
+        out.symbol = code.find(va).and_then(|found| symbol(kernel, memory, found, va));
+        out
     }
     /// `ntoskrnl.exe!KiSwapThread+0x1a`, `ntdll.dll+0x4c2b0`.
     ///

@@ -30,6 +30,7 @@ mod thrdscan;
 pub mod threads;
 pub mod tokens;
 mod unloaded;
+mod user_threads;
 pub mod vadinfo;
 pub mod vadtree;
 pub mod who;

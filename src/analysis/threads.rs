@@ -2,14 +2,16 @@
 
 use super::code::{CodeReader, Location, kernel_code};
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, Switch, who};
+use super::{Analysis, Ask, Case, Switch, user_threads, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::process::Process;
 use crate::kernel::shared_data::Clock;
+use crate::kernel::stack::call::Isa;
 use crate::kernel::stack::images::CodeMap;
 use crate::kernel::stack::thread::{Moment, Side, Stack, Stacks, trap_frame};
+use crate::kernel::stack::walk::Frame;
 use crate::kernel::thread::Thread;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -130,6 +132,9 @@ impl<'k> Worker<'k> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(user) = case.dump.user() {
+        return user_threads::threads(&user, ask, sink);
+    }
     let kernel = case.kernel()?;
     let common = Common::of(kernel, ask.has("stacks"));
     let wanted = asked_for(case, ask, sink)?;
@@ -332,9 +337,10 @@ fn affinity(masks: Vec<(u16, u64)>) -> Vec<String> {
 }
 
 fn registers(common: &Common<'_>, registers: Value<crate::kernel::stack::unwind::Registers>) -> Cell {
-    let wide = common.kernel.arch != crate::dump::Arch::X86;
     match registers {
-        Ok(r) => Cell::Object(r.named(wide).map(|(name, value)| (name.into(), Cell::Hex(value))).collect()),
+        Ok(r) => Cell::Object(
+            r.named(Isa::of(common.kernel.arch)).map(|(name, value)| (name.into(), Cell::Hex(value))).collect(),
+        ),
         Err(why) => Cell::Absent(why),
     }
 }
@@ -379,9 +385,13 @@ pub fn frame_location(common: &Common<'_>, with: &Threaded<'_, '_>, side: Side, 
 }
 
 fn stack<'k>(common: &Common<'k>, with: &Threaded<'_, 'k>, thread: &Thread<'k>) -> Cell {
-    let stack = walk(common, with, thread);
-    let frame = |(i, (side, frame)): (usize, &(Side, crate::kernel::stack::walk::Frame))| {
-        let at = frame_location(common, with, *side, frame.ip);
+    nested(&walk(common, with, thread), |side, ip| frame_location(common, with, side, ip))
+}
+
+/// A stack as one cell.
+pub fn nested(stack: &Stack, locate: impl Fn(Side, Va) -> Location) -> Cell {
+    let frame = |(i, (side, frame)): (usize, &(Side, Frame))| {
+        let at = locate(*side, frame.ip);
         Cell::Object(vec![
             ("frame".into(), (i as u64).into()),
             ("side".into(), side.word().into()),

@@ -2,6 +2,7 @@
 
 use crate::addr::Va;
 use crate::bytes::{Bytes, le};
+use crate::dump::user::UserDump;
 use crate::paging::Space;
 use crate::value::{Absent, Value};
 
@@ -21,6 +22,31 @@ pub trait Memory {
 impl Memory for Space<'_> {
     fn fetch(&self, va: Va, len: u32) -> Bytes<'_> {
         Space::fetch(self, va, len)
+    }
+}
+
+impl Memory for UserDump<'_> {
+    fn fetch(&self, va: Va, len: u32) -> Bytes<'_> {
+        let mut out = Bytes::builder(Some(va), len);
+        let mut done = 0u32;
+        // Blocks are sorted and do not overlap: each turn takes one, or a gap.
+        while done < len {
+            let here = va.add(done.into());
+            let left = len.saturating_sub(done);
+            match self.bytes(here, left as usize) {
+                Ok((bytes, file)) if !bytes.is_empty() => {
+                    out.push(bytes, None, Some(file));
+                    done = done.saturating_add(u32::try_from(bytes.len()).unwrap_or(left));
+                }
+                _ => {
+                    let gap = self.next_kept(here).and_then(|next| next.0.checked_sub(here.0)).unwrap_or(u64::MAX);
+                    let gap = u32::try_from(gap).unwrap_or(left).clamp(1, left);
+                    out.push_hole(gap, Absent::NotInDump);
+                    done = done.saturating_add(gap);
+                }
+            }
+        }
+        out
     }
 }
 

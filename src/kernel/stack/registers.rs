@@ -1,5 +1,6 @@
 //! Registers as Windows saves them: trap frames, contexts, the 32-bit side's context of a 64-bit Windows.
 
+use super::call::Isa;
 use super::memory::Memory;
 use super::unwind::Registers;
 use crate::addr::Va;
@@ -87,14 +88,39 @@ saved! {
 const WIDE: [&str; 16] =
     ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 const NARROW: [&str; 8] = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"];
+/// Of ARM64 only what a walk by frame pointers needs, in the same places.
+const ARM64: [&str; 6] = ["", "", "", "", "sp", "fp"];
+
+fn names(isa: Isa) -> &'static [&'static str] {
+    match isa {
+        Isa::X86 => &NARROW,
+        Isa::X64 => &WIDE,
+        Isa::Arm64 => &ARM64,
+    }
+}
 
 impl Registers {
+    /// From values by name, as a user-mode dump gives them.
+    #[must_use]
+    pub fn from_named(ip: u64, sp: u64, all: &[(&str, u64)], isa: Isa) -> Self {
+        let names = names(isa);
+        let mut out = Self::at(ip, sp);
+        for (name, value) in all {
+            if let Some(number) = names.iter().position(|n| n == name) {
+                out.set(number, Some(*value));
+            }
+        }
+        out
+    }
     /// The known ones by name, the instruction pointer first.
-    pub fn named(&self, wide: bool) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let names: &[&str] = if wide { &WIDE } else { &NARROW };
-        let ip = if wide { "rip" } else { "eip" };
+    pub fn named(&self, isa: Isa) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        let ip = match isa {
+            Isa::X86 => "eip",
+            Isa::X64 => "rip",
+            Isa::Arm64 => "pc",
+        };
         std::iter::once((ip, self.ip))
-            .chain(names.iter().zip(self.gpr).filter_map(|(name, value)| Some((*name, value?))))
+            .chain(names(isa).iter().zip(self.gpr).filter_map(|(name, value)| Some((*name, value?))))
     }
 }
 
@@ -166,7 +192,7 @@ mod tests {
         let memory = Flat(vec![(0x1000, slots), (0x5000, area)]);
         let registers = wow64_context(&memory, Va(0x1000)).unwrap();
         assert_eq!((registers.ip, registers.sp(), registers.get(5)), (0x7712_3456, Some(0x12_f000), Some(0x12_f010)));
-        let named: Vec<_> = registers.named(false).take(2).collect();
+        let named: Vec<_> = registers.named(Isa::X86).take(2).collect();
         assert_eq!(named, [("eip", 0x7712_3456), ("eax", 0)]);
         let nothing = Flat(vec![(0x1000, vec![0; 16])]);
         assert_eq!(wow64_context(&nothing, Va(0x1000)), Err(Absent::NotApplicable));

@@ -1,5 +1,6 @@
 //! Where the stacks of a thread begin: in the kernel, in user mode, on the 32-bit side.
 
+use super::call::Isa;
 use super::images::CodeMap;
 use super::registers::{Context, TrapFrame, wow64_context};
 use super::unwind::Registers;
@@ -115,8 +116,23 @@ fn processors(kernel: &Kernel, space: &Space<'_>) -> Vec<Processor> {
 pub struct Stack {
     /// The frames, with the code they belong to.
     pub frames: Vec<(Side, Frame)>,
-    /// Which walks ended for another reason than the end of the stack.
-    pub cut: Vec<Side>,
+    /// How each walk ended.
+    pub ends: Vec<(Side, &'static str)>,
+}
+
+impl Stack {
+    /// Adds the frames of one walk.
+    pub fn add(&mut self, side: Side, frames: Vec<Frame>, end: End) {
+        self.frames.extend(frames.into_iter().map(|f| (side, f)));
+        self.ends.push((side, end.word()));
+    }
+    /// How the walk ended whose last frame this is.
+    #[must_use]
+    pub fn end_at(&self, index: usize) -> Option<&'static str> {
+        let (side, _) = self.frames.get(index)?;
+        let last = self.frames.get(index.checked_add(1)?).is_none_or(|(next, _)| next != side);
+        self.ends.iter().find(|(s, _)| last && s == side).map(|(_, end)| *end)
+    }
 }
 
 /// Largest kernel stack: expanded stacks have segments of their own, each smaller than this.
@@ -156,7 +172,8 @@ impl Stacks<'_> {
         let bounds = kernel_bounds(thread)?;
         let wide = thread.kernel.arch != Arch::X86;
         let kernel = if wide { Va(0xffff_0000_0000_0000) } else { Va(0x8000_0000) };
-        let walker = Walker { memory: space, code: self.kernel_code, bounds, wide, kernel: Some(kernel) };
+        let isa = Isa::of(thread.kernel.arch);
+        let walker = Walker { memory: space, code: self.kernel_code, bounds, isa, kernel: Some(kernel) };
         let mut frames = Vec::new();
         let mut end = match self.stopped(thread, bounds) {
             Some(registers) => walker.walk(registers, How::Context, true, &mut frames),
@@ -170,14 +187,10 @@ impl Stacks<'_> {
         {
             end = walker.walk(registers, How::Trap, true, &mut frames);
         }
-        out.frames.extend(frames.into_iter().map(|f| (Side::Kernel, f)));
+        out.add(Side::Kernel, frames, end);
         match end {
             End::Trap(registers) if registers.ip < kernel.0 => Some(registers),
-            End::Bottom | End::Trap(_) => None,
-            End::Lost | End::Limit => {
-                out.cut.push(Side::Kernel);
-                None
-            }
+            _ => None,
         }
     }
 
@@ -204,7 +217,7 @@ impl Stacks<'_> {
     ) {
         let kernel = thread.kernel;
         let Ok(teb) = thread.teb().and_then(|va| kernel.teb(user, va, false)) else { return };
-        let wide = kernel.arch != Arch::X86;
+        let isa = Isa::of(kernel.arch);
         let (Ok(base), Ok(limit)) = (teb.view.stack_base(), teb.view.stack_limit()) else { return };
         let from_frame = trap_frame(thread, space).and_then(|frame| {
             // Privilege 3: the frame was made on entry from user mode.
@@ -230,13 +243,10 @@ impl Stacks<'_> {
         };
         if let Some(registers) = start {
             let bounds = stack_around(registers.sp(), limit, base);
-            let walker = Walker { memory: user, code: self.user_code, bounds, wide, kernel: None };
+            let walker = Walker { memory: user, code: self.user_code, bounds, isa, kernel: None };
             let mut frames = Vec::new();
             let end = walker.walk(registers, How::Trap, true, &mut frames);
-            out.frames.extend(frames.into_iter().map(|f| (Side::User, f)));
-            if matches!(end, End::Lost | End::Limit) {
-                out.cut.push(Side::User);
-            }
+            out.add(Side::User, frames, end);
         }
         if kernel.arch != Arch::X64 {
             return;
@@ -247,13 +257,10 @@ impl Stacks<'_> {
             && let (Ok(base), Ok(limit)) = (other.view.stack_base(), other.view.stack_limit())
         {
             let bounds = stack_around(registers.sp(), limit, base);
-            let walker = Walker { memory: user, code: self.user_code, bounds, wide: false, kernel: None };
+            let walker = Walker { memory: user, code: self.user_code, bounds, isa: Isa::X86, kernel: None };
             let mut frames = Vec::new();
             let end = walker.walk(registers, How::Context, true, &mut frames);
-            out.frames.extend(frames.into_iter().map(|f| (Side::Wow64, f)));
-            if matches!(end, End::Lost | End::Limit) {
-                out.cut.push(Side::Wow64);
-            }
+            out.add(Side::Wow64, frames, end);
         }
     }
 
@@ -313,6 +320,10 @@ fn switched(
     let sp = thread.view.kernel_stack().ok()?;
     if !bounds.holds(sp.0) || sp == bounds.base {
         return None;
+    }
+    if thread.kernel.arch == Arch::Arm64 {
+        // KSWITCH_FRAME of ARM64: no table at hand has it, so whatever return address comes first.
+        return Some(walker.walk(walker.first_return(sp)?, How::Scan, false, frames));
     }
     let (length, pointer_at, return_at) = if wide { SWITCH64 } else { SWITCH32 };
     let width = if wide { 8 } else { 4 };

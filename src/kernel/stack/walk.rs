@@ -1,6 +1,6 @@
 //! The walk itself: one frame after another, each by the best means at hand, each saying by which.
 
-use super::call::{Call, LONGEST, ends_in_call};
+use super::call::{Call, Isa, LONGEST, ends_in_call};
 use super::images::CodeMap;
 use super::memory::Memory;
 use super::unwind::{self, Left, Registers};
@@ -25,12 +25,25 @@ pub enum How {
     Switch,
     /// Unwind information of the frame before.
     Unwind,
-    /// The chain of frame pointers (x86).
+    /// The chain of frame pointers (x86, ARM64).
     FramePointer,
     /// The first word up the stack that is a return address: code of a module, right behind a call.
     Scan,
     /// The same, but the code before it is not in the dump: it may be a left-over.
     UncheckedScan,
+}
+
+impl End {
+    /// In words.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Bottom => "bottom of the stack",
+            Self::Trap(_) => "trap",
+            Self::Lost => "lost",
+            Self::Limit => "too many frames",
+        }
+    }
 }
 
 impl How {
@@ -86,8 +99,8 @@ pub struct Walker<'a, M> {
     pub code: &'a CodeMap,
     /// The stack.
     pub bounds: Bounds,
-    /// 64-bit code and stack.
-    pub wide: bool,
+    /// The code's instructions.
+    pub isa: Isa,
     /// Kernel addresses begin here, on a walk of a kernel stack: what returns below it returned to user mode.
     pub kernel: Option<Va>,
 }
@@ -117,17 +130,23 @@ impl<M: Memory> Walker<'_, M> {
                 return End::Limit;
             }
             out.push(Frame { ip: Va(registers.ip), sp: Va(sp), how });
-            let next = if self.wide { self.leave(registers, interrupted) } else { self.leave_by_pointer(registers) };
+            let stub = if interrupted && self.isa == Isa::X86 { self.stub(registers) } else { None };
+            let next = if self.isa == Isa::X64 {
+                self.leave(registers, interrupted)
+            } else {
+                self.leave_by_pointer(registers)
+            };
             interrupted = false;
-            let (next, found) = match next {
-                Ok((next, Left::MachineFrame)) => return End::Trap(next),
-                Ok((next, Left::Return)) if self.plausible(&registers, &next) => {
-                    (next, if self.wide { How::Unwind } else { How::FramePointer })
+            let (next, found) = match (stub, next) {
+                (Some(caller), _) => caller,
+                (None, Ok((next, Left::MachineFrame))) => return End::Trap(next),
+                (None, Ok((next, Left::Return))) if self.plausible(&registers, &next) => {
+                    (next, if self.isa == Isa::X64 { How::Unwind } else { How::FramePointer })
                 }
                 // A return address of zero is how the first function of a thread was called.
-                Ok((next, Left::Return)) if next.ip == 0 => return End::Bottom,
+                (None, Ok((next, Left::Return))) if next.ip == 0 => return End::Bottom,
                 // An x86 trap frame begins as if it were a frame of the user's code.
-                Ok((next, Left::Return)) if self.kernel.is_some_and(|k| next.ip < k.0) => return End::Bottom,
+                (None, Ok((next, Left::Return))) if self.kernel.is_some_and(|k| next.ip < k.0) => return End::Bottom,
                 _ => match self.scan(sp) {
                     Some(found) => found,
                     None if sp.saturating_add(SCAN) >= self.bounds.base.0 => return End::Bottom,
@@ -141,7 +160,7 @@ impl<M: Memory> Walker<'_, M> {
     /// Whether a caller can be one: it lies higher on the same stack, in code of a module.
     fn plausible(&self, here: &Registers, next: &Registers) -> bool {
         let (Some(before), Some(after)) = (here.sp(), next.sp()) else { return false };
-        let aligned = after.is_multiple_of(if self.wide { 8 } else { 4 });
+        let aligned = after.is_multiple_of(self.isa.width());
         // Code outside of every module (injected, or made at run time) counts when there is a call right before it.
         let is_code = || self.code.find(Va(next.ip)).is_some() || self.follows_call(Va(next.ip)) == Some(true);
         aligned && after > before && self.bounds.holds(after) && is_code()
@@ -159,21 +178,38 @@ impl<M: Memory> Walker<'_, M> {
         };
         Ok((registers, left))
     }
-    /// x86: the caller's frame pointer is where the frame pointer points, the return address above it.
+    /// x86 code that was stopped right above its return address, as system call stubs are: they set up no frame, and the frame pointer is
+    /// still their caller's.
+    fn stub(&self, mut registers: Registers) -> Option<(Registers, How)> {
+        let sp = registers.sp()?;
+        let ip = self.memory.number(Va(sp), 4).ok()?;
+        if self.is_return(ip) != Some(true) {
+            return None;
+        }
+        registers.ip = ip;
+        registers.set(4, Some(sp.saturating_add(4)));
+        Some((registers, How::Scan))
+    }
+    /// x86 and ARM64: the caller's frame pointer is where the frame pointer points, the return address above it.
     fn leave_by_pointer(&self, mut registers: Registers) -> Value<(Registers, Left)> {
         let sp = registers.sp().ok_or(Absent::NotRecorded)?;
         let frame = registers.get(RBP).ok_or(Absent::NotRecorded)?;
-        if frame < sp || !self.bounds.holds(frame) || !frame.is_multiple_of(4) {
+        let width = self.isa.width();
+        if frame < sp || !self.bounds.holds(frame) || !frame.is_multiple_of(width) {
             return Err(Absent::Implausible);
         }
-        let both = self.memory.number(Va(frame), 8)?;
-        let (pointer, ip) = (both & 0xffff_ffff, both >> 32);
-        // The chain is only as good as the code that kept it: the return address must follow a call.
-        if ip != 0 && self.follows_call(Va(ip)) != Some(true) {
+        let word = |va| self.memory.number(va, u32::try_from(width).unwrap_or(8));
+        let (pointer, ip) = (word(Va(frame))?, word(Va(frame).add(width))?);
+        // The chain is only as good as the code that kept it: the return address must follow a call, as far as the code is there.
+        let sound = match self.follows_call(Va(ip)) {
+            Some(sound) => sound,
+            None => self.code.find(Va(ip)).is_some(),
+        };
+        if ip != 0 && !sound {
             return Err(Absent::Implausible);
         }
         registers.ip = ip;
-        registers.set(4, Some(frame.saturating_add(8)));
+        registers.set(4, Some(frame.saturating_add(width.saturating_mul(2))));
         registers.set(RBP, Some(pointer));
         Ok((registers, Left::Return))
     }
@@ -186,11 +222,11 @@ impl<M: Memory> Walker<'_, M> {
     /// Whether a call ends right before an address; `None` when the code there is not in the dump.
     fn follows_call(&self, ip: Va) -> Option<bool> {
         let before = self.memory.fetch(ip.sub(LONGEST as u64), LONGEST as u32);
-        match ends_in_call(before.all().ok()?, self.wide) {
+        match ends_in_call(before.all().ok()?, self.isa) {
             // A call leads to code: of a module, or near by where there is none.
             Some(Call::Relative(distance)) => {
                 let target = ip.0.wrapping_add_signed(distance.into());
-                let target = if self.wide { target } else { target & 0xffff_ffff };
+                let target = if self.isa == Isa::X86 { target & 0xffff_ffff } else { target };
                 let near = self.code.find(ip).is_none() && distance.unsigned_abs() < 0x10_0000;
                 Some(near || self.code.find(Va(target)).is_some())
             }
@@ -205,7 +241,7 @@ impl<M: Memory> Walker<'_, M> {
     }
     /// Looks up the stack for the next return address.
     fn scan(&self, from: u64) -> Option<(Registers, How)> {
-        let width = if self.wide { 8u64 } else { 4 };
+        let width = self.isa.width();
         let from = from.checked_next_multiple_of(width)?.max(self.bounds.limit.0);
         let end = self.bounds.base.0.min(from.saturating_add(SCAN));
         let mut unchecked = None;
@@ -236,7 +272,7 @@ impl<M: Memory> Walker<'_, M> {
     }
     fn found(&self, ip: u64, place: u64, width: u64) -> Registers {
         let mut registers = Registers::at(ip, place.saturating_add(width));
-        if !self.wide
+        if self.isa == Isa::X86
             && let Ok(pointer) = self.memory.number(Va(place.saturating_sub(width)), 4)
         {
             // `push ebp` stands right below a return address that a frame was set up for.
@@ -273,7 +309,7 @@ mod tests {
         let memory = Flat(vec![(IMAGE, code), (STACK, bytes)]);
         let map = CodeMap::new(vec![Code::new(Va(IMAGE), 0x1000, "a.exe".into())]);
         let bounds = Bounds { limit: Va(STACK), base: Va(end) };
-        let walker = Walker { memory: &memory, code: &map, bounds, wide: false, kernel: None };
+        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::X86, kernel: None };
         let mut registers = Registers::at(returns(0), sp);
         registers.set(RBP, Some(ebp));
         let mut out = Vec::new();
@@ -306,6 +342,16 @@ mod tests {
         // ebp is garbage; the word at 1 points into code but behind no call; a has its frame pointer below it.
         let stack = [9, (returns(3) + 1) as u32, at(5), a, 9, at(7), b, 0, 0, 9];
         let (frames, end) = walk(&stack, STACK, 0x1234, code());
+        let hows: Vec<_> = frames.iter().map(|f| (f.ip.0, f.how)).collect();
+        assert_eq!(hows, [(returns(0), How::Trap), (returns(7), How::Scan), (returns(9), How::FramePointer)]);
+        assert_eq!(end, End::Bottom);
+    }
+    #[test]
+    fn a_stub_without_a_frame_of_its_own() {
+        let (a, b) = (returns(7) as u32, returns(9) as u32);
+        let at = |i: u64| (STACK + 4 * i) as u32;
+        // Stopped at its return address to `a`; the frame pointer is that of `a`, whose caller is `b`.
+        let (frames, end) = walk(&[a, 9, at(4), b, 0, 0, 9], STACK, at(2).into(), code());
         let hows: Vec<_> = frames.iter().map(|f| (f.ip.0, f.how)).collect();
         assert_eq!(hows, [(returns(0), How::Trap), (returns(7), How::Scan), (returns(9), How::FramePointer)]);
         assert_eq!(end, End::Bottom);
