@@ -3,7 +3,7 @@
 
     make.py --vol VENV/bin/vol --python VENV/bin/python --isf DIR SAMPLES [NAME ...]
 
-SAMPLES is a folder of `NAME/full.dmp` (or `raw.dd`). DIR holds Volatility's symbol files (its own `pdbconv` makes them from the PDBs
+SAMPLES is a folder of `NAME/full.dmp` (or `bitmap.dmp`, `raw.dd`). DIR holds Volatility's symbol files (its own `pdbconv` makes them from the PDBs
 under `symbols/`). Writes `NAME.volatility.tsv` and `NAME.memprocfs.tsv` beside this script: first the command of each block, then its rows,
 sorted. `tests/oracles.rs` compares them with what dumpwalk says.
 """
@@ -88,7 +88,7 @@ def main():
     p.add_argument("names", nargs="*")
     a = p.parse_args()
     for name in a.names or sorted(os.listdir(a.samples)):
-        dump = next((d for d in ("full.dmp", "raw.dd") if os.path.exists(os.path.join(a.samples, name, d))), None)
+        dump = next((d for d in ("full.dmp", "bitmap.dmp", "raw.dd") if os.path.exists(os.path.join(a.samples, name, d))), None)
         if dump:
             print(name, file=sys.stderr)
             volatility(a, name, os.path.join(a.samples, name, dump))

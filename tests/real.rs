@@ -1,0 +1,114 @@
+//! Real Windows dumps, where the folder that has them is there: dumpwalk says of each what is known of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod program;
+
+use program::{dumpwalk, number, rows, shared};
+use serde_json::Value;
+use std::path::PathBuf;
+
+fn real() -> Option<PathBuf> {
+    let folder = shared().map(|s| s.join("real")).filter(|r| r.is_dir());
+    if folder.is_none() {
+        println!("skipped: no folder of real dumps");
+    }
+    folder
+}
+
+/// What is known of a triage dump.
+struct Triage {
+    file: &'static str,
+    bugcheck: u64,
+    drivers: usize,
+    kernel_base: u64,
+    dtb: u64,
+    thread: u64,
+    /// Whether layouts of its kernel can be had offline: `_EPROCESS` and `_ETHREAD` can be decoded.
+    layouts: bool,
+}
+
+const TRIAGE: [Triage; 2] = [
+    Triage {
+        file: "kernel-triage/x64-19041.804.dmp",
+        bugcheck: 0x1000_007e,
+        drivers: 151,
+        kernel_base: 0xffff_f804_7ba0_0000,
+        dtb: 0x1a_d000,
+        thread: 264,
+        layouts: true,
+    },
+    Triage {
+        file: "kernel-triage/arm64-22000.dmp",
+        bugcheck: 0x1c8,
+        drivers: 245,
+        kernel_base: 0xffff_f803_f2e0_0000,
+        dtb: 0x946a_a000,
+        thread: 32,
+        layouts: false,
+    },
+];
+
+#[test]
+fn triage_dumps() {
+    let Some(real) = real() else { return };
+    let symbols = real.join("symbols");
+    for t in TRIAGE {
+        let dump = real.join(t.file);
+        let crash = &rows("crashinfo", &dump, Some(&symbols)).unwrap_or_else(|e| panic!("{}: {e}", t.file))[0];
+        assert_eq!(number(&crash["bugcheck"]), Some(t.bugcheck), "{}", t.file);
+        let modules = rows("modules", &dump, Some(&symbols)).unwrap_or_else(|e| panic!("{}: {e}", t.file));
+        assert_eq!(modules.len(), t.drivers, "{}", t.file);
+        assert_eq!(modules[0]["path"], "\\SystemRoot\\system32\\ntoskrnl.exe", "{}", t.file);
+        assert_eq!(number(&modules[0]["base"]), Some(t.kernel_base), "{}", t.file);
+        let info = &rows("info", &dump, Some(&symbols)).unwrap_or_else(|e| panic!("{}: {e}", t.file))[0];
+        assert_eq!(number(&info["header_dtb"]), Some(t.dtb), "{}", t.file);
+        if !t.layouts {
+            // Nothing describes this kernel offline: the process is not guessed.
+            assert!(rows("pslist", &dump, Some(&symbols)).is_err(), "{}", t.file);
+            continue;
+        }
+        let processes = rows("pslist", &dump, Some(&symbols)).unwrap_or_else(|e| panic!("{}: {e}", t.file));
+        assert_eq!(processes.len(), 1, "{}", t.file);
+        assert_eq!((&processes[0]["pid"], &processes[0]["name"]), (&Value::from(4), &Value::from("System")), "{}", t.file);
+        assert_eq!(number(&processes[0]["dtb"]), Some(t.dtb), "{}", t.file);
+        assert!(processes[0]["create_time"].as_str().unwrap().starts_with("2021-02-21T01:38:22.0698"), "{}", t.file);
+        let threads = rows("threads", &dump, Some(&symbols)).unwrap_or_else(|e| panic!("{}: {e}", t.file));
+        assert_eq!(threads.iter().map(|r| r["tid"].as_u64()).collect::<Vec<_>>(), [Some(t.thread)], "{}", t.file);
+    }
+}
+
+/// The first bytes of two full dumps: they open with a note and tell what their headers tell.
+#[test]
+fn heads_of_full_dumps() {
+    let Some(real) = real() else { return };
+    for (file, pages, runs) in [("x64-19045-dumpit-head.bin", 523_910u64, 5), ("arm64-19042-dumpit-head.bin", 1_878_675, 7)] {
+        let dump = real.join("full-dump-heads").join(file);
+        let ran = dumpwalk(&["info".as_ref(), dump.as_os_str(), "--offline".as_ref(), "-f".as_ref(), "json".as_ref()]);
+        assert_eq!(ran.code, 4, "{file}: {}", ran.stderr);
+        assert!(ran.stderr.contains(&format!("of {pages} pages lie past the end of the file")), "{file}: {}", ran.stderr);
+        let info: Value = serde_json::from_str(&ran.stdout).unwrap();
+        assert_eq!(info[0]["runs"].as_array().map(Vec::len), Some(runs), "{file}: {}", info[0]["runs"]);
+        if file.starts_with("x64") {
+            assert_eq!(number(&info[0]["header_dtb"]), Some(0x1a_d000), "{file}: the low bits are masked");
+        }
+    }
+}
+
+/// Every user-mode minidump opens and names its modules and threads.
+#[test]
+fn user_minidumps() {
+    let Some(real) = real() else { return };
+    let mut files: Vec<_> = std::fs::read_dir(real.join("user-minidump")).unwrap().map(|e| e.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for dump in files {
+        let name = dump.file_name().unwrap().to_string_lossy().into_owned();
+        for analysis in ["info", "pslist", "dlllist", "threads", "crashinfo"] {
+            let rows = rows(analysis, &dump, None).unwrap_or_else(|e| panic!("{name} {analysis}: {e}"));
+            assert!(!rows.is_empty(), "{name} {analysis}");
+            if analysis == "threads" && name.starts_with("thread_name") {
+                assert!(rows.iter().any(|t| t["thread_name"].is_string()), "{name}: no thread has a name");
+            }
+        }
+    }
+}
