@@ -10,6 +10,7 @@ mod driverscan;
 pub mod envars;
 mod filescan;
 pub mod getsids;
+mod handles;
 pub mod heaps;
 pub mod identities;
 mod info;
@@ -125,6 +126,7 @@ pub static ALL: &[&Analysis] = &[
     &envars::ENVARS,
     &filescan::FILESCAN,
     &getsids::GETSIDS,
+    &handles::HANDLES,
     &heaps::HEAPS,
     &info::INFO,
     &ldrmodules::LDRMODULES,

@@ -1,11 +1,18 @@
-//! `_HANDLE_TABLE`: a process's handles, and the table of all process and thread ids.
+//! `_HANDLE_TABLE`: a process's handles, and the table of all process and thread ids (`PspCidTable`).
+//!
+//! A table has one to three levels of pages. Leaf pages hold entries, the pages above hold pointers. Every slot is looked at:
+//! tables have holes at every level, and a wild pointer costs what it pointed to, not what follows it.
 
+use super::Kernel;
 use super::process::Process;
-use crate::addr::Va;
+use crate::addr::{PAGE_SIZE, Va};
+use crate::bytes::{Bytes, Place, le};
+use crate::error::Result;
 use crate::layout;
 use crate::paging::Space;
-use crate::symbols::layout::Here;
-use crate::value::{Absent, Value};
+use crate::symbols::layout::{Bits, Field, Here, Layout, LayoutError};
+use crate::value::{Absent, Note, Value};
+use rustc_hash::FxHashSet;
 
 layout! {
     /// `_HANDLE_TABLE`.
@@ -31,6 +38,290 @@ layout! {
         count: u32 = "HandleCount",
     }
 }
+layout! {
+    /// `_HANDLE_TABLE_ENTRY` up to 7: a pointer whose low bits are flags.
+    pub struct OldEntry: "_HANDLE_TABLE_ENTRY" {
+        /// `Object`, with flags in the low three bits.
+        object: Va = "Object",
+        /// `GrantedAccess`.
+        access: u32 = "GrantedAccess",
+    }
+}
+layout! {
+    /// `_HANDLE_TABLE_ENTRY` from 8 on: bit-fields.
+    pub struct NewEntry: "_HANDLE_TABLE_ENTRY" {
+        /// `ObjectPointerBits`: the pointer without its alignment and its sign.
+        object: Bits = "ObjectPointerBits",
+        /// `Attributes`.
+        attributes: Bits = "Attributes",
+        /// `GrantedAccessBits`.
+        access: Bits = "GrantedAccessBits",
+        /// `ProtectFromClose` (x86).
+        protect: Option<Bits> = "ProtectFromClose",
+        /// `NoRightsUpgrade` (from 8.1).
+        no_upgrade: Option<Bits> = "NoRightsUpgrade",
+    }
+}
+
+/// Windows gives a process at most 16,777,216 handles.
+const MOST_HANDLES: u64 = 1 << 24;
+/// Handle values and process ids count in fours: the two low bits are the caller's to use.
+const STEP: u64 = 4;
+
+/// `OBJ_PROTECT_CLOSE`: the handle cannot be closed.
+pub const PROTECT: u8 = 1;
+/// `OBJ_INHERIT`: children get it.
+pub const INHERIT: u8 = 2;
+/// `OBJ_AUDIT_OBJECT_CLOSE`: closing it is audited.
+pub const AUDIT: u8 = 4;
+/// Bit 25 of the access word: protect-from-close up to 7 (where bit 0 of the pointer is the entry's lock) and on x86.
+const OLD_PROTECT: u32 = 0x0200_0000;
+
+/// One handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handle {
+    /// Its value.
+    pub value: u64,
+    /// Where its entry stands.
+    pub place: Place,
+    /// What the entry points to: the object's header (in `PspCidTable` the object itself).
+    pub target: Va,
+    /// The access granted.
+    pub access: u32,
+    /// [`PROTECT`], [`INHERIT`], [`AUDIT`].
+    pub attributes: u8,
+    /// Whether the access may not be widened when the handle is duplicated; `None` where the kernel keeps no such bit.
+    pub no_upgrade: Option<bool>,
+}
+
+/// A page of entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Its address.
+    pub at: Va,
+    /// The number of its first entry in the whole table.
+    pub first: u64,
+}
+
+/// How a kernel writes entries.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Old { object: Field, access: Field },
+    New { object: Field, attributes: Field, access: Field, protect: Option<Field>, no_upgrade: Option<Field> },
+}
+
+/// Reads handle tables of one kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct HandleTables<'k> {
+    table: &'k HandleTable,
+    form: Form,
+    entry_size: u32,
+    pointer: u32,
+}
+
+impl<'k> HandleTables<'k> {
+    /// Resolves the layouts.
+    ///
+    /// # Errors
+    /// The symbols lack a type, or describe entries of an unknown form.
+    pub fn of(kernel: &'k Kernel) -> Result<Self, LayoutError> {
+        let form = match kernel.layout::<NewEntry>() {
+            Ok(new) => {
+                let field = |name| new.field(name);
+                match (field("object"), field("attributes"), field("access")) {
+                    (Some(object), Some(attributes), Some(access)) => Form::New {
+                        object,
+                        attributes,
+                        access,
+                        protect: field("protect"),
+                        no_upgrade: field("no_upgrade"),
+                    },
+                    _ => return Err(LayoutError::NoType(NewEntry::TYPE)),
+                }
+            }
+            Err(_) => {
+                let old = kernel.layout::<OldEntry>()?;
+                match (old.field("object"), old.field("access")) {
+                    (Some(object), Some(access)) => Form::Old { object, access },
+                    _ => return Err(LayoutError::NoType(OldEntry::TYPE)),
+                }
+            }
+        };
+        let size = kernel.symbols.types.size_of(NewEntry::TYPE).filter(|s| matches!(s, 8 | 16));
+        Ok(Self {
+            table: kernel.layout()?,
+            form,
+            entry_size: size.ok_or(LayoutError::NoType(NewEntry::TYPE))?,
+            pointer: kernel.space().pointer_size(),
+        })
+    }
+    /// Entries in a leaf page.
+    fn per_leaf(&self) -> u64 {
+        PAGE_SIZE / u64::from(self.entry_size)
+    }
+    /// All leaf pages of a table, in order.
+    #[must_use]
+    pub fn leaves(&self, space: &Space<'_>, table: Va) -> (Vec<Leaf>, Vec<Note>) {
+        let mut walk =
+            Walk { tables: self, space, out: Vec::new(), notes: Vec::new(), seen: FxHashSet::default(), wild: 0 };
+        match space.view(self.table, table).code() {
+            Ok(code) => {
+                let level = code & 3;
+                if level == 3 {
+                    walk.notes
+                        .push(Note::loss(format!("handle table at {table}: level 3 of its code {code:#x} is none")));
+                } else {
+                    walk.page(Va(code & !7), level, 0);
+                }
+            }
+            Err(why) => walk.notes.push(Note::loss(format!("handle table at {table} is {why}"))),
+        }
+        if walk.wild > 0 {
+            let text = format!("handle table at {table}: {} pointers lead to no page of it", walk.wild);
+            walk.notes.push(Note::loss(text));
+        }
+        (walk.out, walk.notes)
+    }
+    /// The handles of a leaf page.
+    ///
+    /// # Errors
+    /// Why the page cannot be read at all.
+    pub fn handles(&self, space: &Space<'_>, leaf: Leaf, mut each: impl FnMut(Handle)) -> Value<()> {
+        let page = space.fetch(leaf.at, u32::try_from(PAGE_SIZE).map_err(|_| Absent::Implausible)?);
+        let raw = page.all()?;
+        // The first entry of each leaf page is no handle: it is the page's own (`InfoTable`, or nothing).
+        for slot in 1..self.per_leaf() {
+            let at = slot.saturating_mul(self.entry_size.into());
+            let from = usize::try_from(at).map_err(|_| Absent::Implausible)?;
+            let entry = raw.get(from..).ok_or(Absent::Implausible)?;
+            if let Some(mut handle) = self.entry(entry) {
+                handle.value = leaf.first.saturating_add(slot).saturating_mul(STEP);
+                handle.place = page.place(u32::try_from(at).unwrap_or(u32::MAX));
+                each(handle);
+            }
+        }
+        Ok(())
+    }
+    /// The entry at the start of these bytes; `None` when it is free.
+    fn entry(&self, raw: &[u8]) -> Option<Handle> {
+        let blank =
+            Handle { value: 0, place: Place::default(), target: Va(0), access: 0, attributes: 0, no_upgrade: None };
+        match self.form {
+            Form::Old { object, access } => {
+                let target = number(raw, object)?;
+                let access = u32::try_from(number(raw, access)?).ok()?;
+                if target & !7 == 0 {
+                    return None;
+                }
+                let low = u8::try_from(target & 7).ok()?;
+                let protect = if access & OLD_PROTECT == 0 { 0 } else { PROTECT };
+                Some(Handle {
+                    target: Va(target & !7),
+                    access: access & !OLD_PROTECT,
+                    attributes: low & (INHERIT | AUDIT) | protect,
+                    ..blank
+                })
+            }
+            Form::New { object, attributes, access, protect, no_upgrade } => {
+                let pointer = number(raw, object)?;
+                if pointer == 0 {
+                    return None;
+                }
+                let (_, length) = attributes.bits.unwrap_or((0, 3));
+                let attributes = u8::try_from(number(raw, attributes)?).ok()?;
+                // Two bits are inherit and audit (x86, where protect stands apart); three begin with protect.
+                let attributes = if length == 2 { attributes << 1 } else { attributes };
+                let protect = protect.and_then(|f| number(raw, f)).unwrap_or(0);
+                Some(Handle {
+                    target: self.pointer(object, pointer),
+                    access: u32::try_from(number(raw, access)?).ok()?,
+                    attributes: attributes & 7 | u8::from(protect != 0),
+                    no_upgrade: no_upgrade.and_then(|f| number(raw, f)).map(|bit| bit != 0),
+                    ..blank
+                })
+            }
+        }
+    }
+    /// A pointer from its bits: pool blocks are aligned to 16 bytes on 64-bit and 8 on 32-bit machines, so that many low
+    /// bits are left out; above, the highest kept bit (it is a kernel address) is repeated.
+    fn pointer(&self, field: Field, bits: u64) -> Va {
+        let (_, length) = field.bits.unwrap_or((0, 64));
+        if self.pointer == 4 {
+            return Va(bits.wrapping_shl(3) & 0xffff_ffff);
+        }
+        let unused = 64u32.saturating_sub(u32::from(length).saturating_add(4));
+        let shifted = bits.wrapping_shl(4).wrapping_shl(unused).cast_signed().wrapping_shr(unused);
+        Va(shifted.cast_unsigned())
+    }
+}
+
+/// A plain number or a bit-field at the start of `raw`.
+fn number(raw: &[u8], field: Field) -> Option<u64> {
+    let from = field.offset as usize;
+    let unit = le(raw.get(from..from.checked_add(field.size as usize)?)?)?;
+    let Some((position, length)) = field.bits else { return Some(unit) };
+    let value = unit.checked_shr(position.into())?;
+    Some(if length >= 64 { value } else { value & (1u64 << length).wrapping_sub(1) })
+}
+
+/// The descent into a table.
+struct Walk<'a> {
+    tables: &'a HandleTables<'a>,
+    space: &'a Space<'a>,
+    out: Vec<Leaf>,
+    notes: Vec<Note>,
+    /// Pages met: one that is met again is no page of this table.
+    seen: FxHashSet<Va>,
+    wild: usize,
+}
+
+impl Walk<'_> {
+    /// A page at some level whose first entry has this number.
+    fn page(&mut self, at: Va, level: u64, first: u64) {
+        if at.offset_in_page() != 0 || !self.seen.insert(at) {
+            self.wild = self.wild.saturating_add(1);
+            return;
+        }
+        if level == 0 {
+            self.out.push(Leaf { at, first });
+            return;
+        }
+        let pointer = self.tables.pointer;
+        let pointers = PAGE_SIZE / u64::from(pointer);
+        // Entries below one pointer of this page.
+        let mut below = self.tables.per_leaf();
+        for _ in 1..level {
+            below = below.saturating_mul(pointers);
+        }
+        let page: Bytes<'_> = self.space.fetch(at, u32::try_from(PAGE_SIZE).unwrap_or(0));
+        let raw = match page.all() {
+            Ok(raw) => raw,
+            Err(why) => {
+                self.notes.push(Note::loss(format!(
+                    "handle table: the page at {at} is {why}: handles from {:#x} on may be missing",
+                    first.saturating_mul(STEP)
+                )));
+                return;
+            }
+        };
+        for (slot, raw) in raw.chunks_exact(pointer as usize).enumerate() {
+            let next = le(raw).unwrap_or(0);
+            let first = first.saturating_add(below.saturating_mul(slot as u64));
+            if next == 0 {
+                continue;
+            }
+            if first >= MOST_HANDLES {
+                self.wild = self.wild.saturating_add(1);
+                return;
+            }
+            if self.space.slice(Va(next), 1) == Err(Absent::NotMapped) {
+                self.wild = self.wild.saturating_add(1);
+                continue;
+            }
+            self.page(Va(next), level.saturating_sub(1), first);
+        }
+    }
+}
 
 impl Process<'_> {
     /// Open handles, as the table counts them.
@@ -53,11 +344,31 @@ impl Process<'_> {
     }
 }
 
+impl Kernel {
+    /// Every process and thread id the kernel has given out (`PspCidTable`), with the `_EPROCESS` or `_ETHREAD` it stands for,
+    /// in order, and notes on what could not be read.
+    ///
+    /// # Errors
+    /// [`Absent::NoSymbol`]: nothing says where the table is, or what it looks like.
+    pub fn client_ids(&self, space: &Space<'_>) -> Value<(Vec<Handle>, Vec<Note>)> {
+        let table = space.pointer(self.global("PspCidTable").ok_or(Absent::NoSymbol)?)?;
+        let tables = HandleTables::of(self).map_err(|_| Absent::NoSymbol)?;
+        let (leaves, mut notes) = tables.leaves(space, table);
+        let mut out = Vec::new();
+        for leaf in leaves {
+            if let Err(why) = tables.handles(space, leaf, |h| out.push(h)) {
+                let first = leaf.first.saturating_mul(STEP);
+                notes.push(Note::loss(format!("PspCidTable: ids from {first} on: the page at {} is {why}", leaf.at)));
+            }
+        }
+        Ok((out, notes))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kernel::testing;
-    use crate::symbols::layout::Layout;
 
     #[test]
     fn every_known_kernel_counts_its_handles_in_one_of_two_places() {

@@ -17,6 +17,7 @@ pub mod list;
 mod memory_layouts_tests;
 pub mod module;
 pub mod narrow;
+pub mod object;
 pub mod page_state;
 pub mod pe;
 pub mod peb;

@@ -1,0 +1,221 @@
+//! `handles`: what each process has open, and what it may do with it.
+
+use super::parallel::{asked_for, in_order};
+use super::{Analysis, Ask, Case, Switch, who};
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
+use crate::kernel::object::types::ObjectTypes;
+use crate::kernel::object::{Fact, Facts, Objects, access};
+use crate::kernel::process::Process;
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::value::{Absent, Note};
+use std::borrow::Cow;
+
+/// The register's entry.
+pub static HANDLES: Analysis = Analysis {
+    name: "handles",
+    about: "Open handles: object, type, name, and access rights by name",
+    help: "Walks each process's handle table, all three levels, every slot. The access column names the rights in the type's own \
+           words; bits that no right of the type has stand there as a number. Names are whole paths: registry keys from \\REGISTRY \
+           on, files with their device, named objects with their directory.\n\nExample: dumpwalk handles memory.dmp --name \
+           lsass --type Process,Token",
+    columns: &COLUMNS,
+    switches: &[Switch {
+        name: "type",
+        value: Some("TYPES"),
+        about: "Only objects of these types (Process,Thread,Key …), ignoring case",
+    }],
+    run,
+};
+
+const COLUMNS: [Column; 15] = [
+    who::PID,
+    who::NAME,
+    col("handle", Kind::Hex, "The handle's value in its process"),
+    col("type", Kind::Text, "Name of the object's type"),
+    col("object_name", Kind::Text, "Path of the object, or what it stands for"),
+    col("granted_access", Kind::Hex, "The access mask the handle was granted"),
+    col("access", Kind::Texts, "The same by the type's own right names"),
+    col("object", Kind::Hex, "Address of the object's body"),
+    wide("attributes", Kind::Texts, "protect_from_close, inherit, audit, no_rights_upgrade"),
+    wide("details", Kind::Nested, "What the object's kind has besides"),
+    wide("handle_count", Kind::Number, "Handles to the object in all processes"),
+    wide(
+        "pointer_count",
+        Kind::Number,
+        "References to the object, as its header keeps them (handles count many times from 8.1 on)",
+    ),
+    wide("header", Kind::Hex, "Address of the object's header"),
+    wide("offset", Kind::Hex, "Address of the process's _EPROCESS"),
+    wide("entry", Kind::Hex, "Address of the handle table's entry"),
+];
+
+/// Leaf pages of a table that are one unit of work: some 4,000 handles on x64.
+const LEAVES: usize = 16;
+
+/// A part of a process's table.
+struct Unit<'k> {
+    process: Process<'k>,
+    leaves: Vec<Leaf>,
+    notes: Vec<Note>,
+}
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let kernel = case.kernel()?;
+    let processes = asked_for(case, ask, sink)?;
+    let tables = HandleTables::of(kernel).map_err(|e| kernel.unreadable(&e))?;
+    let types = kernel.object_types();
+    types.notes.iter().for_each(|n| sink.note(n.clone()));
+    Objects::of(kernel, &types)?; // fails here rather than in a worker
+    let kinds: Vec<String> =
+        ask.value("type").into_iter().flat_map(|t| t.split(',')).map(|t| t.trim().to_lowercase()).collect();
+    // Made in turn, as workers ask for them.
+    let units = processes.into_iter().flat_map(move |process| units(&tables, process));
+    let reader = Reader { kernel, types: &types, tables, kinds };
+    in_order(units, || Objects::of(kernel, &types).ok(), |objects, unit, sink| reader.unit(objects, unit, sink), sink)
+}
+
+/// The parts of a process's table.
+fn units<'k>(tables: &HandleTables<'k>, process: Process<'k>) -> Vec<Unit<'k>> {
+    let space = process.kernel.space();
+    let (leaves, mut notes) = match process.view.handle_table() {
+        Ok(at) if at.is_null() => return Vec::new(),
+        Ok(at) => tables.leaves(&space, at),
+        Err(why) => (Vec::new(), vec![Note::loss(format!("its handle table is {why}"))]),
+    };
+    let pid = process.pid().map_or_else(|_| "?".to_owned(), |p| p.to_string());
+    for note in &mut notes {
+        note.text = format!("process {pid}: {}", note.text);
+    }
+    let mut out: Vec<Unit<'_>> = leaves
+        .chunks(LEAVES)
+        .map(|l| Unit { process: process.clone(), leaves: l.to_vec(), notes: Vec::new() })
+        .collect();
+    match out.first_mut() {
+        Some(first) => first.notes = notes,
+        None if notes.is_empty() => {}
+        None => out.push(Unit { process, leaves: Vec::new(), notes }),
+    }
+    out
+}
+
+/// What every worker needs.
+struct Reader<'k> {
+    kernel: &'k Kernel,
+    types: &'k ObjectTypes,
+    tables: HandleTables<'k>,
+    kinds: Vec<String>,
+}
+
+impl<'k> Reader<'k> {
+    fn unit(&self, objects: &mut Option<Objects<'k>>, unit: Unit<'k>, sink: &mut dyn Sink) -> Result<()> {
+        let objects = match objects {
+            Some(objects) => objects,
+            none => none.insert(Objects::of(self.kernel, self.types)?),
+        };
+        unit.notes.into_iter().for_each(|n| sink.note(n));
+        let head = who::cells(&unit.process);
+        let offset = who::offset(&unit.process);
+        for leaf in unit.leaves {
+            let mut handles = Vec::new();
+            let read = self.tables.handles(&objects.space, leaf, |h| handles.push(h));
+            if let Err(why) = read {
+                let pid = unit.process.pid().map_or_else(|_| "?".to_owned(), |p| p.to_string());
+                sink.note(Note::loss(format!(
+                    "process {pid}: handles from {:#x} on: the page at {} is {why}",
+                    leaf.first.saturating_mul(4),
+                    leaf.at
+                )));
+            }
+            for handle in handles {
+                if let Some(row) = self.row(objects, &head, &offset, handle) {
+                    sink.row(row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The row of a handle; `None` when its type was not asked for.
+    fn row(&self, objects: &mut Objects<'k>, head: &[Cell; 2], offset: &Cell, handle: Handle) -> Option<Row> {
+        let object = objects.with_header(handle.target);
+        let kind = objects.type_of(&object);
+        if !self.kinds.is_empty() {
+            let kind = kind.as_deref().unwrap_or_default().to_lowercase();
+            if !self.kinds.contains(&kind) {
+                return None;
+            }
+        }
+        let (name, details) = match &kind {
+            Ok(kind) => {
+                let d = objects.describe(&object, kind);
+                (d.name.into(), details(d.facts))
+            }
+            // Of an object whose type is not known its name may still be told.
+            Err(why) => (objects.path(&object).into(), Cell::Absent(*why)),
+        };
+        let rights = rights(kind.as_deref().unwrap_or_default(), handle.access);
+        let [pid, process] = head.clone();
+        let view = &object.header.view;
+        let cells: [Cell; COLUMNS.len()] = [
+            pid,
+            process,
+            Cell::Hex(handle.value),
+            kind.into(),
+            name,
+            Cell::Hex(handle.access.into()),
+            rights,
+            object.body.into(),
+            attributes(&handle),
+            details,
+            view.handle_count().into(),
+            view.pointer_count().into(),
+            object.header.at.into(),
+            offset.clone(),
+            handle.place.va.ok_or(Absent::NotRecorded).into(),
+        ];
+        Some(Row::new(cells.into()).at(handle.place))
+    }
+}
+
+fn rights(kind: &str, mask: u32) -> Cell {
+    let (names, left) = access::names(kind, mask);
+    let mut out: Vec<Cell> = names.into_iter().map(Cell::from).collect();
+    if left != 0 {
+        out.push(format!("{left:#x}").into());
+    }
+    Cell::List(out)
+}
+
+fn attributes(handle: &Handle) -> Cell {
+    let bits = [(PROTECT, "protect_from_close"), (INHERIT, "inherit"), (AUDIT, "audit")];
+    let mut out: Vec<Cell> =
+        bits.iter().filter(|(bit, _)| handle.attributes & bit != 0).map(|(_, name)| Cell::from(*name)).collect();
+    if handle.no_upgrade == Some(true) {
+        out.push("no_rights_upgrade".into());
+    }
+    Cell::List(out)
+}
+
+/// What is said of an object, as a cell.
+#[must_use]
+pub fn details(facts: Facts) -> Cell {
+    if facts.is_empty() {
+        return Cell::Absent(Absent::NotApplicable);
+    }
+    Cell::Object(facts.into_iter().map(|(key, fact)| (Cow::Borrowed(key), cell(fact))).collect())
+}
+
+fn cell(fact: Fact) -> Cell {
+    match fact {
+        Fact::Absent(why) => Cell::Absent(why),
+        Fact::Yes(yes) => Cell::Bool(yes),
+        Fact::Number(n) => Cell::Dec(n),
+        Fact::Signed(n) => Cell::Int(n),
+        Fact::Hex(n) => Cell::Hex(n),
+        Fact::Time(t) => Cell::Time(t),
+        Fact::Text(t) => Cell::Text(t),
+        Fact::Names(names) => Cell::List(names.into_iter().map(Cell::from).collect()),
+    }
+}

@@ -1,0 +1,95 @@
+//! `_EJOB`: processes held together.
+
+use super::{Fact, Facts, Objects};
+use crate::addr::Va;
+use crate::layout;
+use crate::symbols::layout::{Here, Link};
+use crate::value::{Absent, Value};
+
+layout! {
+    /// `_EJOB`.
+    pub struct Job: "_EJOB" {
+        /// `JobLinks`: the list of all jobs.
+        links: Link = "JobLinks",
+        /// `ProcessListHead`: its processes, by their `JobLinks`.
+        processes: Here = "ProcessListHead",
+        /// `TotalProcesses`: ever in it.
+        total: u32 = "TotalProcesses",
+        /// `ActiveProcesses`.
+        active: u32 = "ActiveProcesses",
+        /// `TotalTerminatedProcesses`: ended for breaking a limit.
+        terminated: u32 = "TotalTerminatedProcesses",
+        /// `LimitFlags`: `JOB_OBJECT_LIMIT_…`.
+        limits: u32 = "LimitFlags",
+        /// `ActiveProcessLimit`.
+        active_limit: u32 = "ActiveProcessLimit",
+        /// `UIRestrictionsClass`: `JOB_OBJECT_UILIMIT_…`.
+        ui_limits: u32 = "UIRestrictionsClass",
+        /// `SessionId`.
+        session: u32 = "SessionId",
+        /// `JobId` (from 1607).
+        id: Option<u32> = "JobId",
+        /// `ParentJob` (from 8).
+        parent: Option<Va> = "ParentJob",
+        /// `JobFlags`.
+        flags: Option<u32> = "JobFlags",
+        /// `ContainerId` (from Windows 10): of a container.
+        container: Option<[u8; 16]> = "ContainerId",
+    }
+}
+
+/// `JOB_OBJECT_LIMIT_…` of winnt.h.
+pub const LIMITS: [(u32, &str); 16] = [
+    (0x0000_0001, "WORKINGSET"),
+    (0x0000_0002, "PROCESS_TIME"),
+    (0x0000_0004, "JOB_TIME"),
+    (0x0000_0008, "ACTIVE_PROCESS"),
+    (0x0000_0010, "AFFINITY"),
+    (0x0000_0020, "PRIORITY_CLASS"),
+    (0x0000_0040, "PRESERVE_JOB_TIME"),
+    (0x0000_0080, "SCHEDULING_CLASS"),
+    (0x0000_0100, "PROCESS_MEMORY"),
+    (0x0000_0200, "JOB_MEMORY"),
+    (0x0000_0400, "DIE_ON_UNHANDLED_EXCEPTION"),
+    (0x0000_0800, "BREAKAWAY_OK"),
+    (0x0000_1000, "SILENT_BREAKAWAY_OK"),
+    (0x0000_2000, "KILL_ON_JOB_CLOSE"),
+    (0x0000_4000, "SUBSET_AFFINITY"),
+    (0x0000_8000, "JOB_MEMORY_LOW"),
+];
+
+/// Its processes and limits.
+pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
+    let layout = objects.kernel.layout::<Job>().map_err(|_| Absent::NoSymbol)?;
+    let v = objects.space.view(layout, body);
+    let limits = v.limits().map(limit_names);
+    Ok(vec![
+        ("job_id", v.id().into()),
+        ("active_processes", v.active().into()),
+        ("total_processes", v.total().into()),
+        ("terminated_processes", v.terminated().into()),
+        ("limits", limits.into()),
+        ("session", v.session().into()),
+        ("parent_job", v.parent().and_then(|p| if p.is_null() { Err(Absent::NotApplicable) } else { Ok(p) }).into()),
+        ("ui_limits", v.ui_limits().map_or_else(Fact::Absent, |l| Fact::Hex(l.into()))),
+    ])
+}
+
+/// The names of a job's limits.
+#[must_use]
+pub fn limit_names(flags: u32) -> Vec<&'static str> {
+    LIMITS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::symbols::layout::Layout;
+
+    #[test]
+    fn every_known_kernel_has_the_fields() {
+        for (name, symbols) in crate::kernel::testing::kernels() {
+            Job::resolve(&symbols.types).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
+}
