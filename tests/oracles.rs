@@ -112,8 +112,10 @@ fn every_difference_is_explained() {
         let sample = name.strip_suffix(&format!(".{tool}.tsv")).unwrap().to_owned();
         let stored = std::fs::read_to_string(&file).unwrap();
         let analyses: Vec<&str> = stored.lines().filter_map(|l| l.strip_prefix("# ")?.split(':').next()).collect();
-        let dump =
-            ["full.dmp", "bitmap.dmp", "raw.dd"].iter().map(|d| root().join("testdata").join(&sample).join(d)).find(|p| p.exists());
+        let dump = ["full.dmp", "bitmap.dmp", "raw.dd"]
+            .iter()
+            .map(|d| root().join("testdata").join(&sample).join(d))
+            .find(|p| p.exists());
         let dump = dump.unwrap_or_else(|| panic!("{name}: no such sample"));
         for analysis in analyses {
             let begins = format!("{analysis}\t");

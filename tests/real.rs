@@ -69,7 +69,12 @@ fn triage_dumps() {
         }
         let processes = rows("pslist", &dump, Some(&symbols)).unwrap_or_else(|e| panic!("{}: {e}", t.file));
         assert_eq!(processes.len(), 1, "{}", t.file);
-        assert_eq!((&processes[0]["pid"], &processes[0]["name"]), (&Value::from(4), &Value::from("System")), "{}", t.file);
+        assert_eq!(
+            (&processes[0]["pid"], &processes[0]["name"]),
+            (&Value::from(4), &Value::from("System")),
+            "{}",
+            t.file
+        );
         assert_eq!(number(&processes[0]["dtb"]), Some(t.dtb), "{}", t.file);
         assert!(processes[0]["create_time"].as_str().unwrap().starts_with("2021-02-21T01:38:22.0698"), "{}", t.file);
         let threads = rows("threads", &dump, Some(&symbols)).unwrap_or_else(|e| panic!("{}: {e}", t.file));
@@ -81,11 +86,17 @@ fn triage_dumps() {
 #[test]
 fn heads_of_full_dumps() {
     let Some(real) = real() else { return };
-    for (file, pages, runs) in [("x64-19045-dumpit-head.bin", 523_910u64, 5), ("arm64-19042-dumpit-head.bin", 1_878_675, 7)] {
+    for (file, pages, runs) in
+        [("x64-19045-dumpit-head.bin", 523_910u64, 5), ("arm64-19042-dumpit-head.bin", 1_878_675, 7)]
+    {
         let dump = real.join("full-dump-heads").join(file);
         let ran = dumpwalk(&["info".as_ref(), dump.as_os_str(), "--offline".as_ref(), "-f".as_ref(), "json".as_ref()]);
         assert_eq!(ran.code, 4, "{file}: {}", ran.stderr);
-        assert!(ran.stderr.contains(&format!("of {pages} pages lie past the end of the file")), "{file}: {}", ran.stderr);
+        assert!(
+            ran.stderr.contains(&format!("of {pages} pages lie past the end of the file")),
+            "{file}: {}",
+            ran.stderr
+        );
         let info: Value = serde_json::from_str(&ran.stdout).unwrap();
         assert_eq!(info[0]["runs"].as_array().map(Vec::len), Some(runs), "{file}: {}", info[0]["runs"]);
         if file.starts_with("x64") {
