@@ -17,7 +17,7 @@ pub(super) fn follow(dump: &Dump, road: &mut Road) -> Result<Candidate, String> 
     let triage = dump.triage().ok_or("not a triage dump")?;
     let space = Space::new(dump, Mode::Blocks, Pa(0));
     let driver = triage.drivers().first();
-    let block = triage.kdbg().and_then(|part| Some(part.va?)).and_then(|va| Kdbg::plain(&space, va).ok());
+    let block = triage.kdbg().and_then(|part| part.va).and_then(|va| Kdbg::plain(&space, va).ok());
     let by_block = block.as_ref().and_then(|b| b.address("KernBase"));
     let base = match (driver.map(|d| d.base), by_block) {
         (Some(listed), Some(told)) if listed == told => {
