@@ -129,3 +129,26 @@ fn the_debugger_block_needs_no_symbols() {
         assert!(other.is_empty() && same > 3, "{}: {same}, {other:?}", sample.name);
     }
 }
+
+/// Real triage dumps: no page tables, no image, no PDB identity. The header's build names the layouts, the dump bears them out.
+#[test]
+fn real_triage_dumps() {
+    let Some(folder) = program::shared().map(|s| s.join("real/kernel-triage")).filter(|f| f.is_dir()) else { return };
+    let x64 = kernel(&folder.join("x64-19041.804.dmp"), &folder).unwrap();
+    println!("{:#?}\n{:#?}\n{:?}", x64.road, x64.notes, x64.verify());
+    assert_eq!(x64.base, Va(0xffff_f804_7ba0_0000));
+    assert_eq!(x64.size, Some(0x0104_6000));
+    assert_eq!(x64.root, Pa(0x1a_d000));
+    assert_eq!(x64.build, Some(19041));
+    assert_eq!(x64.verify().failed, [""; 0]);
+    // No table of an ARM64 kernel is known: what needs no structure is answered all the same.
+    let arm = kernel(&folder.join("arm64-22000.dmp"), &folder).unwrap();
+    assert_eq!((arm.base, arm.root, arm.build), (Va(0xffff_f803_f2e0_0000), Pa(0x946a_a000), Some(22000)));
+    assert!(
+        arm.notes.iter().any(|n| n.loss && n.text.starts_with("ARM64 structures cannot be read")),
+        "{:?}",
+        arm.notes
+    );
+    assert_eq!(arm.kdbg.as_ref().unwrap().field("SizeEProcess"), Some(0xc80));
+    assert_eq!(arm.global("PsActiveProcessHead"), arm.dump.header.as_ref().unwrap().process_head);
+}

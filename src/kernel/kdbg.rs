@@ -233,6 +233,17 @@ impl Kdbg {
         };
         Ok(Self { va, place: bytes.place(0), coding, bytes: plain, pointer_size: space.pointer_size() })
     }
+    /// Reads a block that stands there in plain, whatever kernel it is of.
+    ///
+    /// # Errors
+    /// Why it cannot be read; [`Absent::Implausible`] where there is none.
+    pub fn plain(space: &Space<'_>, va: Va) -> Value<Self> {
+        let base = space.number(va.add(BASE.into()), 8)?;
+        match Self::read(space, va, Va(base), None)? {
+            block if block.coding == Coding::Plain => Ok(block),
+            _ => Err(Absent::Implausible),
+        }
+    }
     /// A field by its name in `wdbgexts.h`. Addresses of 32-bit kernels are sign-extended there.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<u64> {

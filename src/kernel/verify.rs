@@ -8,9 +8,11 @@ use super::list::List;
 use super::process::{EProcess, Process};
 use super::token::Tokens;
 use super::vad_tree::Layouts as VadLayouts;
+use crate::bytes::{Bytes, le};
+use crate::dump::{Part, Triage};
 use crate::paging::{Mode, Space};
 use crate::symbols::layout::Layout as _;
-use crate::value::Absent;
+use crate::value::{Absent, Value};
 
 /// What was checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,16 @@ pub struct Checks {
     pub failed: Vec<String>,
     /// What could not be checked: the dump lacks the pages.
     pub unknown: Vec<String>,
+}
+
+impl Checks {
+    fn take(&mut self, end: End) {
+        match end {
+            Passed(what) => self.passed.push(what),
+            Failed(what) => self.failed.push(what),
+            Unknown(what) => self.unknown.push(what),
+        }
+    }
 }
 
 /// One check's end.
@@ -40,6 +52,12 @@ impl Kernel {
     pub fn verify(&self) -> Checks {
         let mut out = Checks::default();
         let space = self.space();
+        if let Some(triage) = self.dump.triage() {
+            for check in [self.check_copies(triage), self.check_block()] {
+                out.take(check);
+            }
+            return out;
+        }
         let processes = self.some_processes(&space);
         let checks = [
             self.check_system(&space),
@@ -52,15 +70,97 @@ impl Kernel {
             self.check_handle_tables(&space, &processes),
             self.check_object_types(&space, &processes),
             self.check_vads(&processes),
+            self.check_block(),
         ];
         for check in checks {
-            match check {
-                Passed(what) => out.passed.push(what),
-                Failed(what) => out.failed.push(what),
-                Unknown(what) => out.unknown.push(what),
-            }
+            out.take(check);
         }
         out
+    }
+    /// Of a triage dump: the copied process and thread belong together and to the header.
+    fn check_copies(&self, triage: Triage<'_>) -> End {
+        let (Some(process), Some(thread)) = (triage.process(), triage.thread()) else {
+            return Unknown("copies of process and thread (the dump keeps none)".into());
+        };
+        let bytes = |part: Part<'_>| Bytes::from_vec(part.bytes.to_vec());
+        let (Ok(process), Ok(thread)) = (self.process_of(bytes(process)), self.thread_of(bytes(thread))) else {
+            return Failed("no layout of processes and threads".into());
+        };
+        let mut wrong = Vec::new();
+        if process.view.kind() != Ok(3) {
+            wrong.push("its dispatcher type is not 3");
+        }
+        let plain = |n: String| !n.is_empty() && n.chars().all(|c| !c.is_control() && c != '\u{fffd}');
+        if !process.name().is_ok_and(plain) {
+            wrong.push("its name is not printable");
+        }
+        let id = |v: Value<u64>| v.is_ok_and(|v| v != 0 && v.is_multiple_of(4) && v <= u64::from(u32::MAX));
+        if !id(process.pid()) {
+            wrong.push("its id is none");
+        }
+        if !id(thread.tid()) {
+            wrong.push("its thread's id is none");
+        }
+        // The header's root is the crashing context's; with shadowed kernel addresses it may be the process's other one.
+        let root = self.dump.header.as_ref().and_then(|h| h.dtb);
+        let own = [process.dtb(), process.user_dtb()].into_iter().flatten().any(|d| Some(d) == root);
+        if root.is_some() && !own {
+            wrong.push("its page-table root is not the header's");
+        }
+        let owner = self.symbols.types.member("_ETHREAD", "Cid.UniqueProcess");
+        let owner = owner.and_then(|m| le(thread.view.bytes.at(m.offset, m.size).ok()?));
+        if owner != process.pid().ok() {
+            wrong.push("its thread names another process");
+        }
+        if wrong.is_empty() {
+            Passed("the copied process and thread belong together and to the header".into())
+        } else {
+            Failed(format!("the copied process does not fit: {}", wrong.join(", ")))
+        }
+    }
+    /// Globals that the debugger block names lie where the symbols have them.
+    fn check_block(&self) -> End {
+        let Some(block) = &self.kdbg else { return Unknown("debugger block (not found)".into()) };
+        let (mut good, mut bad) = (0usize, 0usize);
+        for (name, _) in block.fields() {
+            if let (Some(told), Some(own)) = (block.global(name), self.symbol(name)) {
+                let counter = if told == own { &mut good } else { &mut bad };
+                *counter = counter.saturating_add(1);
+            }
+        }
+        // Structure sizes and offsets that the block states: layouts without globals can be held against those.
+        let mut wrong = Vec::new();
+        for (field, own) in self.sizes_of_block() {
+            if let (Some(told), Some(own)) = (block.field(field).filter(|v| *v != 0), own) {
+                if told == u64::from(own) {
+                    good = good.saturating_add(1);
+                } else {
+                    wrong.push(format!("{field} is {told:#x}, here {own:#x}"));
+                }
+            }
+        }
+        if wrong.is_empty() {
+            verdict(good, bad, 1, "globals, sizes and offsets are the debugger block's")
+        } else {
+            Failed(format!("the debugger block differs: {}", wrong.join(", ")))
+        }
+    }
+    /// Fields of the block that state a size or an offset, and what the layouts have.
+    fn sizes_of_block(&self) -> [(&'static str, Option<u32>); 10] {
+        let types = &self.symbols.types;
+        let offset = |ty, path| types.member(ty, path).map(|m| m.offset);
+        [
+            ("SizeEProcess", types.size_of("_EPROCESS")),
+            ("SizeEThread", types.size_of("_ETHREAD")),
+            ("OffsetEprocessPeb", offset("_EPROCESS", "Peb")),
+            ("OffsetEprocessParentCID", offset("_EPROCESS", "InheritedFromUniqueProcessId")),
+            ("OffsetEprocessDirectoryTableBase", offset("_EPROCESS", "Pcb.DirectoryTableBase")),
+            ("OffsetKThreadTeb", offset("_KTHREAD", "Teb")),
+            ("OffsetKThreadKernelStack", offset("_KTHREAD", "KernelStack")),
+            ("OffsetKThreadInitialStack", offset("_KTHREAD", "InitialStack")),
+            ("OffsetKThreadApcProcess", offset("_KTHREAD", "ApcState.Process")),
+            ("OffsetKThreadState", offset("_KTHREAD", "State")),
+        ]
     }
     fn check_system(&self, space: &Space<'_>) -> End {
         match self.system.map(|va| (va, self.process_at(space, va))) {

@@ -1,7 +1,7 @@
 //! Many bytes at once: across pages, runs and holes.
 
 use super::walk::{Follow, Mapping};
-use super::{Fault, Space};
+use super::{Fault, Mode, Space};
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::Bytes;
 use crate::value::{Absent, Value};
@@ -17,6 +17,9 @@ impl<'d> Space<'d> {
     /// large: what page tables map beyond that, they map twice.
     #[must_use]
     pub fn fetch(&self, va: Va, len: u32) -> Bytes<'d> {
+        if self.mode == Mode::Blocks {
+            return self.fetch_kept(va, len);
+        }
         if va.offset_in_page().saturating_add(len.into()) <= PAGE_SIZE {
             return match self.hit(va) {
                 Ok(hit) => match self.bytes_of(hit, va, len) {

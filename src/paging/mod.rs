@@ -1,6 +1,7 @@
 //! From a page-table root and a virtual address to physical bytes. One file per paging mode.
 
 mod arm64;
+mod blocks;
 mod cache;
 mod fault;
 mod fetch;
@@ -21,7 +22,7 @@ pub use walk::{Mapping, Via};
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::le;
-use crate::dump::Dump;
+use crate::dump::{Arch, Dump};
 use crate::symbols::layout::{Counted, Layout, View};
 use crate::value::{Absent, Value};
 use cache::{Cache, Hit};
@@ -146,7 +147,12 @@ impl<'d> Space<'d> {
     /// Bytes in a pointer: 4 or 8.
     #[must_use]
     pub fn pointer_size(&self) -> u32 {
-        if matches!(self.mode, Mode::X86 | Mode::Pae) { 4 } else { 8 }
+        let narrow = match self.mode {
+            Mode::X86 | Mode::Pae => true,
+            Mode::Blocks => self.dump.arch == Some(Arch::X86),
+            Mode::X64 | Mode::La57 | Mode::Arm64 => false,
+        };
+        if narrow { 4 } else { 8 }
     }
     /// Everything the page tables say of one address: the page and how it was found, or why there is none.
     ///
@@ -160,6 +166,10 @@ impl<'d> Space<'d> {
     /// # Errors
     /// Why it lies nowhere.
     pub fn translate(&self, va: Va) -> Value<Pa> {
+        if self.mode == Mode::Blocks {
+            // What is kept by virtual address has none.
+            return Err(self.kept(va, 1).err().unwrap_or(Absent::NotRecorded));
+        }
         self.hit(va).map(|hit| hit.pa.add(va.offset_in_page()))
     }
     /// The page around an address.
@@ -173,11 +183,14 @@ impl<'d> Space<'d> {
         self.cache.keep_page(number, hit);
         Ok(hit)
     }
-    /// The bytes from `va` to at most `len` or the end of its page, straight from the map.
+    /// The bytes from `va` to at most `len` or the end of its page (or block), straight from the map.
     ///
     /// # Errors
     /// Why they are not there.
     pub fn slice(&self, va: Va, len: u32) -> Value<&'d [u8]> {
+        if self.mode == Mode::Blocks {
+            return self.kept(va, len).map(|(data, _)| data);
+        }
         self.bytes_of(self.hit(va)?, va, len)
     }
     fn bytes_of(&self, hit: Hit, va: Va, len: u32) -> Value<&'d [u8]> {

@@ -472,3 +472,36 @@ fn the_vads_are_asked_where_the_tables_have_nothing() {
     // "Proto: VAD" entries ask too.
     assert_eq!(space.walk(Va(0x1_1000)), Err(Fault::Unmapped));
 }
+
+#[test]
+fn blocks_of_virtual_memory_read_with_their_gaps() {
+    // The real triage dump's own blocks are the model.
+    let Some(file) = crate::dump::testing::shared("real/kernel-triage/x64-19041.804.dmp") else { return };
+    let dump = Dump::open(&file).unwrap();
+    let blocks = dump.triage().unwrap().blocks();
+    let space = Space::new(&dump, Mode::Blocks, Pa(0));
+    let byte = |va: u64| {
+        let block = blocks.iter().find(|b| b.va.0 <= va && va - b.va.0 < b.len);
+        block.map(|b| dump.map()[(b.file + va - b.va.0) as usize]).ok_or(Absent::NotInDump)
+    };
+    let mut gaps = 0;
+    for block in blocks.iter().step_by(97) {
+        for (start, len) in
+            [(block.va.0 - 9, 32u32), (block.va.0, 8), (block.va.0 + block.len - 5, 64), (block.va.0 - 3, 9000)]
+        {
+            let got = space.fetch(Va(start), len);
+            assert_eq!(got.len(), len);
+            for i in (0..len).filter(|i| *i < 80 || len - i < 80) {
+                let want = byte(start + u64::from(i));
+                assert_eq!(got.at(i, 1).map(|b| b[0]), want);
+                assert_eq!(got.place(i).file.map(|f| dump.map()[f as usize]), want.ok());
+                gaps += u32::from(want.is_err());
+            }
+        }
+        assert_eq!(space.slice(block.va, 4).map(<[u8]>::len), Ok(4.min(block.len as usize)));
+        assert_eq!(space.translate(block.va), Err(Absent::NotRecorded));
+    }
+    assert!(gaps > 100);
+    assert_eq!(space.translate(Va(0x1000)), Err(Absent::NotInDump));
+    assert_eq!(space.fetch(Va(u64::MAX - 1), 4).holes().map(|h| h.1).sum::<u32>(), 4);
+}

@@ -11,6 +11,7 @@ mod settle;
 mod shared_page;
 mod system;
 mod tables;
+mod triage;
 
 use super::Kernel;
 use super::image::Image;
@@ -28,6 +29,7 @@ struct Candidate {
     mode: Mode,
     root: Pa,
     base: Va,
+    size: Option<u32>,
     /// Its headers, where they are in the dump.
     image: Option<Image>,
     pdb: Option<PdbId>,
@@ -36,7 +38,8 @@ struct Candidate {
 
 impl Candidate {
     fn new(mode: Mode, root: Pa, found: image::Found, shared: Option<SharedPage>) -> Self {
-        Self { mode, root, base: found.image.base, image: Some(found.image), pdb: found.pdb, shared }
+        let (base, size) = (found.image.base, Some(found.image.size));
+        Self { mode, root, base, size, image: Some(found.image), pdb: found.pdb, shared }
     }
 }
 
@@ -90,6 +93,10 @@ pub fn find_with(dump: &Arc<Dump>, source: &dyn SymbolSource, progress: &Progres
     let mut road = Road::default();
     if dump.kind == Kind::UserMinidump {
         return Err("a user-mode minidump holds one process and no kernel".into());
+    }
+    if dump.kind == Kind::Triage {
+        let candidate = triage::follow(dump, &mut road)?;
+        return settle::settle(dump, candidate, road, source);
     }
     match header::follow(dump, &mut road) {
         Ok(candidate) => return settle::settle(dump, candidate, road, source),

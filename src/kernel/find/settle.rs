@@ -6,8 +6,8 @@ use crate::dump::{Arch, Dump};
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::Kdbg;
 use crate::kernel::pe::Exports;
-use crate::paging::Space;
 use crate::paging::pte::Format;
+use crate::paging::{Mode, Space};
 use crate::symbols::resolved::Resolved;
 use crate::symbols::{Fallback, Machine, SymbolSource, Symbols};
 use crate::value::Note;
@@ -23,7 +23,8 @@ pub(super) fn settle(
     road: Road,
     source: &dyn SymbolSource,
 ) -> Result<Kernel, String> {
-    let arch = arch(found.mode);
+    // Blocks do not tell the processor, the header does.
+    let arch = if found.mode == Mode::Blocks { dump.arch.unwrap_or(Arch::X64) } else { arch(found.mode) };
     let space = Space::new(dump, found.mode, found.root);
     let exports = found.image.as_ref().and_then(|i| Exports::read(&space, i).ok()).unwrap_or_default();
     let build = build_number(dump, &space, &found, &exports);
@@ -33,7 +34,7 @@ pub(super) fn settle(
         mode: found.mode,
         root: found.root,
         base: found.base,
-        size: found.image.as_ref().map(|i| i.size),
+        size: found.size,
         build,
         pdb: found.pdb.clone(),
         road,
@@ -59,9 +60,28 @@ pub(super) fn settle(
     };
     match loaded {
         Ok(symbols) => take(&mut kernel, symbols),
-        Err(why) => fall_back(&mut kernel, source, &found, &why)?,
+        Err(why) => match fall_back(&mut kernel, source, &found, &why) {
+            Ok(()) => {}
+            // A triage dump answers much without any structure: drivers, bug check, registers, the block itself.
+            Err(why) if kernel.mode == Mode::Blocks => {
+                let text = format!("{} structures cannot be read: {why}", word(arch));
+                kernel.symbols.origin = format!("nowhere ({text})");
+                kernel.kdbg = Kdbg::find(&kernel);
+                kernel.notes.push(Note::loss(text));
+            }
+            Err(why) => return Err(why),
+        },
     }
     Ok(kernel)
+}
+
+/// The processor, for people.
+const fn word(arch: Arch) -> &'static str {
+    match arch {
+        Arch::X86 => "x86",
+        Arch::X64 => "x64",
+        Arch::Arm64 => "ARM64",
+    }
 }
 
 /// Gives a kernel its symbols, and settles all that hangs on them.
@@ -108,7 +128,8 @@ fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, 
         let origin = symbols.origin.clone();
         take(kernel, symbols);
         let checks = kernel.verify();
-        if checks.failed.is_empty() && checks.passed.len() >= ENOUGH {
+        let enough = if kernel.mode == Mode::Blocks { ENOUGH_OF_TRIAGE } else { ENOUGH };
+        if checks.failed.is_empty() && checks.passed.len() >= enough {
             kernel.notes.push(Note::info(format!(
                 "no symbols of this very kernel ({why}): layouts are those of {origin}, which the dump bears out: {}",
                 checks.passed.join(", ")
@@ -127,3 +148,5 @@ fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, 
 
 /// Checks that must have held before layouts of another build are trusted.
 const ENOUGH: usize = 4;
+/// The same for triage dumps, which hold one process and one thread.
+const ENOUGH_OF_TRIAGE: usize = 2;
