@@ -76,7 +76,7 @@ fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process 
     for _ in 0..rng.within(1, 6) {
         let offset = 0x1000 + rng.below(0x1000);
         let thread =
-            Thread { start: ("ntdll.dll".into(), offset), state: rng.below(8), reason: rng.below(38), exit: None };
+            Thread { start: ("ntdll.dll".into(), offset), state: rng.below(8), reason: rng.below(38), ..Thread::default() };
         p.threads.push(Thread { exit, ..thread });
     }
     for _ in 0..rng.below(6) {

@@ -187,7 +187,7 @@ impl Files {
 }
 
 /// Identity of the file's PDB: from its name, so that it repeats.
-fn rsds(file: &ImageFile) -> Rsds {
+pub fn rsds(file: &ImageFile) -> Rsds {
     let mut rng = crate::rng::Rng::named(&file.path);
     let base = file.path.rsplit('\\').next().unwrap_or(&file.path);
     let stem = base.rsplit_once('.').map_or(base, |p| p.0);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::files::{Files, Mapped};
+use super::files::{self, Files, Mapped};
 use super::handles::{self, Slot, Targets};
 use super::session::Sessions;
 use super::thread::{self, Made, Owner};
 use super::token::Tokens;
 use super::triage::Crashed;
 use super::user::{Backing, Region, User};
+use super::{UserModule, UserSide};
 use super::{keys::Keys, pages, peb, shared, vad};
 use crate::machine::{Header, Machine, Obj};
 use crate::memory::{PAGE, PoolKind, Space, flags};
@@ -19,8 +20,8 @@ use crate::truth::Json;
 pub struct Processes {
     /// Their truth.
     pub truth: Json,
-    /// Their address spaces, System's excepted.
-    pub spaces: Vec<Space>,
+    /// Their user halves, System's excepted.
+    pub users: Vec<UserSide>,
     /// `_HANDLE_TABLE` of process and thread ids.
     pub cid_table: u64,
     /// `_CONTEXT` of the crashing thread.
@@ -42,6 +43,19 @@ struct Draft<'a> {
     threads: Vec<Made>,
     space: Option<Space>,
     token: u64,
+    modules: Vec<Mapped>,
+}
+
+impl Draft<'_> {
+    fn user_side(self) -> Option<UserSide> {
+        let stacks = self.threads.iter().map(|t| (t.tid, t.user)).collect();
+        let modules = self
+            .modules
+            .iter()
+            .map(|f| UserModule { base: f.file.base, timestamp: f.file.timestamp, codeview: files::rsds(&f.file).record() })
+            .collect();
+        self.space.map(|space| UserSide { pid: self.p.pid, space, modules, stacks })
+    }
 }
 
 /// Plants all processes.
@@ -58,7 +72,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
             &Header { pointers: 8, quota: true, handle_info: true, ..Header::default() },
         );
         let obj = m.obj("_EPROCESS");
-        drafts.push(Draft { p, va, obj, truth: Json::object(), threads: Vec::new(), space: None, token: 0 });
+        drafts.push(Draft { p, va, obj, truth: Json::object(), threads: Vec::new(), space: None, token: 0, modules: Vec::new() });
     }
     for d in &mut drafts {
         standing(m, s, d);
@@ -130,7 +144,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     Processes {
         truth,
         crashed: triage,
-        spaces: drafts.into_iter().filter_map(|d| d.space).collect(),
+        users: drafts.into_iter().filter_map(Draft::user_side).collect(),
         cid_table,
         context: context.bytes,
         rip: crash.1,
@@ -245,6 +259,7 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
         }
         d.truth.set("paging", u.paging);
         d.space = Some(u.space);
+        d.modules = modules;
     }
 }
 

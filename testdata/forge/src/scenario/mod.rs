@@ -151,6 +151,10 @@ pub struct Thread {
     pub state: u64,
     /// `KWAIT_REASON`.
     pub reason: u64,
+    /// Its description.
+    pub name: Option<String>,
+    /// Process whose token (a copy of it) it impersonates with.
+    pub impersonate: Option<String>,
     /// Exit time and status.
     pub exit: Option<(u64, u32)>,
 }

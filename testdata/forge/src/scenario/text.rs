@@ -146,7 +146,14 @@ fn part(process: &mut Process, l: &Line, boot: u64) {
                 None => (String::new(), number(&start)),
             };
             let exit = l.keys.get("exit").map(|t| (when(boot, t), l.key("status", 0) as u32));
-            let thread = Thread { start, state: l.key("state", 5), reason: l.key("reason", 15), exit };
+            let thread = Thread {
+                start,
+                state: l.key("state", 5),
+                reason: l.key("reason", 15),
+                name: l.keys.get("name").cloned(),
+                impersonate: l.keys.get("impersonate").cloned(),
+                exit,
+            };
             process.threads.extend(std::iter::repeat_n(thread, l.key("count", 1) as usize));
         }
         "handle" => process.handles.push(Handle {
