@@ -4,7 +4,7 @@
 //! stream's structure. Everything said here is in the truth of that process.
 
 use crate::memory::PAGE;
-use crate::plant::{UserModule, Planted, UserSide};
+use crate::plant::{Planted, UserModule, UserSide};
 use crate::scenario::Scenario;
 use crate::truth::Json;
 

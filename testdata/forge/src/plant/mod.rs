@@ -7,11 +7,15 @@ mod accounts;
 mod files;
 mod globals;
 mod handles;
+mod heaps;
 mod image;
+mod jobs;
 mod kdbg;
+mod kernel_hooks;
 mod keys;
 mod modules;
 mod names;
+mod odd;
 mod pages;
 mod peb;
 mod process;
@@ -23,6 +27,7 @@ mod triage;
 mod types;
 mod user;
 mod vad;
+mod wow64;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -239,6 +244,13 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     let processes = process::plant(&mut m, s, &mut files, shared);
     truth.set("processes", processes.truth);
     truth.set("cid_table", processes.cid_table);
+    if let Some(jobs) = processes.jobs {
+        truth.set("jobs", jobs);
+    }
+    let modules = truth.get("modules").cloned().unwrap_or(Json::Null);
+    for (key, value) in kernel_hooks::plant(&mut m, s, &modules) {
+        truth.set(key, value);
+    }
     globals::plant(&mut m, s);
     truth.set("kdbg", kdbg::plant(&mut m, s));
     truth.set("objects", names::plant(&mut m));

@@ -55,7 +55,8 @@ pub fn plant(
     };
     let trap = if teb == 0 { 0 } else { trap_frame(m, base, o.ntdll + 0x14, user_stack) };
     // The stack was filled a page at a time, and its base is the next multiple of 64 KB.
-    let user_state = if teb == 0 { (0, 0, 0) } else { (o.ntdll + 0x14, user_stack, user_stack.next_multiple_of(0x1_0000)) };
+    let user_state =
+        if teb == 0 { (0, 0, 0) } else { (o.ntdll + 0x14, user_stack, user_stack.next_multiple_of(0x1_0000)) };
     let (stack, rip, ebp) = if m.pointer() == 8 { wait(m, base) } else { wait_x86(m, base) };
     let alive = t.exit.is_none();
     let create = o.process.create + index * 137_000;
@@ -110,6 +111,7 @@ pub fn plant(
         .with("tid", tid)
         .with("et", va)
         .with("teb", teb)
+        .with("teb32", if o.process.wow64 && teb != 0 { Some(teb + 0x2000) } else { None })
         .with("start", start)
         .with("win32start", start)
         .with("state", if alive { t.state } else { 4 })
@@ -125,7 +127,8 @@ pub fn plant(
 
 /// TEB and one committed page of user stack.
 fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u64, u64) {
-    let teb = user.area + super::peb::PEB - 0x2000 * (index + 1);
+    // A 32-bit process has a second TEB two pages above each.
+    let teb = user.area + super::peb::PEB - if o.process.wow64 { 0x4000 } else { 0x2000 } * (index + 1);
     let base = user.area + 0x1_0000 * (index + 1);
     let stack = base - 0x98;
     user.private(base - 0x1_0000, 16, 2, 4);
@@ -138,6 +141,10 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
         .set("ProcessEnvironmentBlock", o.peb);
     t.set("RealClientId.UniqueProcess", o.process.pid).set("RealClientId.UniqueThread", tid);
     // The second page of a TEB is rarely touched; it is left out here, as the working-set manager would.
+    if o.process.wow64 {
+        let (teb32, _) = super::wow64::teb(m, o.process, user, teb, index, tid);
+        t.set("NtTib.ExceptionList", teb32).set_opt("WowTebOffset", 0x2000);
+    }
     user.write(m, teb, &t.bytes[..t.bytes.len().min(PAGE as usize)]);
     (teb, stack)
 }
