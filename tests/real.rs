@@ -93,12 +93,11 @@ fn heads_of_full_dumps() {
         let ran = dumpwalk(&["info".as_ref(), dump.as_os_str(), "--offline".as_ref(), "-f".as_ref(), "json".as_ref()]);
         assert_eq!(ran.code, 4, "{file}: {}", ran.stderr);
         assert!(
-            ran.stderr.contains(&format!("of {pages} pages lie past the end of the file")),
+            ran.stderr.contains(&format!("of {pages} pages in {runs} runs lie past the end of the file")),
             "{file}: {}",
             ran.stderr
         );
         let info: Value = serde_json::from_str(&ran.stdout).unwrap();
-        assert_eq!(info[0]["runs"].as_array().map(Vec::len), Some(runs), "{file}: {}", info[0]["runs"]);
         if file.starts_with("x64") {
             assert_eq!(number(&info[0]["header_dtb"]), Some(0x1a_d000), "{file}: the low bits are masked");
         }

@@ -102,7 +102,7 @@ impl Bitmap {
         }
         let length = map.len() as u64;
         let held = length.saturating_sub(first_page) / PAGE_SIZE;
-        pages::note_missing(set.saturating_sub(held), set, length, notes);
+        pages::note_missing(set.saturating_sub(held), set, "", length, notes);
         Ok(Self { at, bytes, bits, first_page, rank, set, held })
     }
     fn field<'d>(&self, map: &'d [u8]) -> &'d [u8] {

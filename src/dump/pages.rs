@@ -120,7 +120,7 @@ impl RunTable {
                 r.count = held;
             }
         }
-        note_missing(missing, promised, file_length, notes);
+        note_missing(missing, promised, &format!(" in {} runs", runs.len()), file_length, notes);
         runs.retain(|r| r.count > 0);
         runs.sort_by_key(|r| (r.pfn, r.file));
         let runs = without_overlaps(runs, notes);
@@ -142,11 +142,11 @@ impl RunTable {
     }
 }
 
-/// Says how much of the memory a file promises it does not have.
-pub fn note_missing(missing: u64, promised: u64, file_length: u64, notes: &mut Vec<Note>) {
+/// Says how much of the memory a file promises it does not have; `parts` says in how many parts that memory lies.
+pub fn note_missing(missing: u64, promised: u64, parts: &str, file_length: u64, notes: &mut Vec<Note>) {
     if missing > 0 {
         notes.push(Note::loss(format!(
-            "the dump is truncated: {missing} of {promised} pages lie past the end of the file ({file_length} bytes)"
+            "the dump is truncated: {missing} of {promised} pages{parts} lie past the end of the file ({file_length} bytes)"
         )));
     }
 }

@@ -7,7 +7,7 @@ use crate::addr::Va;
 use crate::bytes::{Bytes, Place};
 use crate::error::{Error, Result};
 use crate::layout;
-use crate::paging::Space;
+use crate::paging::{Mode, Space};
 use crate::symbols::layout::{Bits, Counted, Field, Here, Layout, Link, View};
 use crate::time::FileTime;
 use crate::value::{Absent, Note, Value};
@@ -215,6 +215,9 @@ impl<'k> Process<'k> {
     /// The symbols lack what is needed to read a thread.
     pub fn thread_list(&self, space: &Space<'k>) -> Result<Threads<'k>> {
         let layout = self.kernel.thread_layout()?;
+        if self.kernel.mode == Mode::Blocks {
+            return Ok(self.kernel.embedded_thread(layout));
+        }
         let link = layout.field("links").map_or(0, |f| f.offset);
         Ok(self.walk(space, layout, "thread list", self.view.thread_list(), link))
     }
@@ -226,6 +229,9 @@ impl<'k> Process<'k> {
         let layout = self.kernel.thread_layout()?;
         let types = &self.kernel.symbols.types;
         let member = |ty, path| types.member(ty, path).ok_or(Absent::NoSymbol);
+        if self.kernel.mode == Mode::Blocks {
+            return Ok(Threads::default());
+        }
         let Ok(link) = member("_ETHREAD", "Tcb.ThreadListEntry") else { return Ok(Threads::default()) };
         let head = member("_EPROCESS", "Pcb.ThreadListHead")
             .and_then(|m| Ok(self.offset().ok_or(Absent::NotRecorded)?.add(m.offset.into())));

@@ -3,6 +3,7 @@
 use super::Kernel;
 use super::module::{Module, Modules};
 use super::process::{EProcess, Process, Processes};
+use super::thread::{EThread, Thread, Threads};
 use super::unloaded::Unloaded;
 use crate::bytes::{Bytes, Place};
 use crate::dump::Dump;
@@ -20,6 +21,17 @@ impl Kernel {
         let process = Process { kernel: self, view: View::new(layout, bytes) };
         let note = Note::info("a triage dump keeps one process: the one that was running when the machine crashed");
         Processes { list: vec![process], notes: vec![note] }
+    }
+    /// The copied `_ETHREAD` as the only thread.
+    pub(super) fn embedded_thread<'k>(&'k self, layout: &'k EThread) -> Threads<'k> {
+        let Some(part) = self.dump.triage().and_then(|t| t.thread()) else {
+            let note = Note::loss("this triage dump keeps no copy of the crashing thread");
+            return Threads { list: Vec::new(), notes: vec![note] };
+        };
+        let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
+        let thread = Thread { kernel: self, view: View::new(layout, bytes) };
+        let note = Note::info("a triage dump keeps one thread: the one that was running when the machine crashed");
+        Threads { list: vec![thread], notes: vec![note] }
     }
 }
 
