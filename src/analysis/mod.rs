@@ -5,6 +5,7 @@ mod case;
 pub mod cmdline;
 pub mod code;
 mod crashinfo;
+pub mod disassembly;
 pub mod dlllist;
 mod driverscan;
 pub mod envars;
@@ -13,8 +14,10 @@ pub mod getsids;
 mod handles;
 pub mod heaps;
 pub mod identities;
+pub mod images;
 mod info;
 pub mod ldrmodules;
+pub mod malfind;
 pub mod mappedfiles;
 pub mod memmap;
 mod modscan;
@@ -34,6 +37,7 @@ mod unloaded;
 mod user_threads;
 pub mod vadinfo;
 pub mod vadtree;
+pub mod verinfo;
 pub mod who;
 pub mod workingset;
 
@@ -125,27 +129,30 @@ pub static ALL: &[&Analysis] = &[
     &driverscan::DRIVERSCAN,
     &envars::ENVARS,
     &filescan::FILESCAN,
+    &filescan::MUTANTSCAN,
+    &filescan::SYMLINKSCAN,
     &getsids::GETSIDS,
     &handles::HANDLES,
     &heaps::HEAPS,
+    &images::IMAGES,
     &info::INFO,
     &ldrmodules::LDRMODULES,
-    &modscan::MODSCAN,
+    &malfind::MALFIND,
     &mappedfiles::MAPPEDFILES,
     &memmap::MEMMAP,
+    &modscan::MODSCAN,
     &modules::MODULES,
-    &filescan::MUTANTSCAN,
     &poolscan::POOLSCAN,
     &privileges::PRIVILEGES,
     &pslist::PSLIST,
     &psscan::PSSCAN,
     &pstree::PSTREE,
-    &filescan::SYMLINKSCAN,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,
     &unloaded::UNLOADED,
     &vadinfo::VADINFO,
     &vadtree::VADTREE,
+    &verinfo::VERINFO,
     &workingset::WORKINGSET,
 ];

@@ -28,6 +28,7 @@ pub mod processor;
 pub mod protection;
 pub mod scan;
 pub mod section;
+pub mod section_object;
 pub mod service_names;
 pub mod session;
 pub mod shared_data;

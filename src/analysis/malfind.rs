@@ -1,0 +1,330 @@
+//! `malfind`: memory that runs code without being an image.
+
+use super::disassembly::{hex_lines, instructions};
+use super::parallel::each_process;
+use super::tell::tell;
+use super::{Analysis, Ask, Case, who};
+use crate::addr::{PAGE_SIZE, Va};
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::kernel::address_space::AddressSpace;
+use crate::kernel::image::Image;
+use crate::kernel::page_state::{Pages, State, pages};
+use crate::kernel::process::Process;
+use crate::kernel::protection::{Protection, Protections};
+use crate::kernel::section::Sections;
+use crate::kernel::sides::Sides;
+use crate::kernel::vad::{Kind as VadKind, Vad};
+use crate::paging::Space;
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::value::{Absent, Note, Value};
+
+/// The register's entry.
+pub static MALFIND: Analysis = Analysis {
+    name: "malfind",
+    about: "Executable memory that is no image: injected code, with what gives it away",
+    help: "One row for each range that is no mapped image and may be both written and executed, if anything was ever written there; and for each \
+           range with executable pages that holds a PE header or in which a thread starts. Compilers at run time (.NET, browsers, Java) make such \
+           memory too: notes say what speaks for an injection. Bytes and instructions are taken where a thread starts, else at a PE header's \
+           entry point, else at the first byte written.\n\nExample: dumpwalk malfind memory.dmp --format json",
+    columns: &COLUMNS,
+    switches: &[],
+    run,
+};
+
+const COLUMNS: [Column; 16] = [
+    who::PID,
+    who::NAME,
+    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
+    col("start", Kind::Hex, "First byte of the range"),
+    col("end", Kind::Hex, "Last byte of the range"),
+    col("protection", Kind::Text, "Protection the range was made with"),
+    col("tag", Kind::Text, "Pool tag of the VAD"),
+    col("private", Kind::Bool, "Private memory, not a section's"),
+    wide("type", Kind::Text, "What the range is, as in vadinfo"),
+    wide("commit", Kind::Number, "Committed pages"),
+    col("notes", Kind::Texts, "What was found there"),
+    wide("threads", Kind::Texts, "Ids of the threads that start there"),
+    wide("executable_pages", Kind::Number, "Valid pages that the processor executes"),
+    wide("code_at", Kind::Hex, "Where the bytes and instructions shown are taken"),
+    wide("hexdump", Kind::Texts, "Bytes there"),
+    wide("disassembly", Kind::Texts, "Instructions there"),
+];
+
+/// Bytes shown.
+const SHOWN: u32 = 128;
+/// Instructions shown.
+const INSTRUCTIONS: usize = 16;
+/// Page starts looked at for PE headers in one range.
+const MOST_HEADERS: u64 = 1 << 14;
+
+/// What is needed to look at processes; made once for all.
+pub struct Finder<'k> {
+    kernel: &'k Kernel,
+    protections: Protections,
+    sections: Option<Sections<'k>>,
+    sides: Option<Sides<'k>>,
+}
+
+/// A range that runs code without being an image.
+#[derive(Clone, Debug)]
+pub struct Suspect {
+    /// The range.
+    pub vad: Vad,
+    /// What was found there.
+    pub notes: Vec<String>,
+    /// Threads that start there: id and start.
+    pub threads: Vec<(u64, Va)>,
+    /// Valid pages that the processor executes.
+    pub executable_pages: u64,
+    /// An image header: its offset from the start, and itself.
+    pub header: Option<(u64, Image)>,
+    /// Where to look first.
+    pub code_at: Va,
+}
+
+/// What the pages of a range hold.
+#[derive(Default)]
+struct Content {
+    /// Valid pages that are executable.
+    executable: u64,
+    /// The first page with a byte that is not zero.
+    first: Option<Va>,
+    /// Pages whose content is somewhere else.
+    away: u64,
+    /// The state of the first of them.
+    away_state: Option<State>,
+    /// An image header that begins a page.
+    header: Option<(u64, Image)>,
+    /// Whether the first page is there and all zero.
+    blank_start: bool,
+}
+
+impl<'k> Finder<'k> {
+    /// Resolves what is needed.
+    pub fn of(kernel: &'k Kernel) -> Self {
+        Self {
+            kernel,
+            protections: Protections::of(kernel).0,
+            sections: Sections::of(kernel).ok(),
+            sides: Sides::of(kernel).ok(),
+        }
+    }
+
+    /// The suspect ranges of a process, by address.
+    pub fn suspects(&self, process: &Process<'k>, kernel_space: &Space<'k>, memory: &AddressSpace<'k>) -> Vec<Suspect> {
+        let starts = self.thread_starts(process, kernel_space);
+        let mut no_execute: Option<bool> = None;
+        let mut found = Vec::new();
+        for vad in &memory.tree.vads {
+            // Images are measured against their files elsewhere; device memory holds no code of the process.
+            if matches!(vad.kind, Ok(VadKind::Image | VadKind::Physical | VadKind::Rotate) | Err(_)) {
+                continue;
+            }
+            let made = vad.protection.map(|p| self.protections.value(p)).unwrap_or(Protection(0));
+            let both = made.executable() && made.writable();
+            let threads: Vec<(u64, Va)> = starts.iter().filter(|(_, va)| vad.contains(*va)).copied().collect();
+            if !both && !made.executable() && self.is_file(kernel_space, vad) {
+                continue;
+            }
+            if !made.executable() {
+                // Made without execute rights: pages can have been given them later. Only where the processor knows such rights at all.
+                let given = pages(&memory.space, vad.start, vad.end, false)
+                    .any(|p| p.rights.is_some_and(|r| r.execute && r.user));
+                if !given || !*no_execute.get_or_insert_with(|| uses_no_execute(memory)) {
+                    continue;
+                }
+            }
+            let content = content(&memory.space, vad);
+            let touched = content.first.is_some() || content.away > 0;
+            let speaks = content.header.is_some() || !threads.is_empty();
+            if !(speaks || both && touched) {
+                continue;
+            }
+            found.push(self.suspect(process, memory, vad, made, threads, content));
+        }
+        found
+    }
+
+    /// Whether a range maps a file (as data).
+    fn is_file(&self, kernel_space: &Space<'_>, vad: &Vad) -> bool {
+        let Some(sections) = &self.sections else { return false };
+        vad.private == Ok(false) && sections.file_of(kernel_space, vad).is_ok()
+    }
+
+    /// Where the threads of a process start, both by the kernel's note and by what their creator asked for.
+    fn thread_starts(&self, process: &Process<'k>, kernel_space: &Space<'k>) -> Vec<(u64, Va)> {
+        let Ok(threads) = process.thread_list(kernel_space) else { return Vec::new() };
+        let mut starts = Vec::new();
+        for thread in &threads.list {
+            let Ok(tid) = thread.tid() else { continue };
+            let both = [thread.win32_start(), thread.view.start()];
+            for va in both.into_iter().flatten().filter(|va| !va.is_null()) {
+                if !starts.contains(&(tid, va)) {
+                    starts.push((tid, va));
+                }
+            }
+        }
+        starts
+    }
+
+    fn suspect(
+        &self,
+        process: &Process<'k>,
+        memory: &AddressSpace<'k>,
+        vad: &Vad,
+        made: Protection,
+        threads: Vec<(u64, Va)>,
+        content: Content,
+    ) -> Suspect {
+        let mut notes = Vec::new();
+        let mut code_at = None;
+        for (tid, va) in &threads {
+            notes.push(format!("thread {tid} starts here, at +{:#x}", va.0.saturating_sub(vad.start.0)));
+            code_at.get_or_insert(*va);
+        }
+        if let Some((offset, image)) = &content.header {
+            let size = image.size;
+            let kind = image.machine_name();
+            let at = if *offset == 0 { "begins with".to_owned() } else { format!("at +{offset:#x}") };
+            notes.push(format!(
+                "{at} a PE header: {kind}, {size} bytes, entry point +{:#x}",
+                offset.saturating_add(image.entry.into())
+            ));
+            let entry = vad.start.add(*offset).add(image.entry.into());
+            if image.entry != 0 && vad.contains(entry) && memory.space.slice(entry, 1).is_ok() {
+                code_at.get_or_insert(entry);
+            }
+        } else if content.blank_start && content.first.is_some_and(|f| f == vad.start.add(PAGE_SIZE)) {
+            notes.push("the first page is blank and the second is not: a wiped header?".into());
+        }
+        if let Some(sides) = &self.sides {
+            for side in sides.of_process(process, &self.kernel.space()) {
+                let base = side.view(&memory.space).and_then(|peb| peb.image_base());
+                if base == Ok(vad.start) {
+                    notes.push("the PEB names it as the program's image: the image was replaced".into());
+                }
+            }
+        }
+        if !made.executable() && content.executable > 0 {
+            notes.push(format!(
+                "{} pages were made executable after it was reserved as {}",
+                content.executable,
+                made.name()
+            ));
+        }
+        if content.first.is_none() {
+            let where_to = content.away_state.map_or("unreadable", State::key);
+            notes.push(format!("no byte of it can be read: {} pages are {where_to}", content.away));
+        }
+        let code_at = code_at.or(content.first).unwrap_or(vad.start);
+        Suspect {
+            vad: vad.clone(),
+            notes,
+            threads,
+            executable_pages: content.executable,
+            header: content.header,
+            code_at,
+        }
+    }
+
+    fn row(&self, process: &Process<'k>, memory: &AddressSpace<'k>, suspect: &Suspect) -> Row {
+        let Suspect { vad, code_at, .. } = suspect;
+        let [pid, name] = who::cells(process);
+        let narrow = match &suspect.header {
+            Some((_, image)) => !image.wide,
+            None => process.is_wow64() == Ok(true) && code_at.0 <= u32::MAX.into(),
+        };
+        let bytes = memory.space.fetch(*code_at, SHOWN);
+        let shown: Value<&[u8]> = if bytes.prefix().is_empty() { bytes.at(0, 1) } else { Ok(bytes.prefix()) };
+        // A header is no code.
+        let code = shown.and_then(|b| if b.starts_with(b"MZ") { Err(Absent::NotApplicable) } else { Ok(b) });
+        let lines = code.and_then(|b| instructions(self.kernel.arch, narrow, *code_at, b, INSTRUCTIONS));
+        let mut tids: Vec<u64> = suspect.threads.iter().map(|(tid, _)| *tid).collect();
+        tids.dedup();
+        let cells: [Cell; COLUMNS.len()] = [
+            pid,
+            name,
+            who::offset(process),
+            vad.start.into(),
+            vad.end.into(),
+            vad.protection.map(|p| self.protections.value(p).name()).into(),
+            vad.tag.and_then(|t| t.text()).into(),
+            vad.private.into(),
+            vad.kind.map(VadKind::key).into(),
+            vad.commit.into(),
+            suspect.notes.clone().into(),
+            tids.into(),
+            suspect.executable_pages.into(),
+            (*code_at).into(),
+            shown.map(|b| hex_lines(*code_at, b.get(..64).unwrap_or(b))).into(),
+            lines.into(),
+        ];
+        Row::new(cells.into()).at(vad.place)
+    }
+}
+
+/// Whether any page of the process is not executable. Without that bit (old processors, non-PAE x86) every page would look like code.
+fn uses_no_execute(memory: &AddressSpace<'_>) -> bool {
+    memory
+        .tree
+        .vads
+        .iter()
+        .flat_map(|v| pages(&memory.space, v.start, v.end, false).take(64))
+        .filter_map(|p| p.rights)
+        .any(|r| !r.execute)
+}
+
+/// Looks through the pages of a range.
+fn content(space: &Space<'_>, vad: &Vad) -> Content {
+    let mut out = Content::default();
+    for run in pages(space, vad.start, vad.end, false) {
+        let executable = run.rights.is_some_and(|r| r.execute && r.user);
+        if executable {
+            out.executable = out.executable.saturating_add(run.size / PAGE_SIZE);
+        }
+        match run.state {
+            State::Valid | State::Transition | State::Prototype => look(space, vad, &run, &mut out),
+            State::DemandZero => {}
+            state => {
+                out.away = out.away.saturating_add(run.size / PAGE_SIZE);
+                out.away_state.get_or_insert(state);
+            }
+        }
+    }
+    out
+}
+fn look(space: &Space<'_>, vad: &Vad, run: &Pages, out: &mut Content) {
+    for i in 0..run.size / PAGE_SIZE {
+        let va = run.va.add(i.saturating_mul(PAGE_SIZE));
+        let Ok(page) = space.slice(va, u32::try_from(PAGE_SIZE).unwrap_or(0)) else { continue };
+        let blank = page.iter().all(|b| *b == 0);
+        if va == vad.start {
+            out.blank_start = blank;
+        }
+        if blank {
+            continue;
+        }
+        out.first.get_or_insert(va);
+        let offset = va.0.saturating_sub(vad.start.0);
+        if out.header.is_none() && offset / PAGE_SIZE < MOST_HEADERS && page.starts_with(b"MZ") {
+            out.header = Image::read(space, va).ok().map(|image| (offset, image));
+        }
+    }
+}
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let finder = Finder::of(case.kernel()?);
+    each_process(case, ask, sink, |space, process, sink| {
+        let memory = match AddressSpace::of(process, space) {
+            Ok(memory) => memory,
+            Err(Absent::NotApplicable | Absent::Implausible) => return Ok(()),
+            Err(why) => {
+                tell(process, [Note::loss(format!("its page tables are {why}"))], sink);
+                return Ok(());
+            }
+        };
+        tell(process, memory.tree.notes.iter().cloned(), sink);
+        finder.suspects(process, space, &memory).iter().try_for_each(|s| sink.row(finder.row(process, &memory, s)))
+    })
+}
