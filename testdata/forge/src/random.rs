@@ -75,8 +75,12 @@ fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process 
     }
     for _ in 0..rng.within(1, 6) {
         let offset = 0x1000 + rng.below(0x1000);
-        let thread =
-            Thread { start: ("ntdll.dll".into(), offset), state: rng.below(8), reason: rng.below(38), exit: None };
+        let thread = Thread {
+            start: ("ntdll.dll".into(), offset),
+            state: rng.below(8),
+            reason: rng.below(38),
+            ..Thread::default()
+        };
         p.threads.push(Thread { exit, ..thread });
     }
     for _ in 0..rng.below(6) {
@@ -85,6 +89,7 @@ fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process 
             name: String::new(),
             access: rng.below(1 << 21) as u32,
             attributes: rng.below(8),
+            extra: None,
             count: if rng.once_in(12) { rng.within(200, 700) } else { rng.within(1, 5) },
         });
     }
@@ -95,7 +100,7 @@ fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process 
             pages: commit + rng.within(1, 40),
             commit,
             protection: [1u64, 2, 3, 4, 6, 0x18][rng.below(6) as usize],
-            content: Vec::new(),
+            ..Private::default()
         });
     }
     p

@@ -3,6 +3,7 @@
 mod bitmap;
 mod full;
 mod header;
+mod minidump;
 mod ranges;
 mod raw;
 mod summary;
@@ -27,6 +28,7 @@ pub fn write(kind: &str, p: &Planted, s: &Scenario) -> (&'static str, Vec<u8>) {
         "rdmp9" => ("dmp", ranges::write(p, s, 9, |u| u.is_some())),
         "rdmpA" => ("dmp", ranges::write(p, s, 0xA, |_| true)),
         "triage" => ("dmp", triage::write(p, s)),
+        "minidump" => ("dmp", minidump::write(p, s)),
         "raw" => ("dd", raw::write(p)),
         other => panic!("container {other}"),
     }

@@ -2,7 +2,6 @@
 
 use super::{Rsds, Spec};
 use crate::image::code::{functions, functions_x86};
-use crate::pdb::guid_bytes;
 
 /// An image's bytes: pieces by RVA. What is not in a piece is zero, or not in memory at all.
 pub struct Image {
@@ -120,11 +119,7 @@ fn headers(spec: &Spec, directories: &[(u32, u32)]) -> Vec<u8> {
 
 /// Debug directory with one CodeView entry, the RSDS record behind it.
 fn debug(rsds: &Rsds, rva: u64, timestamp: u32) -> Vec<u8> {
-    let mut record = b"RSDS".to_vec();
-    record.extend(guid_bytes(&rsds.guid));
-    record.extend(rsds.age.to_le_bytes());
-    record.extend(rsds.name.bytes());
-    record.push(0);
+    let record = rsds.record();
     let mut out = vec![0; 4];
     out.extend(timestamp.to_le_bytes());
     out.extend([0; 4]);

@@ -53,6 +53,18 @@ pub struct Rsds {
     pub name: String,
 }
 
+impl Rsds {
+    /// The CodeView record: signature, GUID, age, name.
+    pub fn record(&self) -> Vec<u8> {
+        let mut record = b"RSDS".to_vec();
+        record.extend(crate::pdb::guid_bytes(&self.guid));
+        record.extend(self.age.to_le_bytes());
+        record.extend(self.name.bytes());
+        record.push(0);
+        record
+    }
+}
+
 /// What to build an image from.
 #[derive(Debug, Clone)]
 pub struct Spec {

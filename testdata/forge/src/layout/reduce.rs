@@ -203,8 +203,6 @@ const NOT: &[&str] = &[
     "_MI_SYSTEM_PTE",
     "_MI_VISIBLE",
     "_MI_SECTION_STATE",
-    "_SHARED_CACHE",
-    "_VACB",
     "_CM_INTENT",
     "_HCELL",
 ];

@@ -97,6 +97,46 @@ impl Files {
         va
     }
 
+    /// A section that is no image, of a file or of the page file; its first page is in memory. Gives it and that page's frame.
+    pub fn data(&mut self, m: &mut Machine, path: Option<&str>, pages: u64) -> (DataMap, u64) {
+        let pte = m.pte_size();
+        let prototypes = m.alloc(PoolKind::Paged, b"MmSt", pte * pages);
+        let segment = m.alloc(PoolKind::Paged, b"MmSt", m.layouts.size("_SEGMENT"));
+        let (area_size, sub_size) = (m.layouts.size("_CONTROL_AREA"), m.layouts.size("_SUBSECTION"));
+        let area = m.alloc(PoolKind::NonPaged, b"MmCa", area_size + sub_size);
+        let object = path.map(|path| {
+            let pointers = m.put(PoolKind::NonPaged, b"MmSe", &m.obj("_SECTION_OBJECT_POINTERS"));
+            m.poke(pointers, "_SECTION_OBJECT_POINTERS", "DataSectionObject", area);
+            self.object(m, path, pointers)
+        });
+        let mut a = m.obj("_CONTROL_AREA");
+        a.set("Segment", segment).set("NumberOfSectionReferences", 1).set("NumberOfMappedViews", 1);
+        a.set("NumberOfUserReferences", 2).set("FilePointer", object.map_or(0, |o| o | 3));
+        a.set_opt("u.Flags.File", path.is_some().into()).set_opt("u.Flags.Commit", path.is_none().into());
+        m.write(area, &a.bytes);
+        let mut seg = m.obj("_SEGMENT");
+        seg.set("ControlArea", area).set("TotalNumberOfPtes", pages).set("SizeOfSegment", pages * PAGE);
+        seg.set("PrototypePte", prototypes);
+        m.write(segment, &seg.bytes);
+        let subsection = area + area_size;
+        let mut sub = m.obj("_SUBSECTION");
+        sub.set("ControlArea", area).set("SubsectionBase", prototypes).set("PtesInSubsection", pages);
+        sub.set("NumberOfFullSectors", pages).set_opt("u.SubsectionFlags.Protection", 4);
+        m.write(subsection, &sub.bytes);
+        let frame = m.mem.take(Use::User);
+        let bytes: Vec<u8> = (0..PAGE / 8).flat_map(|_| m.rng.word().to_le_bytes()).collect();
+        m.mem.page_mut(frame).copy_from_slice(&bytes);
+        for page in 0..pages {
+            let entry = match (page, path) {
+                (0, _) => frame << 12 | flags::P | 0x100 | 0x20 | flags::NX,
+                (_, Some(_)) => software(&m.layouts, Soft::Subsection(subsection), 4, 0),
+                (_, None) => software(&m.layouts, Soft::DemandZero, 4, 0),
+            };
+            m.write(prototypes + pte * page, &entry.to_le_bytes()[..pte as usize]);
+        }
+        (DataMap { area, subsection, prototypes, size: pages * PAGE, file: path.map(str::to_string) }, frame)
+    }
+
     /// The file mapped as an image.
     pub fn image(&mut self, m: &mut Machine, name: &str) -> Mapped {
         let file = self.find(name);
@@ -154,7 +194,7 @@ impl Files {
 
     /// Brings the pages with contents into memory; the other prototype entries point to the file.
     fn load(&self, m: &mut Machine, file: &ImageFile, subsection: u64, prototypes: u64) -> (Vec<(u64, u64, u64)>, u64) {
-        let spec = spec(m, file);
+        let spec = spec(file);
         let mut frames: BTreeMap<u64, u64> = BTreeMap::new();
         for (rva, bytes) in build(&spec).pieces {
             for (i, chunk_at) in (rva / PAGE..=(rva + bytes.len() as u64 - 1) / PAGE).enumerate() {
@@ -187,15 +227,14 @@ impl Files {
 }
 
 /// Identity of the file's PDB: from its name, so that it repeats.
-fn rsds(file: &ImageFile) -> Rsds {
+pub fn rsds(file: &ImageFile) -> Rsds {
     let mut rng = crate::rng::Rng::named(&file.path);
     let base = file.path.rsplit('\\').next().unwrap_or(&file.path);
     let stem = base.rsplit_once('.').map_or(base, |p| p.0);
     Rsds { guid: format!("{:016X}{:016X}", rng.word(), rng.word()), age: 1, name: format!("{stem}.pdb") }
 }
 
-fn spec(m: &Machine, file: &ImageFile) -> Spec {
-    let _ = m;
+pub fn spec(file: &ImageFile) -> Spec {
     let n = file.size / PAGE;
     let s = |name, first: u64, pages: u64, code, read_only| Section {
         name,

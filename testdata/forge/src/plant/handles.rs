@@ -117,7 +117,7 @@ pub fn plant(m: &mut Machine, p: &Process, files: &mut Files, targets: &mut Targ
             if value / 4 % leaf_slots(m) == 0 {
                 value += 4;
             }
-            let body = object(m, h, p, files, targets);
+            let (body, details) = object(m, h, p, files, targets);
             add_reference(m, body);
             let pointer = body - m.body_offset();
             slots.push(Slot { value, pointer, access: h.access, attributes: h.attributes });
@@ -128,7 +128,8 @@ pub fn plant(m: &mut Machine, p: &Process, files: &mut Files, targets: &mut Targ
                     .with("obj", body)
                     .with("access", h.access)
                     .with("attributes", h.attributes)
-                    .with("name", h.name.as_str()),
+                    .with("name", h.name.as_str())
+                    .with("details", details),
             );
             value += 4;
         }
@@ -145,28 +146,70 @@ fn add_reference(m: &mut Machine, body: u64) {
     }
 }
 
-fn object(m: &mut Machine, h: &Handle, p: &Process, files: &mut Files, targets: &mut Targets) -> u64 {
+/// The object and what is true of it beyond its name.
+fn object(m: &mut Machine, h: &Handle, p: &Process, files: &mut Files, targets: &mut Targets) -> (u64, Json) {
     let of = |map: &BTreeMap<String, u64>| *map.get(&h.name).unwrap_or_else(|| panic!("no {} of {}", h.ty, h.name));
     match h.ty.as_str() {
-        "Process" => return of(&targets.processes),
-        "Thread" => return of(&targets.threads),
-        "Token" => return of(&targets.tokens),
-        "File" => return files.open(m, &h.name),
-        "Key" => return targets.keys.open(m, &h.name, p.pid),
-        "Directory" => return names::directory(m, &h.name).unwrap_or_else(|| panic!("no directory {}", h.name)),
+        "Process" => return (of(&targets.processes), Json::Null),
+        "Thread" => return (of(&targets.threads), Json::Null),
+        "Token" => return (of(&targets.tokens), Json::Null),
+        "File" => return file(m, h, files),
+        "Key" => return (targets.keys.open(m, &h.name, p.pid), Json::Null),
+        "Directory" => {
+            let body = names::directory(m, &h.name).unwrap_or_else(|| panic!("no directory {}", h.name));
+            return (body, Json::Null);
+        }
         _ => {}
     }
     if let Some(body) = names::lookup(m, &h.name) {
-        return body;
+        return (body, Json::Null);
     }
     let name = if h.name.is_empty() { None } else { Some(h.name.clone()) };
     let (ty, size) = body(m, &h.ty);
     let va = m.object(&h.ty, size, &Header { name, quota: true, ..Header::default() });
-    if let Some(ty) = ty {
-        let bytes = fill(m, &h.ty, ty, va);
-        m.write(va, &bytes);
+    let mut details = Json::Null;
+    if let (Some(path), "Section") = (&h.extra, h.ty.as_str()) {
+        let (data, _) = files.data(m, Some(path), 4);
+        section_of(m, va, ty.unwrap_or("_SECTION"), &data);
+        return (va, Json::object().with("file", path.as_str()).with("size", data.size));
     }
-    va
+    if let Some(ty) = ty {
+        let (bytes, told) = fill(m, h, ty, va, targets.processes.get(&p.name).copied().unwrap_or(0));
+        m.write(va, &bytes);
+        details = told;
+    }
+    (va, details)
+}
+
+/// A file, opened as the scenario says: `delete` waits for its deletion, `exclusive` shares nothing.
+fn file(m: &mut Machine, h: &Handle, files: &mut Files) -> (u64, Json) {
+    let va = files.open(m, &h.name);
+    let said = |word: &str| h.extra.as_deref().is_some_and(|e| e.split(',').any(|w| w == word));
+    if said("delete") {
+        m.poke(va, "_FILE_OBJECT", "DeletePending", 1);
+    }
+    if said("exclusive") {
+        for field in ["SharedRead", "SharedDelete"] {
+            m.poke(va, "_FILE_OBJECT", field, 0);
+        }
+    }
+    let shared = if said("exclusive") { "" } else { "RD" };
+    let told = Json::object().with("delete_pending", said("delete")).with("shared", shared).with("flags", 0x44042u64);
+    (va, told)
+}
+
+/// A section of a file.
+fn section_of(m: &mut Machine, va: u64, ty: &str, data: &super::files::DataMap) {
+    let mut o = m.obj(ty);
+    if ty == "_SECTION" {
+        o.set_first(&["u1.ControlArea", "ControlArea"], data.area)
+            .set("SizeOfSection", data.size)
+            .set("InitialPageProtection", 4);
+    } else {
+        let segment = m.read_word(data.area + m.layouts.offset("_CONTROL_AREA", "Segment"));
+        o.set("Segment", segment);
+    }
+    m.write(va, &o.bytes);
 }
 
 /// The body's type and size; window stations and desktops belong to win32k, whose types the kernel's PDB does not hold.
@@ -190,7 +233,10 @@ fn body(m: &Machine, ty: &str) -> (Option<&'static str>, u64) {
 }
 
 /// Dispatcher objects get their type and an empty wait list; a section gets memory behind it.
-fn fill(m: &mut Machine, kind: &str, ty: &str, va: u64) -> Vec<u8> {
+fn fill(m: &mut Machine, h: &Handle, ty: &str, va: u64, process: u64) -> (Vec<u8>, Json) {
+    let kind = h.ty.as_str();
+    let said = |word: &str| h.extra.as_deref().is_some_and(|e| e.split(',').any(|w| w == word));
+    let mut told = Json::object();
     let mut o = m.obj(ty);
     let dispatcher = match kind {
         "Event" => Some((0, "Header")),
@@ -203,22 +249,47 @@ fn fill(m: &mut Machine, kind: &str, ty: &str, va: u64) -> Vec<u8> {
     if let Some((number, at)) = dispatcher {
         let list = va + m.layouts.offset(ty, &format!("{at}.WaitListHead"));
         o.set(&format!("{at}.Type"), number).set(&format!("{at}.Size"), (m.layouts.size(ty) / 4) & 0xFF);
-        o.set(&format!("{at}.SignalState"), 1);
+        let state = if said("reset") { 0u64 } else { 1 };
+        o.set(&format!("{at}.SignalState"), state);
+        told.set("state", state);
         o.set(&format!("{at}.WaitListHead.Flink"), list).set(&format!("{at}.WaitListHead.Blink"), list);
     }
     match kind {
         "Semaphore" => {
             o.set("Limit", 0x7FFF_FFFF);
+            told.set("limit", 0x7FFF_FFFFu64);
+        }
+        "Timer" if said("periodic") => {
+            o.set("KeTimer.Period", 5000).set("KeTimer.DueTime.QuadPart", 0x1_2345_6789);
+            told.set("period", 5000u64);
+        }
+        "ALPC Port" => {
+            // A connection port is its own communication's.
+            let mut c = m.obj("_ALPC_COMMUNICATION_INFO");
+            c.set("ConnectionPort", va);
+            let at = m.put(PoolKind::Paged, b"AlIn", &c);
+            o.set("CommunicationInfo", at).set("OwnerProcess", process);
+            told.set("owner", process);
+        }
+        "EtwRegistration" if m.layouts.has("_ETW_GUID_ENTRY") => {
+            let mut rng = crate::rng::Rng::named(&h.name);
+            let guid = [rng.word().to_le_bytes(), rng.word().to_le_bytes()].concat();
+            let mut g = m.obj("_ETW_GUID_ENTRY");
+            g.set_bytes("Guid", &guid);
+            let at = m.put(PoolKind::NonPaged, b"EtwG", &g);
+            o.set("GuidEntry", at).set_opt("Process", process);
+            told.set("guid", guid.iter().map(|b| format!("{b:02x}")).collect::<String>());
         }
         "SymbolicLink" => {
             let target = "\\Device\\HarddiskVolume3";
             let buffer = m.text(b"Symb", target);
             o.set_text("LinkTarget", target, buffer);
+            told.set("target", target);
         }
         "Section" => data_section(m, &mut o, ty),
         _ => {}
     }
-    o.bytes
+    (o.bytes, told)
 }
 
 /// A section backed by the page file: control area without a file.

@@ -7,11 +7,15 @@ mod accounts;
 mod files;
 mod globals;
 mod handles;
+mod heaps;
 mod image;
+mod jobs;
 mod kdbg;
+mod kernel_hooks;
 mod keys;
 mod modules;
 mod names;
+mod odd;
 mod pages;
 mod peb;
 mod process;
@@ -23,14 +27,16 @@ mod triage;
 mod types;
 mod user;
 mod vad;
+mod wow64;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use triage::Triage;
 
 use crate::layout::Layouts;
 use crate::machine::{Frames, Machine, Regions};
-use crate::memory::{Mode, Plan, Use};
+use crate::memory::{Mode, Plan, Space, Use};
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::truth::Json;
@@ -43,6 +49,30 @@ pub struct Planted {
     pub truth: Json,
     /// Context and bugcheck for dump headers.
     pub crash: Crash,
+    /// The processes' user halves.
+    pub users: Vec<UserSide>,
+}
+
+/// What a process's own dump needs of it.
+pub struct UserSide {
+    /// Process id.
+    pub pid: u64,
+    /// The address space.
+    pub space: Space,
+    /// Its images.
+    pub modules: Vec<UserModule>,
+    /// Of each thread: instruction pointer, stack pointer, stack base.
+    pub stacks: BTreeMap<u64, (u64, u64, u64)>,
+}
+
+/// An image's identity.
+pub struct UserModule {
+    /// Base.
+    pub base: u64,
+    /// Link time.
+    pub timestamp: u32,
+    /// CodeView record.
+    pub codeview: Vec<u8>,
 }
 
 /// What a crash dump's header says besides the memory.
@@ -214,6 +244,13 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     let processes = process::plant(&mut m, s, &mut files, shared);
     truth.set("processes", processes.truth);
     truth.set("cid_table", processes.cid_table);
+    if let Some(jobs) = processes.jobs {
+        truth.set("jobs", jobs);
+    }
+    let modules = truth.get("modules").cloned().unwrap_or(Json::Null);
+    for (key, value) in kernel_hooks::plant(&mut m, s, &modules) {
+        truth.set(key, value);
+    }
     globals::plant(&mut m, s);
     truth.set("kdbg", kdbg::plant(&mut m, s));
     truth.set("objects", names::plant(&mut m));
@@ -223,7 +260,7 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     // Last of all, when the kernel half is complete: every process shares it, with its own self-reference.
     let kernel = m.kernel.clone();
     kernel.set_self_map(&mut m.mem, m.regions.self_map);
-    for space in &processes.spaces {
+    for UserSide { space, .. } in &processes.users {
         space.share_kernel(&mut m.mem, &kernel);
         space.set_self_map(&mut m.mem, m.regions.self_map);
     }
@@ -271,5 +308,5 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
             .filter(|va| m.kernel.pages.contains_key(&(va >> 12)))
             .map_or(0, |va| m.read_word(va)),
     };
-    Planted { machine: m, truth, crash }
+    Planted { machine: m, truth, crash, users: processes.users }
 }

@@ -53,7 +53,8 @@ fn parameters(m: &mut Machine, p: &Process, user: &mut User) -> (u64, Json) {
     let bytes: Vec<u8> = block.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let environment = user.alloc(bytes.len() as u64);
     user.write(m, environment, &bytes);
-    let image = format!("C:{}", p.path.as_deref().unwrap_or(""));
+    // A process may show another path than its own.
+    let image = p.shown.clone().unwrap_or_else(|| format!("C:{}", p.path.as_deref().unwrap_or("")));
     let mut r = m.obj("_RTL_USER_PROCESS_PARAMETERS");
     let size = m.layouts.size("_RTL_USER_PROCESS_PARAMETERS");
     r.set("MaximumLength", size).set("Length", size).set("Flags", 0x6001).set("Environment", environment);
@@ -85,7 +86,9 @@ fn loader(m: &mut Machine, p: &Process, user: &mut User, files: &[Mapped]) -> (u
     let head = user.alloc(m.layouts.size("_PEB_LDR_DATA"));
     let mut entries = Vec::new();
     let mut truth = Vec::new();
-    for (i, f) in files.iter().enumerate() {
+    // The 64-bit lists of a 32-bit process hold its program and what is 64-bit.
+    let wide = m.pointer() == 8;
+    for (i, f) in files.iter().enumerate().filter(|(i, f)| *i == 0 || !wide || f.file.wide) {
         let path = format!("C:{}", f.file.path);
         let base = path.rsplit('\\').next().unwrap_or("").to_string();
         let buffer = user.text(m, &path);

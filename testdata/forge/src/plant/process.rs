@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::files::{Files, Mapped};
+use super::files::{self, Files, Mapped};
 use super::handles::{self, Slot, Targets};
 use super::session::Sessions;
 use super::thread::{self, Made, Owner};
 use super::token::Tokens;
 use super::triage::Crashed;
 use super::user::{Backing, Region, User};
-use super::{keys::Keys, pages, peb, shared, vad};
+use super::{UserModule, UserSide};
+use super::{heaps, jobs, keys::Keys, odd, pages, peb, shared, vad, wow64};
 use crate::machine::{Header, Machine, Obj};
 use crate::memory::{PAGE, PoolKind, Space, flags};
 use crate::scenario::{Process, Scenario};
@@ -19,8 +20,8 @@ use crate::truth::Json;
 pub struct Processes {
     /// Their truth.
     pub truth: Json,
-    /// Their address spaces, System's excepted.
-    pub spaces: Vec<Space>,
+    /// Their user halves, System's excepted.
+    pub users: Vec<UserSide>,
     /// `_HANDLE_TABLE` of process and thread ids.
     pub cid_table: u64,
     /// `_CONTEXT` of the crashing thread.
@@ -29,6 +30,8 @@ pub struct Processes {
     pub rip: u64,
     /// CR3 at the time of the crash.
     pub cr3: u64,
+    /// Jobs, if there are any.
+    pub jobs: Option<Json>,
     /// The crashing process and thread.
     pub crashed: Crashed,
 }
@@ -42,6 +45,24 @@ struct Draft<'a> {
     threads: Vec<Made>,
     space: Option<Space>,
     token: u64,
+    modules: Vec<Mapped>,
+    injected: Vec<u64>,
+}
+
+impl Draft<'_> {
+    fn user_side(self) -> Option<UserSide> {
+        let stacks = self.threads.iter().map(|t| (t.tid, t.user)).collect();
+        let modules = self
+            .modules
+            .iter()
+            .map(|f| UserModule {
+                base: f.file.base,
+                timestamp: f.file.timestamp,
+                codeview: files::rsds(&f.file).record(),
+            })
+            .collect();
+        self.space.map(|space| UserSide { pid: self.p.pid, space, modules, stacks })
+    }
 }
 
 /// Plants all processes.
@@ -52,17 +73,34 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     let mut drafts: Vec<Draft> = Vec::new();
     for p in &s.processes {
         // Several headers are cache-aligned in the real kernel; sixteen bytes are enough for every reader.
-        let va = m.object(
-            "Process",
-            m.layouts.size("_EPROCESS"),
-            &Header { pointers: 8, quota: true, handle_info: true, ..Header::default() },
-        );
+        let header = Header { pointers: 8, quota: true, handle_info: true, ..Header::default() };
+        let va = m.object("Process", m.layouts.size("_EPROCESS"), &header);
+        if p.wiped {
+            // Quota and handle information stand before the header, the pool's own header before these.
+            let pool = va - m.body_offset() - m.info_offset(0xC) - m.layouts.size("_POOL_HEADER");
+            m.poke(pool, "_POOL_HEADER", "PoolTag", 0);
+        }
         let obj = m.obj("_EPROCESS");
-        drafts.push(Draft { p, va, obj, truth: Json::object(), threads: Vec::new(), space: None, token: 0 });
+        drafts.push(Draft {
+            p,
+            va,
+            obj,
+            truth: Json::object(),
+            threads: Vec::new(),
+            space: None,
+            token: 0,
+            modules: Vec::new(),
+            injected: Vec::new(),
+        });
     }
+    let mut made: BTreeMap<String, (u64, Json)> = BTreeMap::new();
     for d in &mut drafts {
         standing(m, s, d);
-        let (token, truth) = tokens.plant(m, d.p);
+        let (token, truth) = match d.p.token_of.as_ref().and_then(|n| made.get(n).cloned()) {
+            Some(stolen) => stolen,
+            None => tokens.plant(m, d.p),
+        };
+        made.entry(d.p.name.clone()).or_insert_with(|| (token, truth.clone()));
         d.token = token;
         // The low bits count cached references: four bits of them on x64, three on x86.
         d.obj.set("Token.Value", token | (2 * m.pointer() - 1));
@@ -71,7 +109,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
             let links = d.va + m.layouts.offset("_EPROCESS", "SessionProcessLinks");
             d.obj.set("Session", sessions.join(m, id, links));
         }
-        memory(m, s, d, files, shared_frame, &mut next_tid);
+        memory(m, s, d, files, shared_frame, &mut next_tid, &mut tokens);
     }
     let mut targets = Targets {
         processes: BTreeMap::new(),
@@ -102,6 +140,13 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     }
     // The lists of a process are only heads in its own bytes: link after writing these.
     active(m, &drafts);
+    let mut members: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for d in &drafts {
+        if let Some(job) = &d.p.job {
+            members.entry(job.clone()).or_default().push(d.va);
+        }
+    }
+    let jobs = if members.is_empty() { None } else { Some(jobs::plant(m, &members)) };
     sessions.finish(m);
     let cid_table = cids(m, &drafts);
     m.plant_word("PspCidTable", cid_table);
@@ -129,8 +174,9 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     let truth = drafts.iter().map(|d| d.truth.clone()).collect::<Vec<_>>().into();
     Processes {
         truth,
+        jobs,
         crashed: triage,
-        spaces: drafts.into_iter().filter_map(|d| d.space).collect(),
+        users: drafts.into_iter().filter_map(Draft::user_side).collect(),
         cid_table,
         context: context.bytes,
         rip: crash.1,
@@ -183,6 +229,7 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     truth.set("protection", p.protection);
     truth.set("user", super::accounts::account(&p.user).user);
     let why = match () {
+        () if p.why.is_some() => p.why.as_deref(),
         () if p.hidden => Some("dkom-hidden"),
         () if p.exit.is_some() => Some("terminated"),
         () if p.wow64 => Some("wow64"),
@@ -193,9 +240,20 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
 }
 
 /// Address space, PEB, threads, VADs.
-fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, shared_frame: u64, next_tid: &mut u64) {
+fn memory(
+    m: &mut Machine,
+    s: &Scenario,
+    d: &mut Draft,
+    files: &mut Files,
+    shared_frame: u64,
+    next_tid: &mut u64,
+    tokens: &mut Tokens,
+) {
     let p = d.p;
     d.truth.set("peb", 0u64);
+    for key in ["injected", "unlinked_dll"] {
+        d.truth.set(key, Json::Null);
+    }
     for key in ["modules", "env", "vads"] {
         d.truth.set(key, Vec::<Json>::new());
     }
@@ -206,7 +264,7 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
         d.obj.set("Pcb.DirectoryTableBase", s.root << 12);
         system_vads(m, d, files);
     } else {
-        let mut u = User::new(m);
+        let mut u = User::new(m, p.wow64);
         d.obj.set("Pcb.DirectoryTableBase", u.space.dtb());
         if p.path.is_some() && p.exit.is_none() {
             modules = images(m, p, &mut u, files);
@@ -220,24 +278,28 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
             d.truth.set("peb", peb_va);
             d.truth.set("cmdline", p.cmdline.as_str());
             d.truth.set("cwd", p.cwd.as_str());
-            d.truth.set("image_path", format!("C:{}", p.path.as_deref().unwrap_or("")));
+            let own = format!("C:{}", p.path.as_deref().unwrap_or(""));
+            d.truth.set("image_path", p.shown.clone().unwrap_or(own));
             d.obj
                 .set("Peb", peb_va)
                 .set("SectionObject", modules[0].section)
                 .set("SectionBaseAddress", modules[0].file.base);
             d.obj.set_opt("ImageFilePointer", modules[0].object);
             if p.wow64 {
-                wow64(m, s, d, &mut u, &modules);
+                for (key, value) in wow64::plant(m, s, p, &mut d.obj, &mut u, &modules) {
+                    d.truth.set(key, value);
+                }
             }
+            extra(m, d, &mut u, &modules, files, peb_va);
         }
         user = Some(u);
     }
     d.truth.set("dtb", user.as_ref().map_or(s.root << 12, |u| u.space.dtb()));
-    threads(m, d, &modules, peb_va, user.as_mut(), next_tid);
+    threads(m, d, &modules, peb_va, user.as_mut(), next_tid, tokens);
     if let Some(mut u) = user {
         if peb_va != 0 {
-            extra(m, p, &mut u, &modules);
-            let vads = vad::plant(m, &u.regions, d.va, &mut d.obj);
+            basic(m, p, &mut u);
+            let vads = vad::plant(m, &u.regions, d.va, &mut d.obj, p.deep);
             let pages: u64 = u.regions.iter().map(|r| r.commit).sum();
             d.obj.set("CommitCharge", pages).set("VirtualSize", u.regions.iter().map(|r| r.end + 1 - r.start).sum());
             d.obj.set_first(&["Vm.Instance.WorkingSetSize", "Vm.WorkingSetSize"], u.space.pages.len() as u64);
@@ -245,6 +307,7 @@ fn memory(m: &mut Machine, s: &Scenario, d: &mut Draft, files: &mut Files, share
         }
         d.truth.set("paging", u.paging);
         d.space = Some(u.space);
+        d.modules = modules;
     }
 }
 
@@ -265,7 +328,7 @@ fn system_vads(m: &mut Machine, d: &mut Draft, files: &mut Files) {
         commit: 0,
         backing: Backing::Private(0),
     };
-    let vads = vad::plant(m, &[ntdll, shared], d.va, &mut d.obj);
+    let vads = vad::plant(m, &[ntdll, shared], d.va, &mut d.obj, false);
     d.truth.set("vads", vads);
 }
 
@@ -276,33 +339,12 @@ fn images(m: &mut Machine, p: &Process, u: &mut User, files: &mut Files) -> Vec<
     let mut out = Vec::new();
     for name in names {
         let file = files.image(m, &name);
-        u.map_image(m, &file);
+        if !(p.hollowed && out.is_empty()) {
+            u.map_image(m, &file);
+        }
         out.push(file);
     }
     out
-}
-
-/// The 32-bit PEB and how the kernel reaches it: through `_EWOW64PROCESS` where that exists, directly before.
-fn wow64(m: &mut Machine, s: &Scenario, d: &mut Draft, u: &mut User, modules: &[Mapped]) {
-    let peb32 = (u.area + 0x1F_D000) & 0xFFFF_F000;
-    let mut b = m.obj("_PEB32");
-    b.set("ImageBaseAddress", modules[0].file.base)
-        .set("OSMajorVersion", s.nt.0.into())
-        .set("OSMinorVersion", s.nt.1.into());
-    b.set("OSBuildNumber", s.build.into())
-        .set("NumberOfProcessors", 2)
-        .set("SessionId", d.p.session.unwrap_or(0).into());
-    u.write(m, peb32, &b.bytes);
-    u.private(peb32, 1, 1, 4);
-    let value = if m.layouts.has("_EWOW64PROCESS") {
-        let mut w = m.obj("_EWOW64PROCESS");
-        w.set("Peb", peb32).set_opt("Machine", 0x14C);
-        m.put(PoolKind::NonPaged, b"Wow6", &w)
-    } else {
-        peb32
-    };
-    d.obj.set_first(&["WoW64Process", "Wow64Process"], value);
-    d.truth.set("peb32", peb32);
 }
 
 fn threads(
@@ -312,6 +354,7 @@ fn threads(
     peb: u64,
     mut user: Option<&mut User>,
     next_tid: &mut u64,
+    tokens: &mut Tokens,
 ) {
     let alive_user = peb != 0;
     let ntdll = modules.get(1).map_or(0, |f| f.file.base + PAGE);
@@ -323,10 +366,21 @@ fn threads(
         if (*next_tid).is_multiple_of(0x400) {
             *next_tid += 4;
         }
-        let start = start_address(m, t, modules);
+        let start = start_address(m, t, modules, &d.injected);
         let thread =
             thread::plant(m, &owner, t, i as u64, *next_tid, start, user.as_deref_mut().filter(|_| alive_user));
-        truths.push(thread.truth.clone());
+        let mut truth = thread.truth.clone();
+        if let Some(user) = &t.impersonate {
+            let as_user = Process { user: user.clone(), session: d.p.session, ..Process::default() };
+            let (token, of) = tokens.make(m, &as_user, Some(2));
+            // The level is kept in the pointer's low bits.
+            if m.layouts.find("_ETHREAD", "ClientSecurity.ImpersonationData").is_some() {
+                m.poke(thread.va, "_ETHREAD", "ClientSecurity.ImpersonationData", token | 2);
+                m.poke(thread.va, "_ETHREAD", "ActiveImpersonationInfo", 1);
+            }
+            truth.set("impersonation", of);
+        }
+        truths.push(truth);
         d.threads.push(thread);
     }
     let alive = d.p.threads.iter().filter(|t| t.exit.is_none()).count() as u64;
@@ -334,8 +388,13 @@ fn threads(
     d.truth.set("threads", truths);
 }
 
-fn start_address(m: &Machine, t: &crate::scenario::Thread, modules: &[Mapped]) -> u64 {
+fn start_address(m: &Machine, t: &crate::scenario::Thread, modules: &[Mapped], injected: &[u64]) -> u64 {
     let (module, offset) = &t.start;
+    // `inject` is the first injected region, `inject2` the second.
+    if let Some(n) = module.strip_prefix("inject") {
+        let index = n.parse::<usize>().unwrap_or(1) - 1;
+        return injected[index] + offset;
+    }
     let wanted = module.to_ascii_lowercase();
     let hit = modules.iter().find(|f| f.file.path.to_ascii_lowercase().ends_with(&wanted));
     match hit {
@@ -345,21 +404,52 @@ fn start_address(m: &Machine, t: &crate::scenario::Thread, modules: &[Mapped]) -
     }
 }
 
-/// Heap, PEB area, what the scenario adds, pages in other states.
-fn extra(m: &mut Machine, p: &Process, u: &mut User, modules: &[Mapped]) {
+/// Heap and PEB area: how much of them is in use is known last.
+fn basic(m: &Machine, p: &Process, u: &mut User) {
+    let _ = m;
     u.private(u.area + super::user::HEAP, 0x80, u.heap_pages(), 4);
     u.private(u.area + 0x18_0000, 0x80, 2 * p.threads.len() as u64 + 1, 4);
+}
+
+/// What the scenario adds: private memory, sections, heaps, what does not belong, pages in other states.
+fn extra(m: &mut Machine, d: &mut Draft, u: &mut User, modules: &[Mapped], files: &mut Files, peb: u64) {
+    let p = d.p;
     let mut next = u.area + 0x20_0000;
     for v in &p.vads {
         let at = if v.at == 0 { next } else { v.at };
-        u.private(at, v.pages, v.commit, v.protection);
+        u.special(at, v.pages, v.commit, v.protection, v.kind);
         let bits = if v.protection & 7 == 6 { flags::USER } else { super::user::DATA };
         for i in 0..v.commit.min(4) {
             u.page(m, at + i * PAGE, bits);
         }
-        u.write(m, at, &v.content);
+        if !v.content.is_empty() {
+            u.write(m, at, &v.content);
+        }
         if v.at == 0 {
             next += (v.pages * PAGE).next_multiple_of(0x1_0000);
+        }
+    }
+    for map in &p.maps {
+        let (data, frame) = files.data(m, map.path.as_deref(), map.pages);
+        u.map_data(m, next, &data, frame, map.protection);
+        next += (map.pages * PAGE).next_multiple_of(0x1_0000);
+    }
+    let heaps = heaps::plant(m, &p.heaps, u, peb, &mut next);
+    let (bases, mut injected, benign) = odd::injections(m, &p.injections, u, &mut next);
+    d.injected = bases;
+    if p.hollowed {
+        injected.push(odd::hollow(m, u, &modules[0]));
+    }
+    let patched = odd::patches(m, p, u, modules);
+    if let Some(path) = &p.hidden_dll {
+        let file = files.image(m, path);
+        u.map_image(m, &file);
+        let row = Json::object().with("base", file.file.base).with("size", file.file.size);
+        d.truth.set("unlinked_dll", row.with("path", file.file.path.as_str()));
+    }
+    for (key, list) in [("heaps", heaps), ("injected", injected), ("benign", benign), ("patched", patched)] {
+        if !list.is_empty() {
+            d.truth.set(key, list);
         }
     }
     if !p.pages.is_empty() {

@@ -3,7 +3,7 @@
 use super::user::User;
 use crate::image::{functions, functions_x86};
 use crate::machine::{Header, Machine};
-use crate::memory::PAGE;
+use crate::memory::{PAGE, PoolKind};
 use crate::scenario::{Process, Thread};
 use crate::truth::Json;
 
@@ -29,6 +29,8 @@ pub struct Made {
     pub truth: Json,
     /// Kernel stack pointer and the address it returns to.
     pub kernel: (u64, u64),
+    /// User instruction pointer, stack pointer and stack base; zeros without a TEB.
+    pub user: (u64, u64, u64),
     /// Kernel stack base.
     pub base: u64,
     /// First frame pointer of the kernel stack, on x86.
@@ -52,6 +54,9 @@ pub fn plant(
         None => (0, 0),
     };
     let trap = if teb == 0 { 0 } else { trap_frame(m, base, o.ntdll + 0x14, user_stack) };
+    // The stack was filled a page at a time, and its base is the next multiple of 64 KB.
+    let user_state =
+        if teb == 0 { (0, 0, 0) } else { (o.ntdll + 0x14, user_stack, user_stack.next_multiple_of(0x1_0000)) };
     let (stack, rip, ebp) = if m.pointer() == 8 { wait(m, base) } else { wait_x86(m, base) };
     let alive = t.exit.is_none();
     let create = o.process.create + index * 137_000;
@@ -91,10 +96,22 @@ pub fn plant(
         let at = va + m.layouts.offset("_ETHREAD", list);
         m.link(at, &[]);
     }
+    if let (Some(name), true) = (&t.name, m.layouts.find("_ETHREAD", "ThreadName").is_some()) {
+        let at = m.alloc(PoolKind::NonPaged, b"ThNm", m.layouts.size("_UNICODE_STRING") + 2 * name.len() as u64 + 2);
+        let mut u = m.obj("_UNICODE_STRING");
+        let length = 2 * name.encode_utf16().count() as u64;
+        let buffer = at + u.bytes.len() as u64;
+        u.set("Length", length).set("MaximumLength", length).set("Buffer", buffer);
+        u.bytes.extend(name.encode_utf16().flat_map(u16::to_le_bytes));
+        m.write(at, &u.bytes);
+        m.poke(va, "_ETHREAD", "ThreadName", at);
+    }
     let truth = Json::object()
+        .with("name", t.name.clone())
         .with("tid", tid)
         .with("et", va)
         .with("teb", teb)
+        .with("teb32", if o.process.wow64 && teb != 0 { Some(teb + 0x2000) } else { None })
         .with("start", start)
         .with("win32start", start)
         .with("state", if alive { t.state } else { 4 })
@@ -105,12 +122,13 @@ pub fn plant(
         .with("stack_limit", limit)
         .with("kernel_stack", stack)
         .with("trap_frame", trap);
-    Made { va, tid, truth, kernel: (stack, rip), base, ebp }
+    Made { va, tid, truth, kernel: (stack, rip), base, ebp, user: user_state }
 }
 
 /// TEB and one committed page of user stack.
 fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u64, u64) {
-    let teb = user.area + super::peb::PEB - 0x2000 * (index + 1);
+    // A 32-bit process has a second TEB two pages above each.
+    let teb = user.area + super::peb::PEB - if o.process.wow64 { 0x4000 } else { 0x2000 } * (index + 1);
     let base = user.area + 0x1_0000 * (index + 1);
     let stack = base - 0x98;
     user.private(base - 0x1_0000, 16, 2, 4);
@@ -123,6 +141,10 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
         .set("ProcessEnvironmentBlock", o.peb);
     t.set("RealClientId.UniqueProcess", o.process.pid).set("RealClientId.UniqueThread", tid);
     // The second page of a TEB is rarely touched; it is left out here, as the working-set manager would.
+    if o.process.wow64 {
+        let (teb32, _) = super::wow64::teb(m, o.process, user, teb, index, tid);
+        t.set("NtTib.ExceptionList", teb32).set_opt("WowTebOffset", 0x2000);
+    }
     user.write(m, teb, &t.bytes[..t.bytes.len().min(PAGE as usize)]);
     (teb, stack)
 }

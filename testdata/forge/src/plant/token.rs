@@ -18,6 +18,11 @@ pub struct Tokens {
 impl Tokens {
     /// The token of a process: address and truth.
     pub fn plant(&mut self, m: &mut Machine, p: &Process) -> (u64, Json) {
+        self.make(m, p, None)
+    }
+
+    /// A token, to impersonate with when a level is given.
+    pub fn make(&mut self, m: &mut Machine, p: &Process, impersonation: Option<u64>) -> (u64, Json) {
         let who = account(&p.user);
         let session = self.session(m, who.luid, who.names);
         let integrity = p.integrity.unwrap_or(who.integrity);
@@ -32,7 +37,17 @@ impl Tokens {
         // Behind the token stand the array of SIDs with attributes, then the SIDs.
         let fixed = m.layouts.size("_TOKEN");
         let array = m.layouts.size("_SID_AND_ATTRIBUTES");
-        let total = fixed + array * groups.len() as u64 + sids.iter().map(|s| s.len() as u64).sum::<u64>();
+        // Restricting SIDs and capabilities are arrays of the same kind behind these, then their SIDs and the package's.
+        let more = [
+            (&p.restricted, "RestrictedSids", "RestrictedSidCount"),
+            (&p.capabilities, "Capabilities", "CapabilityCount"),
+        ];
+        let more_sids: Vec<Vec<u8>> =
+            p.restricted.iter().chain(&p.capabilities).chain(&p.package).map(|s| sid(s)).collect();
+        let more_size = more.iter().map(|l| array * l.0.len() as u64).sum::<u64>()
+            + more_sids.iter().map(|s| s.len() as u64).sum::<u64>();
+        let own = fixed + array * groups.len() as u64 + sids.iter().map(|s| s.len() as u64).sum::<u64>();
+        let total = own.next_multiple_of(8) + more_size;
         let va = m.object("Token", total, &Header { pointers: 4, ..Header::default() });
         let mut at = va + fixed + array * groups.len() as u64;
         let mut first_group = at;
@@ -66,9 +81,37 @@ impl Tokens {
         t.set("UserAndGroupCount", groups.len() as u64)
             .set("UserAndGroups", va + fixed)
             .set("PrimaryGroup", first_group);
-        t.set("TokenType", 1).set("TokenFlags", 0x2000).set("TokenInUse", 1).set("VariableLength", total - fixed);
+        let mut next = va + own.next_multiple_of(8);
+        let mut sid_at = next + more.iter().map(|l| array * l.0.len() as u64).sum::<u64>();
+        let mut bytes = more_sids.iter();
+        for (list, field, count) in more.iter().filter(|l| !l.0.is_empty()) {
+            t.set(field, next).set(count, list.len() as u64);
+            for _ in *list {
+                let mut entry = m.obj("_SID_AND_ATTRIBUTES");
+                entry.set("Sid", sid_at).set("Attributes", if *field == "Capabilities" { 4 } else { 7 });
+                m.write(next, &entry.bytes);
+                let sid = bytes.next().expect("as many SIDs as entries");
+                m.write(sid_at, sid);
+                (next, sid_at) = (next + array, sid_at + sid.len() as u64);
+            }
+        }
+        if p.package.is_some() {
+            t.set("Package", sid_at);
+            m.write(sid_at, bytes.next().expect("the package's SID"));
+        }
+        // 0x2000: not low. 0x10: restricted. 0x4000: AppContainer.
+        let flags = 0x2000 | 0x10 * u64::from(!p.restricted.is_empty()) | 0x4000 * u64::from(p.package.is_some());
+        t.set("TokenType", if impersonation.is_some() { 2 } else { 1 })
+            .set("ImpersonationLevel", impersonation.unwrap_or(0));
+        t.set("TokenFlags", flags).set("TokenInUse", 1).set("VariableLength", total - fixed);
         m.write(va, &t.bytes);
+        let texts = |l: &[String]| l.iter().map(|s| s.as_str().into()).collect::<Vec<Json>>();
         let truth = Json::object()
+            .with("restricted", texts(&p.restricted))
+            .with("capabilities", texts(&p.capabilities))
+            .with("package", p.package.clone())
+            .with("type", if impersonation.is_some() { 2u64 } else { 1 })
+            .with("level", impersonation.unwrap_or(0))
             .with("token", va)
             .with("sids", groups.iter().map(|g| g.0.as_str().into()).collect::<Vec<Json>>())
             .with("attrs", groups.iter().map(|g| g.1.into()).collect::<Vec<Json>>())

@@ -52,10 +52,11 @@ const HEAP_END: u64 = 0x18_0000;
 
 impl User {
     /// An empty user half with a top table of its own.
-    pub fn new(m: &mut Machine) -> User {
+    pub fn new(m: &mut Machine, narrow: bool) -> User {
         let root = m.mem.take_high(Use::Table);
         let mode = m.kernel.mode;
         let area = match (mode.wide(), m.tight) {
+            _ if narrow => 0x1000_0000 + (m.rng.below(0x100) << 21),
             (false, _) => 0x1000_0000 + (m.rng.below(0x100) << 21),
             // The 2 MB before those of the shared page: fewer tables.
             (true, true) => 0x7F80_0000 + (m.rng.below(3) << 21),
@@ -120,6 +121,27 @@ impl User {
             commit: 2,
             backing: Backing::Image(Box::new(file.clone())),
         });
+    }
+
+    /// Maps a section's pages, of which the first is in memory.
+    pub fn map_data(&mut self, m: &mut Machine, at: u64, map: &DataMap, frame: u64, protection: u64) {
+        let bits = flags::P | flags::U | 0x20 | flags::NX | if protection & 7 == 4 { flags::W } else { 0 };
+        self.space.map(&mut m.mem, at, frame, bits);
+        self.regions.push(Region {
+            start: at,
+            end: at + map.size - 1,
+            protection,
+            commit: 0,
+            backing: Backing::Data(Box::new(map.clone())),
+        });
+    }
+
+    /// Adds a private region of some `VadType`.
+    pub fn special(&mut self, start: u64, pages: u64, commit: u64, protection: u64, kind: u64) {
+        self.private(start, pages, commit, protection);
+        if let Some(r) = self.regions.last_mut() {
+            r.backing = Backing::Private(kind);
+        }
     }
 
     /// Adds a private region.

@@ -14,14 +14,14 @@ pub const TYPES: [&str; 8] =
     ["private", "physical", "image", "awe", "write-watch", "large-pages", "rotate", "large-page-section"];
 
 /// Plants the tree of a process; gives the truth of every VAD.
-pub fn plant(m: &mut Machine, regions: &[Region], process: u64, eprocess: &mut Obj) -> Vec<Json> {
+pub fn plant(m: &mut Machine, regions: &[Region], process: u64, eprocess: &mut Obj, deep: bool) -> Vec<Json> {
     let mut regions = regions.to_vec();
     regions.sort_by_key(|r| r.start);
     let nodes: Vec<u64> = regions.iter().map(|r| room(m, r)).collect();
     let embedded = m.layouts.type_of("_EPROCESS", "VadRoot") == Some("_MM_AVL_TABLE");
     let head = if embedded { process + m.layouts.offset("_EPROCESS", "VadRoot") } else { 0 };
     let mut links = vec![[0u64; 3]; nodes.len()];
-    let root = tree(&nodes, &mut links, 0, nodes.len(), head);
+    let root = if deep { chain(&nodes, &mut links, head) } else { tree(&nodes, &mut links, 0, nodes.len(), head) };
     for ((region, va), [left, right, parent]) in regions.iter().zip(&nodes).zip(links) {
         let mut node = fill(m, region, process);
         let core = if node.has("Core") { "Core." } else { "" };
@@ -41,6 +41,15 @@ pub fn plant(m: &mut Machine, regions: &[Region], process: u64, eprocess: &mut O
         eprocess.set_opt("VadHint", root);
     }
     regions.iter().zip(&nodes).map(|(r, va)| truth(r, *va)).collect()
+}
+
+/// Links every node as the right child of the one before: what no kernel makes, and a damaged dump may hold.
+fn chain(nodes: &[u64], links: &mut [[u64; 3]], head: u64) -> u64 {
+    for i in 0..nodes.len() {
+        let parent = if i == 0 { head } else { nodes[i - 1] };
+        links[i] = [0, nodes.get(i + 1).copied().unwrap_or(0), parent];
+    }
+    nodes.first().copied().unwrap_or(0)
 }
 
 /// Links `nodes[from..to]` as a balanced tree; gives its root.

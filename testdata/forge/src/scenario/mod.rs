@@ -54,6 +54,10 @@ pub struct Scenario {
     pub drivers: Vec<Driver>,
     /// Drivers unloaded before the dump.
     pub unloaded: Vec<Unloaded>,
+    /// Whether driver objects are planted.
+    pub driver_objects: bool,
+    /// Hooks.
+    pub hooks: Vec<Hook>,
     /// Executable files that processes map.
     pub images: Vec<ImageFile>,
     /// Processes in the order they were created.
@@ -138,6 +142,36 @@ pub struct Process {
     pub handles: Vec<Handle>,
     /// Further private memory.
     pub vads: Vec<Private>,
+    /// Sections mapped that are no images.
+    pub maps: Vec<Map>,
+    /// Heaps: `nt` or `segment`.
+    pub heaps: Vec<String>,
+    /// Code put there by somebody else.
+    pub injections: Vec<Injection>,
+    /// An image that is mapped and on no loader list.
+    pub hidden_dll: Option<String>,
+    /// Bytes changed in an image: module and offset, bytes.
+    pub patches: Vec<(String, u64, Vec<u8>)>,
+    /// The image was replaced by private memory.
+    pub hollowed: bool,
+    /// The object's pool tag was wiped.
+    pub wiped: bool,
+    /// The VADs form a chain instead of a balanced tree.
+    pub deep: bool,
+    /// Process whose token it has.
+    pub token_of: Option<String>,
+    /// Path that the PEB shows instead of its own.
+    pub shown: Option<String>,
+    /// Name of its job.
+    pub job: Option<String>,
+    /// AppContainer's SID.
+    pub package: Option<String>,
+    /// Capability SIDs.
+    pub capabilities: Vec<String>,
+    /// Restricting SIDs.
+    pub restricted: Vec<String>,
+    /// What is odd about it, if the forge cannot tell by itself.
+    pub why: Option<String>,
     /// Pages in states other than present.
     pub pages: Vec<String>,
 }
@@ -151,6 +185,10 @@ pub struct Thread {
     pub state: u64,
     /// `KWAIT_REASON`.
     pub reason: u64,
+    /// Its description.
+    pub name: Option<String>,
+    /// Process whose token (a copy of it) it impersonates with.
+    pub impersonate: Option<String>,
     /// Exit time and status.
     pub exit: Option<(u64, u32)>,
 }
@@ -166,8 +204,45 @@ pub struct Handle {
     pub access: u32,
     /// Handle attributes (1 protect from close, 2 inherit, 4 audit) as the type's bits.
     pub attributes: u64,
+    /// File of a section, or flags of a file (`delete`).
+    pub extra: Option<String>,
     /// How many such handles.
     pub count: u64,
+}
+
+/// A mapped section.
+#[derive(Debug, Clone, Default)]
+pub struct Map {
+    /// File on the volume; none for the page file.
+    pub path: Option<String>,
+    /// Pages.
+    pub pages: u64,
+    /// Protection code.
+    pub protection: u64,
+}
+
+/// Injected code.
+#[derive(Debug, Clone, Default)]
+pub struct Injection {
+    /// `shellcode`, `reflective` (a PE with its header), `wiped` (without).
+    pub kind: String,
+    /// Pages.
+    pub pages: u64,
+    /// Protection code.
+    pub protection: u64,
+    /// Not harmful: left out of the truth's list of injections, and told apart.
+    pub benign: Option<String>,
+}
+
+/// A place in the kernel that leads out of every module.
+#[derive(Debug, Clone, Default)]
+pub struct Hook {
+    /// `ssdt`, `process`, `thread`, `image` (notification), `dispatch`.
+    pub kind: String,
+    /// Index of the service, slot or major function.
+    pub index: u64,
+    /// Driver, for `dispatch`.
+    pub driver: String,
 }
 
 /// A private region.
@@ -181,6 +256,8 @@ pub struct Private {
     pub commit: u64,
     /// Protection code (index into `MmProtectToValue`).
     pub protection: u64,
+    /// `VadType`.
+    pub kind: u64,
     /// First bytes.
     pub content: Vec<u8>,
 }

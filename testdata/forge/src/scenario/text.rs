@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::memory::Mode;
 
-use super::{Driver, Handle, ImageFile, Private, Process, Scenario, Thread, Unloaded, time};
+use super::{Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Scenario, Thread, Unloaded, time};
 
 /// One statement: keyword, arguments, options.
 struct Line<'a> {
@@ -33,7 +33,7 @@ impl Scenario {
             let line = split(line);
             match line.words[0].as_str() {
                 "include" => self.include(folder, &line.words[1]),
-                "thread" | "handle" | "dll" | "vad" | "page" => {
+                "thread" | "handle" | "dll" | "vad" | "page" | "map" | "heap" | "inject" | "hidden-dll" | "patch" => {
                     let boot = self.boot;
                     let process = self.processes.last_mut().unwrap_or_else(|| panic!("{}: of no process", line.text));
                     part(process, &line, boot);
@@ -62,6 +62,12 @@ impl Scenario {
             "kernel" => self.kernel_base = l.number(1),
             "random-regions" => self.random_regions = true,
             "context" => self.context = Some(l.word(1)),
+            "driver-objects" => self.driver_objects = true,
+            "hook" => self.hooks.push(Hook {
+                kind: l.word(1),
+                index: l.number(2),
+                driver: l.keys.get("driver").cloned().unwrap_or_default(),
+            }),
             "compact" => self.compact = true,
             "tight" => self.tight = true,
             "paging" => {
@@ -120,6 +126,16 @@ impl Scenario {
             hidden: l.flag("hidden"),
             wow64: l.flag("wow64"),
             minimal: l.flag("minimal"),
+            hollowed: l.flag("hollowed"),
+            wiped: l.flag("wiped"),
+            deep: l.flag("deep"),
+            token_of: l.keys.get("token").cloned(),
+            shown: l.keys.get("shown").cloned(),
+            job: l.keys.get("job").cloned(),
+            package: l.keys.get("package").cloned(),
+            capabilities: l.list("capabilities"),
+            restricted: l.list("restricted"),
+            why: l.keys.get("why").cloned(),
             protection: l.key("protection", 0),
             name,
             path,
@@ -146,7 +162,14 @@ fn part(process: &mut Process, l: &Line, boot: u64) {
                 None => (String::new(), number(&start)),
             };
             let exit = l.keys.get("exit").map(|t| (when(boot, t), l.key("status", 0) as u32));
-            let thread = Thread { start, state: l.key("state", 5), reason: l.key("reason", 15), exit };
+            let thread = Thread {
+                start,
+                state: l.key("state", 5),
+                reason: l.key("reason", 15),
+                name: l.keys.get("name").cloned(),
+                impersonate: l.keys.get("impersonate").cloned(),
+                exit,
+            };
             process.threads.extend(std::iter::repeat_n(thread, l.key("count", 1) as usize));
         }
         "handle" => process.handles.push(Handle {
@@ -154,16 +177,39 @@ fn part(process: &mut Process, l: &Line, boot: u64) {
             name: l.keys.get("name").cloned().unwrap_or_default(),
             access: l.key("access", 0x1F0003) as u32,
             attributes: l.key("attributes", 0),
+            extra: l.keys.get("extra").cloned(),
             count: l.key("count", 1),
         }),
-        "dll" => process.dlls.extend(l.words[1..].iter().cloned()),
-        "vad" => process.vads.push(Private {
-            at: l.key("at", 0),
-            pages: l.key("pages", 1),
-            commit: l.key("commit", 1),
-            protection: l.key("protection", 4),
-            content: l.keys.get("content").map(|h| bytes(h)).unwrap_or_default(),
+        "map" => process.maps.push(Map {
+            path: l.words.get(1).cloned(),
+            pages: l.key("pages", 4),
+            protection: l.key("protection", 1),
         }),
+        "heap" => process.heaps.push(l.word(1)),
+        "inject" => process.injections.push(Injection {
+            kind: l.word(1),
+            pages: l.key("pages", 4),
+            protection: l.key("protection", 6),
+            benign: l.keys.get("benign").cloned(),
+        }),
+        "hidden-dll" => process.hidden_dll = Some(l.word(1)),
+        "patch" => {
+            let place = l.word(1);
+            let (module, offset) = place.split_once('+').unwrap_or_else(|| panic!("{}: module+offset", l.text));
+            process.patches.push((module.to_string(), number(offset), bytes(&l.word(2))));
+        }
+        "dll" => process.dlls.extend(l.words[1..].iter().cloned()),
+        "vad" => {
+            let vad = Private {
+                at: l.key("at", 0),
+                pages: l.key("pages", 1),
+                commit: l.key("commit", 1),
+                protection: l.key("protection", 4),
+                kind: l.key("type", 0),
+                content: l.keys.get("content").map(|h| bytes(h)).unwrap_or_default(),
+            };
+            process.vads.extend(std::iter::repeat_n(vad, l.key("count", 1) as usize));
+        }
         _ => process.pages.extend(l.words[1..].iter().cloned()),
     }
 }
@@ -198,6 +244,10 @@ impl Line<'_> {
 
     fn key(&self, name: &str, default: u64) -> u64 {
         self.keys.get(name).map_or(default, |v| number(v))
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        self.keys.get(name).map(|v| v.split(',').map(str::to_string).collect()).unwrap_or_default()
     }
 
     fn flag(&self, name: &str) -> bool {
