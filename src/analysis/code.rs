@@ -4,12 +4,11 @@ use crate::addr::Va;
 use crate::dump::user::{Module, UserDump};
 use crate::kernel::Kernel;
 use crate::kernel::file_object::Files;
-use crate::kernel::process::Process;
 use crate::kernel::protection::Protections;
 use crate::kernel::section::Sections;
 use crate::kernel::stack::images::{Code, CodeMap};
 use crate::kernel::stack::memory::Memory;
-use crate::kernel::vad_tree::Layouts;
+use crate::kernel::vad_tree::Tree;
 use crate::paging::Space;
 use crate::report::Cell;
 use crate::value::{Absent, Value};
@@ -25,7 +24,6 @@ const FAR: u32 = 0x4000;
 pub struct CodeReader<'k> {
     kernel: &'k Kernel,
     protections: Protections,
-    vads: Option<Layouts<'k>>,
     sections: Option<Sections<'k>>,
     files: Option<Files<'k>>,
 }
@@ -37,16 +35,14 @@ impl<'k> CodeReader<'k> {
         Self {
             kernel,
             protections: Protections::of(kernel).0,
-            vads: Layouts::of(kernel).ok(),
             sections: Sections::of(kernel).ok(),
             files: Files::of(kernel).ok(),
         }
     }
     /// The images mapped into a process, and its private memory that was made executable (without a name).
-    pub fn user(&mut self, space: &Space<'_>, process: &Process<'_>) -> CodeMap {
-        let (Some(vads), Some(at)) = (&self.vads, process.offset()) else { return CodeMap::default() };
+    pub fn user(&mut self, space: &Space<'_>, tree: &Tree) -> CodeMap {
         let mut list = Vec::new();
-        for vad in vads.walk(space, at).vads {
+        for vad in &tree.vads {
             let image = vad.is_image();
             let executable = vad.protection.is_ok_and(|p| self.protections.value(p).executable());
             if !image && !executable {
@@ -54,7 +50,7 @@ impl<'k> CodeReader<'k> {
             }
             let file = match (&self.sections, &mut self.files) {
                 (Some(sections), Some(files)) if image => {
-                    sections.file_of(space, &vad).and_then(|f| files.read(f)).and_then(|f| f.name)
+                    sections.file_of(space, vad).and_then(|f| files.read(f)).and_then(|f| f.name)
                 }
                 _ => Err(Absent::NotApplicable),
             };

@@ -22,6 +22,7 @@ pub mod mappedfiles;
 pub mod memmap;
 mod modscan;
 mod modules;
+pub mod page;
 pub mod parallel;
 mod poolscan;
 pub mod privileges;
@@ -142,6 +143,8 @@ pub static ALL: &[&Analysis] = &[
     &memmap::MEMMAP,
     &modscan::MODSCAN,
     &modules::MODULES,
+    &page::PROCESS,
+    &page::REPORT,
     &poolscan::POOLSCAN,
     &privileges::PRIVILEGES,
     &pslist::PSLIST,

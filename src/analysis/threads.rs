@@ -6,6 +6,7 @@ use super::{Analysis, Ask, Case, Switch, user_threads, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::kernel::address_space::AddressSpace;
 use crate::kernel::process::Process;
 use crate::kernel::shared_data::Clock;
 use crate::kernel::stack::call::Isa;
@@ -119,7 +120,8 @@ impl<'k> Common<'k> {
 /// What each worker has of its own.
 #[derive(Debug)]
 pub struct Worker<'k> {
-    space: Space<'k>,
+    /// Kernel memory.
+    pub space: Space<'k>,
     code: CodeReader<'k>,
 }
 
@@ -165,14 +167,15 @@ pub fn each_thread<'k>(
     sink: &mut dyn Sink,
     mut each: impl FnMut(&Threaded<'_, 'k>, &Thread<'k>, bool, &mut dyn Sink) -> Result<()>,
 ) -> Result<()> {
-    let code = worker.code.user(&worker.space, process);
+    let memory = AddressSpace::of(process, &worker.space).ok();
+    let code = memory.as_ref().map_or_else(CodeMap::default, |m| worker.code.user(&worker.space, &m.tree));
     let space = &worker.space;
     let pid = process.pid().map_or_else(|_| "?".into(), |p| p.to_string());
     let found = process.thread_list(space)?;
     for note in found.notes {
         sink.note(Note { loss: note.loss, text: format!("process {pid}: {}", note.text) });
     }
-    let threaded = Threaded { process, space, user: process.space().ok(), code };
+    let threaded = Threaded { process, space, user: memory.map(|m| m.space), code };
     for thread in &found.list {
         each(&threaded, thread, false, sink)?;
     }

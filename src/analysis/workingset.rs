@@ -97,7 +97,11 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     each_process(case, ask, sink, |space, process, sink| rows(kernel, pfns, process, space, ask, sink))
 }
 
-fn rows<'k>(
+/// The rows of a process: one, or with `--vads` one for each address range.
+///
+/// # Errors
+/// The sink's.
+pub fn rows<'k>(
     kernel: &'k Kernel,
     pfns: Value<PfnDatabase<'k>>,
     process: &Process<'k>,
