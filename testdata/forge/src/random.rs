@@ -71,7 +71,8 @@ fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process 
         ..Process::default()
     };
     if rng.once_in(2) {
-        p.dlls = vec!["kernel32.dll".into(), "KernelBase.dll".into()];
+        let there = |name: &&str| s.images.iter().any(|i| i.path.ends_with(&format!("\\{name}")));
+        p.dlls = ["kernel32.dll", "KernelBase.dll"].iter().filter(|n| there(n)).map(|n| n.to_string()).collect();
     }
     for _ in 0..rng.within(1, 6) {
         let offset = 0x1000 + rng.below(0x1000);

@@ -89,7 +89,9 @@ impl Machine {
         frames: Frames,
         mut rng: Rng,
     ) -> Machine {
-        let mut mem = Physical::new(plan, &mut rng);
+        // Its own chance: how many frames there are must not change where anything lies, or the second planting would need
+        // another number of tables than the first.
+        let mut mem = Physical::new(plan, &mut Rng::new(rng.word()));
         mem.claim(frames.root, Use::Table);
         let mut kernel = Space::new(mode, frames.root, 0);
         if mode == Mode::Pae {

@@ -100,7 +100,7 @@ impl Tokens {
             m.write(sid_at, bytes.next().expect("the package's SID"));
         }
         // 0x2000: not low. 0x10: restricted. 0x4000: AppContainer.
-        let flags = 0x2000 | 0x10 * u64::from(!p.restricted.is_empty()) | 0x4000 * u64::from(p.package.is_some());
+        let flags = 0x2000 | (0x10 * u64::from(!p.restricted.is_empty())) | (0x4000 * u64::from(p.package.is_some()));
         t.set("TokenType", if impersonation.is_some() { 2 } else { 1 })
             .set("ImpersonationLevel", impersonation.unwrap_or(0));
         t.set("TokenFlags", flags).set("TokenInUse", 1).set("VariableLength", total - fixed);
