@@ -96,7 +96,8 @@ fn take(kernel: &mut Kernel, symbols: Symbols) {
     kernel.settle_system();
 }
 
-/// The build: what the kernel says of itself, then the shared page, then the dump's header.
+/// The build as user mode sees it. Windows 10 22H2 is build 19045 on a kernel of build 19041: the shared page (and the
+/// header of a real dump) says so, the kernel's own number may not.
 fn build_number(dump: &Dump, space: &Space<'_>, found: &Candidate, exports: &Exports) -> Option<u32> {
     // `NtBuildNumber`: the build in the low bits, 0xF000_0000 for a free build and 0xC000_0000 for a checked one.
     let told = exports
@@ -106,7 +107,7 @@ fn build_number(dump: &Dump, space: &Space<'_>, found: &Candidate, exports: &Exp
         .filter(|b| plausible_build(*b));
     let shared = found.shared.as_ref().and_then(|s| s.build);
     let header = dump.header.as_ref().map(|h| h.build & 0x0fff_ffff).filter(|b| plausible_build(*b));
-    told.or(shared).or(header)
+    shared.or(told.max(header))
 }
 
 /// Without the exact symbols: the layouts of a near build that the dump itself bears out.
