@@ -171,7 +171,7 @@ fn modules(f: &mut File, process: &Json, side: &UserSide) {
     }
     f.stream(stream::MODULES, &out.0);
     let name = f.text("unloaded_helper.dll");
-    let out = b().u32(12).u32(24).u32(1).u64(0x6_1234_0000).u32(0x2_4000).u32(0x2_5F31).u32(0x5D11_2233).u32(name);
+    let out = b().u32(12).u32(24).u32(1).u64(0x6123_0000).u32(0x2_4000).u32(0x2_5F31).u32(0x5D11_2233).u32(name);
     f.stream(stream::UNLOADED, &out.0);
 }
 

@@ -111,7 +111,7 @@ impl Files {
         });
         let mut a = m.obj("_CONTROL_AREA");
         a.set("Segment", segment).set("NumberOfSectionReferences", 1).set("NumberOfMappedViews", 1);
-        a.set("NumberOfUserReferences", 2).set("FilePointer", object.map_or(0, |o| o | 3));
+        a.set("NumberOfUserReferences", 2).set("FilePointer", object.map_or(0, |o| o | fast(m)));
         a.set_opt("u.Flags.File", path.is_some().into()).set_opt("u.Flags.Commit", path.is_none().into());
         m.write(area, &a.bytes);
         let mut seg = m.obj("_SEGMENT");
@@ -162,7 +162,7 @@ impl Files {
         m.poke(pointers, "_SECTION_OBJECT_POINTERS", "ImageSectionObject", area);
         let mut a = m.obj("_CONTROL_AREA");
         a.set("Segment", segment)
-            .set("FilePointer", object | 3)
+            .set("FilePointer", object | fast(m))
             .set("NumberOfSectionReferences", 1)
             .set("NumberOfMappedViews", 4);
         a.set("NumberOfUserReferences", 5).set_opt("u.Flags.Image", 1).set_opt("u.Flags.File", 1);
@@ -224,6 +224,11 @@ impl Files {
         }
         (resident, spec.entry)
     }
+}
+
+/// References cached in a control area's pointer to its file, where that is a fast reference (XP has a plain pointer).
+fn fast(m: &Machine) -> u64 {
+    if m.layouts.type_of("_CONTROL_AREA", "FilePointer") == Some("_EX_FAST_REF") { 3 } else { 0 }
 }
 
 /// Identity of the file's PDB: from its name, so that it repeats.

@@ -276,25 +276,6 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     let runs = &m.mem.plan.runs;
     truth.set("runs", runs.iter().map(|(f, n)| Json::List(vec![(*f).into(), (*n).into()])).collect::<Vec<_>>());
     truth.set("header_dtb", processes.cr3);
-    if std::env::var_os("FORGE_PAGES").is_some() {
-        let mut by: std::collections::BTreeMap<&str, u64> = Default::default();
-        for page in m.kernel.pages.keys() {
-            let va = page << 12;
-            let r = &m.regions;
-            let near = |base: u64| va >= base && va < base + 0x1000_0000;
-            let kind = match () {
-                () if va >= r.kernel && va < r.kernel + 0x200_0000 => "kernel",
-                () if near(r.large) && va < r.large + 0x20_0000 => "large",
-                () if near(r.nonpaged) => "nonpaged",
-                () if near(r.paged) => "paged",
-                () if near(r.stacks) => "stacks",
-                () if near(r.drivers) => "drivers",
-                () => "other",
-            };
-            *by.entry(kind).or_default() += 1;
-        }
-        eprintln!("{by:?} used {}", m.mem.used());
-    }
     let crash = Crash {
         cr3: processes.cr3,
         context: processes.context,
