@@ -5,9 +5,11 @@
 mod program;
 
 use dumpwalk::addr::{Pa, Va};
-use dumpwalk::dump::{Dump, Kind};
+use dumpwalk::dump::{Arch, Dump, Kind};
 use dumpwalk::kernel::{Kernel, find, kdbg};
 use dumpwalk::symbols::store::{Options, Store};
+use dumpwalk::symbols::types::Types;
+use dumpwalk::symbols::{Fallback, Machine, PdbId, SymbolSource, Symbols, builtin};
 use serde_json::Value;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -66,15 +68,26 @@ fn check(k: &Kernel, truth: &Value, what: &str) {
     assert_eq!(k.build.map(u64::from), Some(number(truth, "build")), "{what}: build");
     assert_eq!(k.system, Some(Va(number(&truth["processes"][0], "eprocess"))), "{what}: System");
     let pdb = k.pdb.as_ref().unwrap();
-    assert_eq!(pdb.guid, truth["pdb"]["guid"].as_str().unwrap().to_uppercase(), "{what}: PDB");
+    match truth["pdb"].as_str() {
+        Some(key) => assert_eq!(pdb.key(), key, "{what}: PDB"),
+        None => assert_eq!(pdb.guid, truth["pdb"]["guid"].as_str().unwrap().to_uppercase(), "{what}: PDB"),
+    }
     for (name, key) in
         [("PsActiveProcessHead", "ps_active_process_head"), ("PsLoadedModuleList", "ps_loaded_module_list")]
     {
         assert_eq!(k.global(name), Some(Va(number(truth, key))), "{what}: {name}");
     }
     let block = k.kdbg.as_ref().unwrap_or_else(|| panic!("{what}: no debugger data block"));
-    assert_eq!(block.va, Va(number(truth, "kdbg")), "{what}: KDBG");
+    let at = truth["kdbg"].as_u64().unwrap_or_else(|| number(&truth["kdbg"], "address"));
+    assert_eq!(block.va, Va(at), "{what}: KDBG");
     println!("    kdbg {:?}, {} bytes", block.coding, block.bytes.len());
+    if let Some(encoded) = truth["kdbg"]["encoded"].as_bool() {
+        assert_eq!(block.coding == kdbg::Coding::Plain, !encoded, "{what}: KDBG");
+        assert_eq!(block.bytes.len() as u64, number(&truth["kdbg"], "size"), "{what}: KDBG");
+    }
+    if let Some(mask) = truth["invalid_pte_mask"].as_u64() {
+        assert_eq!(k.format.invalid_mask, mask, "{what}: InvalidPteMask");
+    }
     assert_eq!(block.address("PsActiveProcessHead"), k.global("PsActiveProcessHead"), "{what}");
     let checks = k.verify();
     println!("    verified: {checks:?}");
@@ -83,22 +96,39 @@ fn check(k: &Kernel, truth: &Value, what: &str) {
     assert_eq!(k.road.doubts, [""; 0], "{what}");
 }
 
+fn samples() -> Vec<program::Sample> {
+    let mut all = program::shared_samples();
+    all.extend(program::own_samples());
+    all
+}
+
+/// Whether page tables and the kernel are in it: not in triage and summary dumps, nor in those of one process.
+fn holds_a_kernel(dump: &Path) -> bool {
+    let kind = Dump::open(dump).unwrap().kind;
+    !matches!(kind, Kind::Triage | Kind::Summary | Kind::UserMinidump)
+}
+
 #[test]
 fn by_the_header() {
-    for sample in program::shared_samples() {
+    for sample in samples() {
         for dump in &sample.dumps {
+            if !holds_a_kernel(dump) {
+                continue;
+            }
             let what = format!("{} {}", sample.name, dump.file_name().unwrap().display());
             let k = kernel(dump, &sample.store).unwrap_or_else(|e| panic!("{what}: {e}"));
             check(&k, &sample.truth, &what);
-            assert_eq!(k.road.taken, "crash-dump header", "{what}");
+            let raw = k.dump.kind == Kind::Raw;
+            assert_eq!(k.road.taken == "crash-dump header", !raw, "{what}");
         }
     }
 }
 
 #[test]
 fn without_a_header() {
-    for sample in program::shared_samples() {
-        let Some(dump) = sample.dumps.iter().find(|d| d.ends_with("full.dmp")) else { continue };
+    for sample in samples() {
+        let whole = ["full.dmp", "bitmap.dmp", "rdmpA.dmp"];
+        let Some(dump) = sample.dumps.iter().find(|d| whole.iter().any(|w| d.ends_with(w))) else { continue };
         let raw = raw_image(dump, &sample.name);
         let what = format!("{} raw", sample.name);
         let k = kernel(&raw, &sample.store).unwrap_or_else(|e| panic!("{what}: {e}"));
@@ -110,8 +140,8 @@ fn without_a_header() {
 /// The block decodes to the same without the kernel's keys: what a dump without symbols has to rely on.
 #[test]
 fn the_debugger_block_needs_no_symbols() {
-    for sample in program::shared_samples() {
-        let Some(dump) = sample.dumps.first() else { continue };
+    for sample in samples() {
+        let Some(dump) = sample.dumps.iter().find(|d| holds_a_kernel(d)) else { continue };
         let k = kernel(dump, &sample.store).unwrap();
         let known = k.kdbg.as_ref().unwrap();
         let alone = kdbg::Kdbg::read(&k.space(), known.va, k.base, None).unwrap();
@@ -151,4 +181,117 @@ fn real_triage_dumps() {
     );
     assert_eq!(arm.kdbg.as_ref().unwrap().field("SizeEProcess"), Some(0xc80));
     assert_eq!(arm.global("PsActiveProcessHead"), arm.dump.header.as_ref().unwrap().process_head);
+}
+
+/// No symbols at all: the built-in layouts serve after the dump bears them out, or the kernel is refused. Never a wrong one.
+#[test]
+fn without_symbols() {
+    let nowhere = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-symbols");
+    std::fs::create_dir_all(&nowhere).unwrap();
+    for sample in samples() {
+        for dump in sample.dumps.iter().filter(|d| holds_a_kernel(d)) {
+            let what = format!("{} {}", sample.name, dump.file_name().unwrap().display());
+            let k = kernel(dump, &nowhere).unwrap_or_else(|e| panic!("{what}: {e}"));
+            println!("{what}: {}", k.symbols.origin);
+            let truth = &sample.truth;
+            assert_eq!(k.root, Pa(number(truth, "dtb")), "{what}: root");
+            assert_eq!(k.system, Some(Va(number(&truth["processes"][0], "eprocess"))), "{what}: System");
+            for (name, key) in
+                [("PsActiveProcessHead", "ps_active_process_head"), ("PsLoadedModuleList", "ps_loaded_module_list")]
+            {
+                assert_eq!(k.global(name), Some(Va(number(truth, key))), "{what}: {name}");
+            }
+            // A built-in table of this very kernel needs no excuse, any other one does.
+            let told = k.notes.iter().any(|n| n.text.contains("no symbols of this very kernel"));
+            assert_eq!(told, k.symbols.id != k.pdb, "{what}: {:?}", k.notes);
+        }
+    }
+}
+
+/// Offers one table and nothing else.
+struct Only(Symbols);
+
+impl SymbolSource for Only {
+    fn load(&self, _: &PdbId) -> dumpwalk::error::Result<Symbols> {
+        Err(dumpwalk::error::Error::NoSymbols("none here".into()))
+    }
+    fn fallbacks(&self, _: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_> {
+        Box::new(std::iter::once(self.0.clone()))
+    }
+}
+
+/// Layouts of another build are refused, unless all that is asked of them is the same. Measured: every dump with every table.
+#[test]
+fn layouts_of_another_build_are_refused() {
+    let machine = |k: &Kernel| match k.arch {
+        Arch::X86 => Machine::X86,
+        Arch::X64 => Machine::X64,
+        Arch::Arm64 => Machine::Arm64,
+    };
+    let (mut refused, mut same, mut taken) = (0, 0, Vec::new());
+    for sample in samples() {
+        let Some(path) = sample.dumps.iter().find(|d| holds_a_kernel(d)) else { continue };
+        let right = kernel(path, &sample.store).unwrap();
+        let wanted = Fallback { machine: machine(&right), build: right.build, revision: None };
+        for table in builtin::nearest(&wanted) {
+            let origin = table.origin.clone();
+            let differ = differences(&table.types, &right.symbols.types);
+            match find::find(&right.dump, &Only(table)) {
+                Err(_) => refused += 1,
+                Ok(_) if differ.is_empty() => same += 1,
+                Ok(_) => taken.push(format!("{}: {origin}: {}", sample.name, differ.join(" "))),
+            }
+        }
+    }
+    println!("{refused} refused, {same} taken that agree, {} taken that do not:\n{}", taken.len(), taken.join("\n"));
+    // Moved between revisions of one build, or between Server 2022 and Windows 11 21H2, whose sizes are the same.
+    let harmless = [
+        "_KPROCESS.MultiGroup",
+        "_KPROCESS.PpmPolicy",
+        "_KPROCESS.VaSpaceDeleted",
+        "_KTHREAD.IptSaveArea",
+        "_KTHREAD.PpmPolicy",
+        "_KTHREAD.ResourceIndex",
+        "_KTHREAD.SystemAffinityTokenListHead",
+    ];
+    let wrong = |line: &String| line.split(' ').skip(4).any(|field| !harmless.contains(&field));
+    let wrong: Vec<_> = taken.iter().filter(|line| wrong(line)).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(refused > 5 * same, "{refused} refused, {same} taken");
+}
+
+/// Structures that analyses rest on.
+const LOOKED_AT: [&str; 17] = [
+    "_EPROCESS",
+    "_KPROCESS",
+    "_ETHREAD",
+    "_KTHREAD",
+    "_TOKEN",
+    "_HANDLE_TABLE",
+    "_MMVAD",
+    "_MMVAD_SHORT",
+    "_OBJECT_HEADER",
+    "_PEB",
+    "_FILE_OBJECT",
+    "_CONTROL_AREA",
+    "_SUBSECTION",
+    "_KLDR_DATA_TABLE_ENTRY",
+    "_LDR_DATA_TABLE_ENTRY",
+    "_DRIVER_OBJECT",
+    "_OBJECT_TYPE",
+];
+
+/// Fields of one name in both that lie elsewhere. Fillers are left out.
+fn differences(a: &Types, b: &Types) -> Vec<String> {
+    let filler = |name: &str| ["Reserved", "Spare", "Padding", "Unused"].iter().any(|f| name.contains(f));
+    LOOKED_AT
+        .iter()
+        .filter_map(|ty| Some((ty, a.get(ty)?, b.get(ty)?)))
+        .flat_map(|(ty, x, y)| {
+            let fields = x.members.iter().filter(move |(name, m)| {
+                !filler(name) && y.members.get(*name).is_some_and(|o| (o.offset, o.bits) != (m.offset, m.bits))
+            });
+            fields.map(move |(name, _)| format!("{ty}.{name}"))
+        })
+        .collect()
 }

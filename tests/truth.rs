@@ -7,7 +7,7 @@ mod program;
 use program::{Sample, number, rows};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Addresses are compared without their sign extension.
 const M48: u64 = (1 << 48) - 1;
@@ -21,6 +21,10 @@ fn keeps_user_memory(dump: &Path) -> bool {
 /// Triage dumps hold one process and the list of drivers.
 fn is_triage(dump: &Path) -> bool {
     is(dump, "triage")
+}
+/// Dumps of the whole machine: no triage dump, no user-mode minidump (which `user_minidump.rs` compares).
+fn of_the_machine(sample: &Sample) -> impl Iterator<Item = &PathBuf> {
+    sample.dumps.iter().filter(|d| !is_triage(d) && !is(d, "minidump"))
 }
 fn is(dump: &Path, kind: &str) -> bool {
     dump.file_name().is_some_and(|n| n.to_string_lossy().starts_with(kind))
@@ -227,7 +231,13 @@ const COMPARISONS: &[Comparison] = &[
         user: false,
         of_row: |r| Some(fact(&[plain(&r["pid"]), text(&r["sid"])])),
         of_truth: |t| {
-            linked(t).flat_map(|p| list(&p["token"], "sids").map(move |s| fact(&[plain(&p["pid"]), text(s)]))).collect()
+            let lists = ["sids", "restricted", "capabilities"];
+            let all = |p: &Value| -> Vec<Value> {
+                let token = &p["token"];
+                let package = token["package"].as_str().map(Value::from);
+                lists.iter().flat_map(|l| list(token, l).cloned().collect::<Vec<_>>()).chain(package).collect()
+            };
+            linked(t).flat_map(|p| all(p).into_iter().map(move |s| fact(&[plain(&p["pid"]), text(&s)]))).collect()
         },
     },
     Comparison {
@@ -259,7 +269,7 @@ const COMPARISONS: &[Comparison] = &[
         },
         of_truth: |t| {
             linked(t)
-                .flat_map(|p| list(p, "modules").map(move |m| (p, m)))
+                .flat_map(|p| list(p, "modules").chain(list(p, "modules32")).map(move |m| (p, m)))
                 .filter(|(_, m)| in_load_order(m))
                 .map(|(p, m)| fact(&[plain(&p["pid"]), plain(&m["base"]), plain(&m["size"]), text(&m["path"])]))
                 .collect()
@@ -298,7 +308,7 @@ fn compare(samples: &[Sample], with_pdb: bool) {
     let mut wrong = Vec::new();
     let mut compared = 0;
     for sample in samples {
-        for dump in sample.dumps.iter().filter(|d| !is_triage(d)) {
+        for dump in of_the_machine(sample) {
             for c in COMPARISONS.iter().filter(|c| !c.user || keeps_user_memory(dump)) {
                 let name = format!("{} {} {}", sample.name, dump.file_name().unwrap().to_string_lossy(), c.analysis);
                 let want = (c.of_truth)(&sample.truth);
@@ -369,7 +379,7 @@ fn triage_dumps_answer_what_they_hold() {
 #[test]
 fn scans_find_what_is_hidden() {
     for sample in program::own_samples().iter().chain(&program::shared_samples()) {
-        for dump in sample.dumps.iter().filter(|d| !is_triage(d)) {
+        for dump in of_the_machine(sample) {
             let found = rows("psscan", dump, Some(&sample.store)).unwrap_or_else(|e| panic!("{}: {e}", dump.display()));
             let got: Facts =
                 found.iter().map(|r| fact(&[plain(&r["pid"]), text(&r["name"]), address(&r["offset"])])).collect();

@@ -18,6 +18,8 @@ use std::sync::Arc;
 const WHOLE_PDB: usize = 5000;
 /// Farther than this from a name an address is hardly in that function, where nothing tells the function's bounds.
 const FAR: u32 = 0x4000;
+/// The same of an exported name: between exported functions lie others. System call stubs are this short.
+const STUB: u32 = 0x20;
 
 /// Reads what a worker needs to tell the code of processes. Keeps the names of files and devices it met.
 #[derive(Debug)]
@@ -143,23 +145,28 @@ impl Location {
     }
 }
 
-/// The name of the kernel's function at an address, where the symbols name it for certain.
+/// The name of the function at an address, where something names it for certain: the kernel's symbols, else the module's exports.
 fn symbol(kernel: &Kernel, memory: &impl Memory, code: &Code, va: Va) -> Option<(String, u32)> {
-    if code.base != kernel.base {
-        return None;
-    }
     let rva = u32::try_from(va.0.checked_sub(code.base.0)?).ok()?;
-    let (name, distance) = kernel.symbols.globals.nearest(rva)?;
     // The unwind information knows where the function begins: a name before that is another function's.
     let begins = code.functions(memory).and_then(|table| {
         let function = table.find(memory, va.0)?.ok_or(Absent::NotApplicable)?;
         Ok(table.primary(memory, function)?.begin.min(function.begin))
     });
-    let certain = match begins {
-        Ok(begins) => rva.checked_sub(distance)? >= begins,
-        Err(_) => distance == 0 || (distance < FAR && kernel.symbols.globals.len() > WHOLE_PDB),
+    let certain = |distance: u32, far: u32| match begins {
+        Ok(begins) => rva.checked_sub(distance).is_some_and(|at| at >= begins),
+        Err(_) => distance <= far,
     };
-    certain.then(|| (name.to_owned(), distance))
+    if code.base == kernel.base {
+        let globals = &kernel.symbols.globals;
+        let far = if globals.len() > WHOLE_PDB { FAR } else { 0 };
+        if let Some((name, distance)) = globals.nearest(rva)
+            && certain(distance, far)
+        {
+            return Some((name.to_owned(), distance));
+        }
+    }
+    code.exports(memory).ok()?.nearest(memory, rva).filter(|(_, distance)| certain(*distance, STUB))
 }
 
 /// A location's text as a cell.

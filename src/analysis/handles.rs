@@ -79,6 +79,19 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     in_order(units, || Objects::of(kernel, &types).ok(), |objects, unit, sink| reader.unit(objects, unit, sink), sink)
 }
 
+/// The rows of one process, for pages.
+///
+/// # Errors
+/// The symbols do not describe handles, or the sink's error.
+pub fn rows<'k>(types: &'k ObjectTypes, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
+    let kernel = process.kernel;
+    let tables = HandleTables::of(kernel).map_err(|e| kernel.unreadable(&e))?;
+    let all = units(&tables, process.clone());
+    let reader = Reader { kernel, types, tables, kinds: Vec::new() };
+    let mut objects = None;
+    all.into_iter().try_for_each(|unit| reader.unit(&mut objects, unit, sink))
+}
+
 /// The parts of a process's table.
 fn units<'k>(tables: &HandleTables<'k>, process: Process<'k>) -> Vec<Unit<'k>> {
     let space = process.kernel.space();

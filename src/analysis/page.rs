@@ -7,11 +7,12 @@ use super::parallel::{asked_for, in_order};
 use super::threads::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
-    Analysis, Ask, Case, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, heaps, info, modules,
-    privileges, pslist, threads, tokens, unloaded, vadinfo, workingset,
+    Analysis, Ask, Case, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles, heaps, info,
+    modules, privileges, pslist, threads, tokens, unloaded, vadinfo, workingset,
 };
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::process::Process;
 use crate::kernel::sides::Sides;
 use crate::report::{Column, Row, Sink};
@@ -51,6 +52,7 @@ struct Shared<'k> {
     kernel: &'k Kernel,
     common: Common<'k>,
     identities: Option<Identities>,
+    types: ObjectTypes,
     sides: Option<Sides<'k>>,
     modules: Option<dlllist::ModuleRows<'k>>,
     vads: Option<VadRows<'k>>,
@@ -64,7 +66,9 @@ impl<'k> Shared<'k> {
         let sides = Sides::of(kernel).map_err(|e| told("user-mode structures", &e)).ok();
         let modules = dlllist::ModuleRows::of(kernel).map_err(|e| told("modules", &e)).ok();
         let vads = VadRows::of(kernel, sink).map_err(|e| sink.note(Note::loss(format!("no address ranges: {e}")))).ok();
-        Self { kernel, common: Common::of(kernel, false), identities, sides, modules, vads }
+        let types = kernel.object_types();
+        types.notes.iter().for_each(|n| sink.note(n.clone()));
+        Self { kernel, common: Common::of(kernel, false), identities, types, sides, modules, vads }
     }
 }
 
@@ -84,7 +88,7 @@ struct Section {
 }
 
 /// The sections of a page, in its order: as the kernel holds a process.
-static SECTIONS: [Section; 12] = [
+static SECTIONS: [Section; 13] = [
     Section {
         analysis: &pslist::PSLIST,
         rows: |at, worker, sink| sink.row(pslist::row(at.process, &worker.space, at.ask)),
@@ -146,6 +150,7 @@ static SECTIONS: [Section; 12] = [
             workingset::rows(at.shared.kernel, pfns, at.process, &worker.space, at.ask, sink)
         },
     },
+    Section { analysis: &handles::HANDLES, rows: |at, _, sink| handles::rows(&at.shared.types, at.process, sink) },
     Section {
         analysis: &threads::THREADS,
         rows: |at, worker, sink| threads::rows(&at.shared.common, worker, at.process, at.ask, sink),

@@ -11,7 +11,7 @@ use crate::value::{Absent, Value};
 layout! {
     /// `_TEB`. The 32-bit one of a 64-bit Windows is the same, laid out for 32-bit pointers.
     pub struct TebLayout: "_TEB" {
-        /// `NtTib.ExceptionList`; in the 64-bit TEB of a 32-bit thread the 32-bit TEB's address (up to 8.1).
+        /// `NtTib.ExceptionList`; in the 64-bit TEB of a 32-bit thread the 32-bit TEB's address.
         exceptions: Va = "NtTib.ExceptionList",
         /// `NtTib.StackBase`: the stack's upper end.
         stack_base: Va = "NtTib.StackBase",
@@ -66,16 +66,17 @@ impl Teb<'_> {
     /// [`Absent::NotApplicable`] for a thread that has none.
     pub fn other_half(&self) -> Value<Va> {
         let here = self.view.va().ok_or(Absent::NotRecorded)?;
+        // The 64-bit exception list, which 64-bit code does not use, holds the address in every Windows; the distance, which lies in the
+        // TEB's second page, is there from Windows 10 on.
+        let listed = self.view.exceptions().and_then(|va| match va {
+            Va(0) => Err(Absent::NotApplicable),
+            va if va.0 <= u64::from(u32::MAX) => Ok(va),
+            _ => Err(Absent::Implausible),
+        });
         match self.view.other() {
             Ok(0) => Err(Absent::NotApplicable),
             Ok(distance) => Ok(Va(here.0.wrapping_add_signed(distance.into()))),
-            // Before Windows 10 the 64-bit exception list, which 64-bit code does not use, holds the address.
-            Err(Absent::NotInBuild) => match self.view.exceptions()? {
-                Va(0) => Err(Absent::NotApplicable),
-                va if va.0 <= u64::from(u32::MAX) => Ok(va),
-                _ => Err(Absent::Implausible),
-            },
-            Err(why) => Err(why),
+            Err(_) => listed,
         }
     }
 }

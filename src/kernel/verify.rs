@@ -23,6 +23,8 @@ pub struct Checks {
     pub failed: Vec<String>,
     /// What could not be checked: the dump lacks the pages.
     pub unknown: Vec<String>,
+    /// Sizes and offsets that the debugger block states and the layouts have: the strongest there is of a dump without symbols.
+    pub stated: usize,
 }
 
 impl Checks {
@@ -56,6 +58,7 @@ impl Kernel {
             for check in [self.check_copies(triage), self.check_block()] {
                 out.take(check);
             }
+            out.stated = self.stated();
             return out;
         }
         let processes = self.some_processes(&space);
@@ -75,7 +78,13 @@ impl Kernel {
         for check in checks {
             out.take(check);
         }
+        out.stated = self.stated();
         out
+    }
+    fn stated(&self) -> usize {
+        let Some(block) = &self.kdbg else { return 0 };
+        let own = self.sizes_of_block();
+        own.iter().filter(|(field, own)| own.is_some() && block.field(field) == own.map(u64::from)).count()
     }
     /// Of a triage dump: the copied process and thread belong together and to the header.
     fn check_copies(&self, triage: Triage<'_>) -> End {

@@ -13,13 +13,23 @@ use std::fmt::Write as _;
 
 /// Nesting of types in types (and of pointers to pointers, arrays of arrays) that is followed. Kernels need 8.
 pub(super) const DEPTH: u32 = 24;
-/// Members made in all. The largest kernel seen has 30,000; only a PDB made to exhaust memory has more than this.
-pub(super) const MEMBERS: usize = 1 << 21;
+/// Members made in all, those with long names counting for several. The largest kernel seen has 30,000; only symbols
+/// made to exhaust memory have more than this.
+pub(super) const MEMBERS: usize = 1 << 19;
+/// Bytes of names that count as one member.
+const NAMES_EACH: usize = 32;
 /// Field-list records of one type. A record holds 64 KiB; the largest type seen needs 3.
 const CONTINUATIONS: usize = 256;
 
 /// No record's index: a name that several unnamed types share.
 const AMBIGUOUS: u32 = u32::MAX;
+
+const TOO_MANY: &str = "its types have more members than any kernel's";
+
+/// What a member takes of [`MEMBERS`].
+pub(super) fn cost(name: &str, ty: &str) -> usize {
+    name.len().saturating_add(ty.len()) / NAMES_EACH + 1
+}
 
 /// What stopped the decoding of one type.
 type Damage = &'static str;
@@ -353,17 +363,17 @@ impl<'t> Decoder<'t> {
                         }
                     } else if first == index {
                         // The first of several definitions counts, as in a debugger.
-                        named.push((index, head));
+                        named.push(head);
                     }
                 }
             }
         }
-        for (index, head) in named {
+        for head in named {
             let name = String::from_utf8_lossy(head.name).into_owned();
-            self.block(name, index, head, 0)?;
+            self.block(name, head, 0)?;
             while let Some((path, index, depth)) = self.waiting.pop() {
                 if let Some((_, head)) = self.head(index) {
-                    self.block(path, index, head, depth)?;
+                    self.block(path, head, depth)?;
                 }
             }
         }
@@ -386,7 +396,7 @@ impl<'t> Decoder<'t> {
     }
 
     /// Makes the block of one definition. A damaged one is left out, with a note.
-    fn block(&mut self, name: String, index: u32, head: Head<'t>, depth: u32) -> Result<(), String> {
+    fn block(&mut self, name: String, head: Head<'t>, depth: u32) -> Result<(), String> {
         if head.kind == HeadKind::Enum {
             match self.enumerators(head) {
                 Ok(names) => {
@@ -394,17 +404,16 @@ impl<'t> Decoder<'t> {
                 }
                 Err(why) => self.notes.add(&name, why),
             }
-            return Ok(());
+            return if self.members_left == 0 { Err(TOO_MANY.into()) } else { Ok(()) };
         }
         let mut members = Vec::new();
         let waiting = self.waiting.len();
         let made = self.members(&name, 0, head, depth, &mut members);
         if self.members_left == 0 {
-            return Err(format!("more than {MEMBERS} members: this is no kernel's PDB"));
+            return Err(TOO_MANY.into());
         }
         if let Err(why) = made {
             self.waiting.truncate(waiting);
-            let _ = index;
             self.notes.add(&name, why);
             return Ok(());
         }
@@ -419,6 +428,12 @@ impl<'t> Decoder<'t> {
             Type { size: head.size, is_union: head.kind == HeadKind::Union, members: members.into_iter().collect() };
         self.out.types.insert(name.into(), ty);
         Ok(())
+    }
+
+    /// Takes from what may be made in all.
+    fn pay(&mut self, cost: usize) -> Result<(), Damage> {
+        self.members_left = self.members_left.saturating_sub(cost);
+        if self.members_left == 0 { Err("too many members") } else { Ok(()) }
     }
 
     /// Walks field lists and their continuations.
@@ -458,10 +473,11 @@ impl<'t> Decoder<'t> {
             if kind != 0x1502 && kind != 0x0403 {
                 return skip(kind, c);
             }
-            decoder.members_left = decoder.members_left.saturating_sub(1);
             c.u16()?;
             let value = c.number()?;
-            names.push((value, String::from_utf8_lossy(c.name(kind == 0x0403)?).into()));
+            let name: Box<str> = String::from_utf8_lossy(c.name(kind == 0x0403)?).into();
+            decoder.pay(cost(&name, ""))?;
+            names.push((value, name));
             Ok(())
         })?;
         Ok(names)
@@ -486,16 +502,13 @@ impl<'t> Decoder<'t> {
                 c.u16()?;
                 let (ty, offset, name) = (c.u32()?, c.size()?, c.name(kind == 0x1405)?);
                 let offset = base.checked_add(offset).ok_or("an offset past 4 GiB")?;
-                if decoder.members_left == 0 {
-                    return Err("too many members");
-                }
-                decoder.members_left -= 1;
                 if name.is_empty() {
                     bases.push((ty, offset));
-                    return Ok(());
+                    return decoder.pay(1);
                 }
                 let name = String::from_utf8_lossy(name);
                 let d = decoder.describe(ty, path, &name, 0)?;
+                decoder.pay(cost(&name, &d.text))?;
                 if let Some(unnamed) = d.unnamed {
                     decoder.waiting.push((format!("{path}.{name}"), unnamed, depth.saturating_add(1)));
                 }

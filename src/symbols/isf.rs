@@ -3,7 +3,7 @@
 //! Read into the same shape as a PDB, so that nothing later can tell which of the two it was.
 //! Format: the published JSON schema 6.x (`base_types`, `user_types`, `enums`, `symbols`, `metadata`).
 
-use super::codeview::{DEPTH, MEMBERS, is_unnamed};
+use super::codeview::{DEPTH, MEMBERS, cost, is_unnamed};
 use super::pdb::{is_literal, plain_name};
 use super::types::{Enum, Member, Type, Types};
 use super::{Machine, PdbId, Symbols};
@@ -34,7 +34,7 @@ pub fn read(path: &Path) -> Result<Symbols> {
 /// As [`read`].
 pub fn parse(bytes: &[u8], origin: &str) -> Result<Symbols> {
     let bad = |what: String| Error::BadSymbols { origin: origin.into(), what };
-    let json = unpack(bytes).map_err(bad)?;
+    let json = unpack(bytes, LARGEST).map_err(bad)?;
     let document: Document<'_> =
         serde_json::from_slice(&json).map_err(|e| bad(format!("it is no Volatility symbol file: {e}")))?;
     let Some(windows) = &document.metadata.windows else {
@@ -87,11 +87,14 @@ pub fn parse(bytes: &[u8], origin: &str) -> Result<Symbols> {
 }
 
 /// The JSON text.
-fn unpack(bytes: &[u8]) -> std::result::Result<Cow<'_, [u8]>, String> {
+fn unpack(bytes: &[u8], largest: u64) -> std::result::Result<Cow<'_, [u8]>, String> {
     let limited = |r: &mut dyn Read| {
         let mut out = Vec::new();
-        r.take(LARGEST.saturating_add(1)).read_to_end(&mut out).map_err(|e| format!("it cannot be unpacked: {e}"))?;
-        if out.len() as u64 > LARGEST { Err("it unpacks to more than 512 MiB".to_owned()) } else { Ok(Cow::Owned(out)) }
+        r.take(largest.saturating_add(1)).read_to_end(&mut out).map_err(|e| format!("it cannot be unpacked: {e}"))?;
+        if out.len() as u64 > largest {
+            return Err(format!("it unpacks to more than {} MiB", largest >> 20));
+        }
+        Ok(Cow::Owned(out))
     };
     match bytes {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => {
@@ -276,18 +279,22 @@ impl<'d> Reader<'d> {
             return Err("types nest too deeply");
         }
         for (name, field) in user.fields.iter().flatten() {
-            self.members_left = self.members_left.saturating_sub(1);
-            if self.members_left == 0 {
-                return Err("too many members");
-            }
             let offset = base.checked_add(field.offset).ok_or("an offset past 4 GiB")?;
             if field.anonymous || name.is_empty() {
+                self.members_left = self.members_left.saturating_sub(1);
+                if self.members_left == 0 {
+                    return Err("too many members");
+                }
                 let inner = field.ty.name.as_ref().and_then(|n| self.document.user_types.get(n.as_ref()));
                 let inner = inner.ok_or("an unnamed member of no structure")?;
                 self.members(path, offset, inner, depth.saturating_add(1), into)?;
                 continue;
             }
             let d = self.describe(&field.ty, path, name)?;
+            self.members_left = self.members_left.saturating_sub(cost(name, &d.text));
+            if self.members_left == 0 {
+                return Err("too many members");
+            }
             if let Some(unnamed) = d.unnamed {
                 self.waiting.push((format!("{path}.{name}"), unnamed, depth.saturating_add(1)));
             }
@@ -424,7 +431,9 @@ mod tests {
         let plain = parse(SMALL.as_bytes(), "test").unwrap();
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
         gz.write_all(SMALL.as_bytes()).unwrap();
-        assert_eq!(parse(&gz.finish().unwrap(), "test").unwrap(), plain);
+        let packed = gz.finish().unwrap();
+        assert_eq!(parse(&packed, "test").unwrap(), plain);
+        assert!(unpack(&packed, 100).unwrap_err().contains("more than 0 MiB"));
     }
     #[test]
     fn what_is_none_says_so() {

@@ -96,7 +96,8 @@ fn take(kernel: &mut Kernel, symbols: Symbols) {
     kernel.settle_system();
 }
 
-/// The build: what the kernel says of itself, then the shared page, then the dump's header.
+/// The build as user mode sees it. Windows 10 22H2 is build 19045 on a kernel of build 19041: the shared page (and the
+/// header of a real dump) says so, the kernel's own number may not.
 fn build_number(dump: &Dump, space: &Space<'_>, found: &Candidate, exports: &Exports) -> Option<u32> {
     // `NtBuildNumber`: the build in the low bits, 0xF000_0000 for a free build and 0xC000_0000 for a checked one.
     let told = exports
@@ -106,7 +107,7 @@ fn build_number(dump: &Dump, space: &Space<'_>, found: &Candidate, exports: &Exp
         .filter(|b| plausible_build(*b));
     let shared = found.shared.as_ref().and_then(|s| s.build);
     let header = dump.header.as_ref().map(|h| h.build & 0x0fff_ffff).filter(|b| plausible_build(*b));
-    told.or(shared).or(header)
+    shared.or(told.max(header))
 }
 
 /// Without the exact symbols: the layouts of a near build that the dump itself bears out.
@@ -116,18 +117,29 @@ fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, 
         Arch::X64 => Machine::X64,
         Arch::Arm64 => Machine::Arm64,
     };
-    let revision = {
+    let version = {
         let space = kernel.space();
         let version = found.image.as_ref().and_then(|i| i.version(&space).ok());
-        version.and_then(|v| v.file).map(|n| u32::from(n.0[3]))
+        version.and_then(|v| v.file).map(|n| n.0)
     };
+    let revision = version.map(|[.., revision]| u32::from(revision));
+    let file_build = version.map(|[_, _, build, _]| u32::from(build));
     let (notes, root, road) = (kernel.notes.clone(), kernel.root, kernel.road.clone());
     let mut refused = Vec::new();
     // Nearest first: the first that nothing in the dump speaks against is the best there is.
     for symbols in source.fallbacks(&Fallback { machine, build: kernel.build, revision }) {
         let origin = symbols.origin.clone();
+        let builds = [file_build, kernel.build, kernel.build.map(kernel_file_build)];
+        let own = build_of(&symbols).is_some_and(|b| builds.contains(&Some(b)));
         take(kernel, symbols);
         let checks = kernel.verify();
+        // Of another build's layouts some fields can be wrong where nothing notices. Only sizes that the dump itself
+        // states make up for that.
+        if !own && checks.stated < STATED {
+            (kernel.notes, kernel.root, kernel.road) = (notes.clone(), root, road.clone());
+            refused.push(format!("{origin}: of another build, and no debugger block states its sizes"));
+            continue;
+        }
         let enough = if kernel.mode == Mode::Blocks { ENOUGH_OF_TRIAGE } else { ENOUGH };
         if checks.failed.is_empty() && checks.passed.len() >= enough {
             kernel.notes.push(Note::info(format!(
@@ -146,7 +158,25 @@ fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, 
     Err(format!("{why}\nno layout of a near build fits the dump either: {}", refused.join("; ")))
 }
 
-/// Checks that must have held before layouts of another build are trusted.
+/// The build that an enablement package only renames: the kernel file is that of the first. (Microsoft, "Windows release information":
+/// 1909 on 1903, 20H2 to 22H2 on 2004, 23H2 on 22H2.)
+const fn kernel_file_build(build: u32) -> u32 {
+    match build {
+        18363 => 18362,
+        19042..=19045 => 19041,
+        22631 => 22621,
+        other => other,
+    }
+}
+
+/// The third part of a table's version.
+fn build_of(symbols: &Symbols) -> Option<u32> {
+    symbols.version.as_ref()?.split('.').nth(2)?.parse().ok()
+}
+
+/// Sizes and offsets of the debugger block that must agree before layouts of another build are trusted: of ten, two may be zero.
+const STATED: usize = 8;
+/// Checks that must have held before layouts are trusted that are not this very kernel's.
 const ENOUGH: usize = 4;
 /// The same for triage dumps, which hold one process and one thread.
 const ENOUGH_OF_TRIAGE: usize = 2;

@@ -46,7 +46,12 @@ pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
     let port = objects.kernel.layout::<AlpcPort>().map_err(|_| Absent::NoSymbol)?;
     let info = objects.kernel.layout::<Communication>().map_err(|_| Absent::NoSymbol)?;
     let v = objects.space.view(port, body);
-    let c = objects.space.view(info, there(v.communication())?);
+    // A port that is not connected to anything has no such structure.
+    let communication = match there(v.communication()) {
+        Err(Absent::NotApplicable) => return Ok(Vec::new()),
+        communication => communication?,
+    };
+    let c = objects.space.view(info, communication);
     let (connection, server, client) = (there(c.connection()), there(c.server()), there(c.client()));
     let end = [(connection, "connection"), (server, "server"), (client, "client")];
     let end = end.iter().find(|(at, _)| *at == Ok(body)).map(|(_, name)| *name).ok_or(Absent::Implausible);

@@ -29,8 +29,8 @@ layout! {
         hive: Va = "KeyHive",
         /// `KeyCell`: the key's cell in its hive.
         cell: u32 = "KeyCell",
-        /// `Delete` or `Deleted`: the key is gone.
-        deleted: Option<Bits> = "Delete" | "Deleted",
+        /// `Delete` (up to 1511): the key is gone.
+        deleted: Option<Bits> = "Delete",
     }
 }
 layout! {

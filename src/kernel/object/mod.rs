@@ -112,6 +112,8 @@ pub struct Objects<'k> {
     keys: FxHashMap<Va, Value<String>>,
     owners: FxHashMap<Va, Owner>,
     old_types: FxHashMap<Va, Value<Cow<'static, str>>>,
+    /// The root directory, where the symbols tell.
+    root: Option<Va>,
 }
 
 /// A process as others name it.
@@ -141,6 +143,7 @@ impl<'k> Objects<'k> {
             keys: FxHashMap::default(),
             owners: FxHashMap::default(),
             old_types: FxHashMap::default(),
+            root: kernel.global("ObpRootDirectoryObject").and_then(|at| kernel.space().pointer(at).ok()),
         })
     }
     /// The object whose header is at `header`.
@@ -199,9 +202,12 @@ impl<'k> Objects<'k> {
         if directory.is_null() {
             return Ok(name);
         }
-        match self.directory_path(directory, 0)? {
-            above if above.ends_with('\\') => Ok(format!("{above}{name}")),
-            above => Ok(format!("{above}\\{name}")),
+        match self.directory_path(directory, 0) {
+            Ok(above) if above.ends_with('\\') => Ok(format!("{above}{name}")),
+            Ok(above) => Ok(format!("{above}\\{name}")),
+            // In a directory without a name (a private namespace): what is known is the object's own.
+            Err(Absent::NotApplicable) => Ok(name),
+            Err(why) => Err(why),
         }
     }
     /// The path of a directory by its body. Directories nest a few deep; a loop of them is cut.
@@ -217,10 +223,16 @@ impl<'k> Objects<'k> {
         path
     }
     fn directory_path_above(&mut self, body: Va, depth: u8) -> Value<String> {
+        if self.root == Some(body) {
+            return Ok("\\".to_owned());
+        }
         let object = self.with_body(body);
         let info = self.headers.name_info(&self.space, &object.header)?;
         let name = self.space.text(info.name()?)?;
         let above = info.directory()?;
+        if name.is_empty() {
+            return Err(Absent::NotApplicable);
+        }
         if above.is_null() {
             return Ok(name); // the root is called "\"
         }
@@ -274,7 +286,6 @@ impl<'k> Objects<'k> {
                     _ => Ok(Vec::new()),
                 };
                 let mut description = Description { name, facts: kind_of(facts) };
-                symbolic_link::name_by_target(kind, &mut description);
                 etw::name_by_guid(kind, &mut description);
                 description
             }

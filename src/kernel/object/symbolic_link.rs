@@ -1,6 +1,6 @@
 //! `_OBJECT_SYMBOLIC_LINK`: a name that stands for another.
 
-use super::{Description, Fact, Facts, Objects};
+use super::{Facts, Objects};
 use crate::addr::Va;
 use crate::layout;
 use crate::symbols::layout::{Bits, Counted};
@@ -32,19 +32,4 @@ pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
         v.target().and_then(|t| objects.space.text(t))
     };
     Ok(vec![("target", target.into()), ("create_time", v.created().into())])
-}
-
-/// `\GLOBAL??\C: -> \Device\HarddiskVolume3`.
-pub(super) fn name_by_target(kind: &str, description: &mut Description) {
-    if kind != "SymbolicLink" {
-        return;
-    }
-    let target = description.facts.iter().find_map(|(key, fact)| match (key, fact) {
-        (&"target", Fact::Text(text)) => Some(text.clone()),
-        _ => None,
-    });
-    if let (Ok(name), Some(target)) = (&mut description.name, target) {
-        name.push_str(" -> ");
-        name.push_str(&target);
-    }
 }

@@ -30,8 +30,6 @@ layout! {
 const MOST_TYPES: usize = 256;
 /// The first entry with a type. The two before are null and a marker.
 const FIRST_TYPE: usize = 2;
-/// What stands in entry 1 of `ObTypeIndexTable` from 7 on, so that a use of it is caught.
-const MARKER: u64 = 0xbad0_b0b0;
 
 /// One object type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,31 +190,43 @@ fn coding(kernel: &Kernel, space: &Space<'_>, list: &BTreeMap<u8, ObjectType>, n
     Err(Absent::NoSymbol)
 }
 
-/// A table in the kernel image that reads as `ObTypeIndexTable`: null, the marker, then pointers to `_OBJECT_TYPE`s whose first
-/// is called `Type` and each of which knows its own index.
+/// A table in the kernel image that reads as `ObTypeIndexTable`: null, something that is no type (7 and 8 write 0xbad0b0b0,
+/// later kernels the address of an unmapped page), then pointers to `_OBJECT_TYPE`s whose first is called `Type` and each of
+/// which knows its own index.
 fn by_appearance(kernel: &Kernel, space: &Space<'_>) -> Option<Va> {
     let layout = kernel.layout::<TypeLayout>().ok()?;
-    let width = u64::from(space.pointer_size());
+    let width = space.pointer_size();
+    let step = u64::from(width);
+    // Pool blocks are aligned and lie in the upper half.
+    let pointer = |word: u64| match width {
+        4 => word >= 0x8000_0000 && word.is_multiple_of(8),
+        _ => word >= 0xffff_8000_0000_0000 && word.is_multiple_of(16),
+    };
+    let is_type = |table: Va, index: u64, name: Option<&str>| {
+        let at = space.pointer(table.add(index.saturating_mul(step))).ok()?;
+        let v = space.view(layout, at);
+        let right = v.index().ok()? == index;
+        let called = space.text(v.name().ok()?).ok()?;
+        Some(right && !called.is_empty() && name.is_none_or(|n| n == called))
+    };
     let pages = u64::from(kernel.size?).div_ceil(PAGE_SIZE);
     for page in 0..pages {
         let base = kernel.base.add(page.saturating_mul(PAGE_SIZE));
         let Ok(raw) = space.slice(base, u32::try_from(PAGE_SIZE).ok()?) else { continue };
-        for (i, word) in raw.chunks_exact(usize::try_from(width).ok()?).enumerate() {
-            if le(word) != Some(MARKER) {
+        let words: Vec<u64> = raw.chunks_exact(usize::try_from(width).ok()?).map(|w| le(w).unwrap_or(0)).collect();
+        for (i, word) in words.iter().enumerate() {
+            // The table may begin near a page's end: what is on the next page is looked at below.
+            let next = |n: usize| words.get(i.saturating_add(n)).copied();
+            let may_be = *word == 0
+                && next(1).is_none_or(|w| w != 0)
+                && next(2).is_none_or(pointer)
+                && next(3).is_none_or(pointer);
+            if !may_be {
                 continue;
             }
-            let marker = base.add((i as u64).saturating_mul(width));
-            let table = marker.sub(width);
-            let is_type = |index: u64, name: Option<&str>| {
-                let at = space.pointer(table.add(index.saturating_mul(width))).ok()?;
-                let v = space.view(layout, at);
-                let right = v.index().ok()? == index;
-                let called = space.text(v.name().ok()?).ok()?;
-                Some(right && !called.is_empty() && name.is_none_or(|n| n == called))
-            };
-            let fits = space.pointer(table) == Ok(Va(0))
-                && is_type(2, Some("Type")) == Some(true)
-                && (3..8).all(|index| is_type(index, None) == Some(true));
+            let table = base.add((i as u64).saturating_mul(step));
+            let fits = is_type(table, 2, Some("Type")) == Some(true)
+                && (3..8).all(|index| is_type(table, index, None) == Some(true));
             if fits {
                 return Some(table);
             }

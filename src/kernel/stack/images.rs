@@ -1,5 +1,6 @@
 //! Which module an address is code of, and where that module keeps its unwind information.
 
+use super::exports::Exports;
 use super::memory::Memory;
 use super::unwind::Functions;
 use crate::addr::Va;
@@ -9,6 +10,8 @@ use std::sync::{Arc, OnceLock};
 
 /// `IMAGE_FILE_MACHINE_AMD64`.
 const AMD64: u16 = 0x8664;
+/// `IMAGE_DIRECTORY_ENTRY_EXPORT`.
+const EXPORT: u32 = 0;
 /// `IMAGE_DIRECTORY_ENTRY_EXCEPTION`.
 const EXCEPTION: u32 = 3;
 
@@ -23,53 +26,73 @@ pub struct Code {
     pub name: Arc<str>,
     /// Its table of functions, looked for when it is first needed.
     functions: OnceLock<Value<Functions>>,
+    /// Its exports, the same.
+    exports: OnceLock<Value<Exports>>,
 }
 
 impl Code {
     /// An image.
     #[must_use]
     pub fn new(base: Va, size: u64, name: Arc<str>) -> Self {
-        Self { base, end: base.add(size), name, functions: OnceLock::new() }
+        Self { base, end: base.add(size), name, functions: OnceLock::new(), exports: OnceLock::new() }
     }
     /// Its table of functions.
     ///
     /// # Errors
     /// Why there is none: the headers are not there, or it is not an x64 image ([`Absent::NotApplicable`]).
     pub fn functions(&self, memory: &impl Memory) -> Value<Functions> {
-        *self.functions.get_or_init(|| table_of(memory, self.base, self.end))
+        *self.functions.get_or_init(|| {
+            let (machine, rva, size) = self.directory(memory, EXCEPTION)?;
+            if machine != AMD64 {
+                return Err(Absent::NotApplicable);
+            }
+            Ok(Functions { base: self.base, rva, count: size / 12 })
+        })
     }
-}
-
-/// Reads the exception directory out of the headers of an image.
-fn table_of(memory: &impl Memory, base: Va, end: Va) -> Value<Functions> {
-    let headers = memory.fetch(base, 0x1000);
-    if headers.at(0, 2)? != b"MZ" {
-        return Err(Absent::Implausible);
+    /// Its exports.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn exports(&self, memory: &impl Memory) -> Value<&Exports> {
+        let kept = self.exports.get_or_init(|| {
+            let (_, rva, size) = self.directory(memory, EXPORT)?;
+            Exports::read(memory, self.base, rva, size)
+        });
+        kept.as_ref().map_err(|why| *why)
     }
-    let dword = |at: u32| u32_at(headers.at(at, 4)?, 0).ok_or(Absent::Implausible);
-    let word = |at: u32| u16_at(headers.at(at, 2)?, 0).ok_or(Absent::Implausible);
-    let pe = dword(0x3c)?;
-    if pe > 0xe00 || dword(pe)? != u32::from_le_bytes(*b"PE\0\0") {
-        return Err(Absent::Implausible);
+    /// The machine type of an image, and offset and size of one of its data directories.
+    fn directory(&self, memory: &impl Memory, index: u32) -> Value<(u16, u32, u32)> {
+        let headers = memory.fetch(self.base, 0x1000);
+        if headers.at(0, 2)? != b"MZ" {
+            return Err(Absent::Implausible);
+        }
+        let dword = |at: u32| u32_at(headers.at(at, 4)?, 0).ok_or(Absent::Implausible);
+        let word = |at: u32| u16_at(headers.at(at, 2)?, 0).ok_or(Absent::Implausible);
+        let pe = dword(0x3c)?;
+        if pe > 0xe00 || dword(pe)? != u32::from_le_bytes(*b"PE\0\0") {
+            return Err(Absent::Implausible);
+        }
+        // PE format: the machine in the file header; directories at 96 of a PE32 optional header, at 112 of a PE32+ one.
+        let optional = pe.saturating_add(24);
+        let directories = optional.saturating_add(match word(optional)? {
+            0x10b => 96,
+            0x20b => 112,
+            _ => return Err(Absent::Implausible),
+        });
+        if dword(directories.saturating_sub(4))? <= index {
+            return Err(Absent::NotApplicable);
+        }
+        let at = directories.saturating_add(index * 8);
+        let (rva, size) = (dword(at)?, dword(at.saturating_add(4))?);
+        if rva == 0 || size == 0 {
+            return Err(Absent::NotApplicable);
+        }
+        let last = u64::from(rva).saturating_add(size.into());
+        if self.end.0.checked_sub(self.base.0).is_none_or(|whole| last > whole) {
+            return Err(Absent::Implausible);
+        }
+        Ok((word(pe.saturating_add(4))?, rva, size))
     }
-    // PE format: machine in the file header; PE32+ optional header with its directories at 112.
-    let optional = pe.saturating_add(24);
-    if word(pe.saturating_add(4))? != AMD64 || word(optional)? != 0x20b {
-        return Err(Absent::NotApplicable);
-    }
-    if dword(optional.saturating_add(108))? <= EXCEPTION {
-        return Err(Absent::NotApplicable);
-    }
-    let directory = optional.saturating_add(112 + EXCEPTION * 8);
-    let (rva, size) = (dword(directory)?, dword(directory.saturating_add(4))?);
-    let last = u64::from(rva).saturating_add(size.into());
-    if rva == 0 || size == 0 {
-        return Err(Absent::NotApplicable);
-    }
-    if end.0.checked_sub(base.0).is_none_or(|whole| last > whole) {
-        return Err(Absent::Implausible);
-    }
-    Ok(Functions { base, rva, count: size / 12 })
 }
 
 /// Images sorted by address.
