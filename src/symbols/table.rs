@@ -89,7 +89,7 @@ impl Reader {
             _ => return Err("unknown processor"),
         });
         self.out.types.pointer_size = self.out.machine.map_or(0, Machine::pointer_size);
-        self.out.version = version.filter(|v| *v != "-").map(Into::into);
+        self.out.version = version.filter(|v| *v != "-").map(|v| plain(v).map(Into::into)).transpose()?;
         if let (Some("pdb"), Some(name), Some(key)) = (words.next(), words.next(), words.next())
             && key != "-"
         {
@@ -168,7 +168,7 @@ fn identity(name: &str, key: &str) -> Option<PdbId> {
     let (guid, age) = key.split_once('+')?;
     let good = guid.len() == 32 && guid.bytes().all(|b| b.is_ascii_hexdigit());
     good.then_some(())?;
-    Some(PdbId { name: name.into(), guid: guid.to_ascii_uppercase(), age: age.parse().ok()? })
+    Some(PdbId { name: plain(name).ok()?.into(), guid: guid.to_ascii_uppercase(), age: age.parse().ok()? })
 }
 
 fn hex(word: &str) -> std::result::Result<u32, &'static str> {
@@ -241,7 +241,9 @@ fn write_types(out: &mut String, types: &Types) {
         let word = if ty.is_union { "union" } else { "struct" };
         let _ = writeln!(out, "{word} {} {:#x}", Escaped(name), ty.size);
         for (field, m) in in_order(ty) {
-            let _ = write!(out, " {:#x} {:#x} {}", m.offset, m.size, Escaped(&m.ty));
+            let ty = Escaped(&m.ty).to_string();
+            let ty = if colons_are_scopes(&m.ty) { ty } else { ty.replace(':', "%3a") };
+            let _ = write!(out, " {:#x} {:#x} {ty}", m.offset, m.size);
             if let Some((at, len)) = m.bits {
                 let _ = write!(out, ":{at},{len}");
             }
@@ -255,6 +257,11 @@ fn write_types(out: &mut String, types: &Types) {
         }
         out.push('\n');
     }
+}
+
+/// Whether colons stand in pairs only, with something behind them: else one would be taken for a bit-field's.
+fn colons_are_scopes(ty: &str) -> bool {
+    !ty.replace("::", "").contains(':') && !ty.contains(":::") && !ty.ends_with(':')
 }
 
 /// A structure's members as people read them: by offset, then bit, the larger first.
@@ -294,6 +301,16 @@ symbol PsActiveProcessHead 0xc2a7e0
         assert_eq!(first.types.enum_name("_E", 0), Some("Zero"));
         let second = parse(&write(&first), "test").unwrap();
         assert_eq!(first, second);
+        // Names with the characters that the format needs for itself.
+        let mut odd = first;
+        for ty in ["a:b", "a::b", "a:::b", "a::", ":", "a b=%c:3,5"] {
+            let member = Member { offset: 0, size: 1, ty: ty.into(), bits: None };
+            let with_bits = Member { bits: Some((1, 2)), ..member.clone() };
+            let members = [(format!("x {ty}").into(), member), ("bits".into(), with_bits)].into();
+            odd.types.types.insert(ty.into(), Type { size: 1, is_union: false, members });
+        }
+        odd.version = Some("1 2%".into());
+        assert_eq!(parse(&write(&odd), "test").unwrap(), odd);
     }
     #[test]
     fn a_line_that_cannot_be_is_refused_by_its_number() {
