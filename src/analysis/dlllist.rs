@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, user_memory, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -135,6 +135,9 @@ fn present(va: Va) -> Value<Va> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(user) = case.dump.user() {
+        return user_memory::dlllist(&case.dump, user, ask, sink);
+    }
     let show = ModuleRows::of(case.kernel()?)?;
     each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, sink))
 }

@@ -3,7 +3,7 @@
 use super::disassembly::{Look, hex_lines, instructions, look};
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, Switch, who};
+use super::{Analysis, Ask, Case, Switch, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -37,7 +37,8 @@ pub static MALFIND: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 16] = [
+/// The columns.
+pub const COLUMNS: [Column; 16] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -380,6 +381,9 @@ fn debug_record(page: &[u8]) -> Option<u64> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(user) = case.dump.user() {
+        return user_memory::malfind(&case.dump, user, ask, sink);
+    }
     let finder = Finder::of(case.kernel()?);
     each_process(case, ask, sink, |space, process, sink| {
         let memory = match AddressSpace::of(process, space) {

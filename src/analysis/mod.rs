@@ -35,6 +35,7 @@ mod thrdscan;
 pub mod threads;
 pub mod tokens;
 mod unloaded;
+mod user_memory;
 mod user_threads;
 pub mod vadinfo;
 pub mod vadtree;

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, user_memory, who};
 use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -202,6 +202,9 @@ const FIELDS: [(&str, &str); 6] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(user) = case.dump.user() {
+        return user_memory::vadinfo(&case.dump, user, ask, sink);
+    }
     let kernel = case.kernel()?;
     let show = VadRows::of(kernel, sink)?;
     each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, ask, sink))
