@@ -1,9 +1,9 @@
 //! `malfind`: memory that runs code without being an image.
 
-use super::disassembly::{hex_lines, instructions};
+use super::disassembly::{Look, hex_lines, instructions, look};
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, Switch, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -24,15 +24,21 @@ pub static MALFIND: Analysis = Analysis {
     name: "malfind",
     about: "Executable memory that is no image: injected code, with what gives it away",
     help: "One row for each range that is no mapped image and may be both written and executed, if anything was ever written there; and for each \
-           range with executable pages that holds a PE header or in which a thread starts. Compilers at run time (.NET, browsers, Java) make such \
-           memory too: notes say what speaks for an injection. Bytes and instructions are taken where a thread starts, else at a PE header's \
+           range with executable pages that holds a PE header (or where one was wiped), in which a thread starts, or whose code finds its own way. Compilers at run time (.NET, browsers, Java) make such \
+           memory too: ranges full of functions as they make them, that no thread starts in, are counted in a note and shown \
+           with --all (code made to look so escapes this way). notes say what speaks for an injection. Bytes and instructions are taken where a thread starts, else at a PE header's \
            entry point, else at the first byte written.\n\nExample: dumpwalk malfind memory.dmp --format json",
     columns: &COLUMNS,
-    switches: &[],
+    switches: &[Switch {
+        name: "all",
+        value: None,
+        about: "Ranges too whose code looks as a compiler makes it at run time",
+    }],
     run,
 };
 
-const COLUMNS: [Column; 16] = [
+/// The columns.
+pub const COLUMNS: [Column; 16] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -55,6 +61,10 @@ const COLUMNS: [Column; 16] = [
 const SHOWN: u32 = 128;
 /// Instructions shown.
 const INSTRUCTIONS: usize = 16;
+/// Functions in rows from which on code counts as made by a compiler.
+const FUNCTIONS: u32 = 4;
+/// Pages whose code is looked at in one range.
+const MOST_LOOKED: u64 = 64;
 /// Page starts looked at for PE headers in one range.
 const MOST_HEADERS: u64 = 1 << 14;
 
@@ -81,6 +91,8 @@ pub struct Suspect {
     pub header: Option<(u64, Image)>,
     /// Where to look first.
     pub code_at: Va,
+    /// Nothing speaks for an injection, and the code looks as a compiler makes it at run time.
+    pub explained: bool,
 }
 
 /// What the pages of a range hold.
@@ -96,8 +108,27 @@ struct Content {
     away_state: Option<State>,
     /// An image header that begins a page.
     header: Option<(u64, Image)>,
-    /// Whether the first page is there and all zero.
-    blank_start: bool,
+    /// Whether the first page's content is somewhere else.
+    start_away: bool,
+    /// A PDB's identity record: linkers put one into images.
+    debug_record: Option<u64>,
+    /// What its code looks like.
+    look: Look,
+    /// Pages whose code was looked at.
+    looked: u64,
+}
+
+impl Content {
+    /// A first page that is blank or was never touched, with something right behind it (where an image's code begins), or an image's debug
+    /// record: a header was here, or was left out.
+    fn wiped(&self, vad: &Vad) -> bool {
+        let behind = !self.start_away && self.first == Some(vad.start.add(PAGE_SIZE));
+        self.header.is_none() && (behind || self.debug_record.is_some())
+    }
+    /// What a compiler at run time makes: functions in rows, with no need to find their way.
+    fn compiled(&self) -> bool {
+        self.look.functions >= FUNCTIONS && !self.look.odd() && self.header.is_none()
+    }
 }
 
 impl<'k> Finder<'k> {
@@ -135,13 +166,15 @@ impl<'k> Finder<'k> {
                     continue;
                 }
             }
-            let content = content(&memory.space, vad);
+            let narrow = process.is_wow64() == Ok(true) && vad.end.0 <= u32::MAX.into();
+            let content = self.content(&memory.space, vad, narrow);
             let touched = content.first.is_some() || content.away > 0;
-            let speaks = content.header.is_some() || !threads.is_empty();
+            let speaks = content.header.is_some() || !threads.is_empty() || content.wiped(vad) || content.look.odd();
             if !(speaks || both && touched) {
                 continue;
             }
-            found.push(self.suspect(process, memory, vad, made, threads, content));
+            let explained = !speaks && content.compiled();
+            found.push(Suspect { explained, ..self.suspect(process, memory, vad, made, threads, content) });
         }
         found
     }
@@ -166,6 +199,53 @@ impl<'k> Finder<'k> {
             }
         }
         starts
+    }
+
+    /// Looks through the pages of a range.
+    fn content(&self, space: &Space<'_>, vad: &Vad, narrow: bool) -> Content {
+        let mut out = Content::default();
+        for run in pages(space, vad.start, vad.end, false) {
+            let executable = run.rights.is_some_and(|r| r.execute && r.user);
+            if executable {
+                out.executable = out.executable.saturating_add(run.size / PAGE_SIZE);
+            }
+            match run.state {
+                State::Valid | State::Transition | State::Prototype => self.read(space, vad, &run, narrow, &mut out),
+                State::DemandZero => {}
+                state => {
+                    out.away = out.away.saturating_add(run.size / PAGE_SIZE);
+                    out.away_state.get_or_insert(state);
+                    out.start_away |= run.va == vad.start;
+                }
+            }
+        }
+        out
+    }
+    fn read(&self, space: &Space<'_>, vad: &Vad, run: &Pages, narrow: bool, out: &mut Content) {
+        for i in 0..run.size / PAGE_SIZE {
+            let va = run.va.add(i.saturating_mul(PAGE_SIZE));
+            let Ok(page) = space.slice(va, u32::try_from(PAGE_SIZE).unwrap_or(0)) else { continue };
+            let blank = page.iter().all(|b| *b == 0);
+            if blank {
+                continue;
+            }
+            out.first.get_or_insert(va);
+            let offset = va.0.saturating_sub(vad.start.0);
+            if out.header.is_none() && offset / PAGE_SIZE < MOST_HEADERS && page.starts_with(b"MZ") {
+                out.header = Image::read(space, va).ok().map(|image| (offset, image));
+                // A header is no code.
+                if out.header.is_some() {
+                    continue;
+                }
+            }
+            if out.debug_record.is_none() {
+                out.debug_record = debug_record(page).map(|at| offset.saturating_add(at));
+            }
+            if out.looked < MOST_LOOKED {
+                out.looked = out.looked.saturating_add(1);
+                out.look.add(look(self.kernel.arch, narrow, vad.start, va, page));
+            }
+        }
     }
 
     fn suspect(
@@ -195,8 +275,24 @@ impl<'k> Finder<'k> {
             if image.entry != 0 && vad.contains(entry) && memory.space.slice(entry, 1).is_ok() {
                 code_at.get_or_insert(entry);
             }
-        } else if content.blank_start && content.first.is_some_and(|f| f == vad.start.add(PAGE_SIZE)) {
-            notes.push("the first page is blank and the second is not: a wiped header?".into());
+        } else if let Some(at) = content.debug_record {
+            notes.push(format!("no PE header, but the debug record of an image at +{at:#x}: the header was wiped"));
+        } else if content.wiped(vad) {
+            notes.push("the first page is blank and the next is not, as when a PE header was wiped or left out".into());
+        }
+        let seen = [
+            (content.look.reads_peb, "reads the PEB's address"),
+            (content.look.finds_itself, "calls to learn where it lies"),
+            (content.look.system_call, "makes a system call outright"),
+        ];
+        for (at, what) in seen {
+            if let Some(at) = at {
+                notes.push(format!("{what}, at +{at:#x}"));
+                code_at.get_or_insert(vad.start.add(at).page());
+            }
+        }
+        if content.compiled() {
+            notes.push(format!("{} functions in rows, as a compiler at run time makes them", content.look.functions));
         }
         if let Some(sides) = &self.sides {
             for side in sides.of_process(process, &self.kernel.space()) {
@@ -225,6 +321,7 @@ impl<'k> Finder<'k> {
             executable_pages: content.executable,
             header: content.header,
             code_at,
+            explained: false,
         }
     }
 
@@ -275,45 +372,18 @@ fn uses_no_execute(memory: &AddressSpace<'_>) -> bool {
         .any(|r| !r.execute)
 }
 
-/// Looks through the pages of a range.
-fn content(space: &Space<'_>, vad: &Vad) -> Content {
-    let mut out = Content::default();
-    for run in pages(space, vad.start, vad.end, false) {
-        let executable = run.rights.is_some_and(|r| r.execute && r.user);
-        if executable {
-            out.executable = out.executable.saturating_add(run.size / PAGE_SIZE);
-        }
-        match run.state {
-            State::Valid | State::Transition | State::Prototype => look(space, vad, &run, &mut out),
-            State::DemandZero => {}
-            state => {
-                out.away = out.away.saturating_add(run.size / PAGE_SIZE);
-                out.away_state.get_or_insert(state);
-            }
-        }
-    }
-    out
-}
-fn look(space: &Space<'_>, vad: &Vad, run: &Pages, out: &mut Content) {
-    for i in 0..run.size / PAGE_SIZE {
-        let va = run.va.add(i.saturating_mul(PAGE_SIZE));
-        let Ok(page) = space.slice(va, u32::try_from(PAGE_SIZE).unwrap_or(0)) else { continue };
-        let blank = page.iter().all(|b| *b == 0);
-        if va == vad.start {
-            out.blank_start = blank;
-        }
-        if blank {
-            continue;
-        }
-        out.first.get_or_insert(va);
-        let offset = va.0.saturating_sub(vad.start.0);
-        if out.header.is_none() && offset / PAGE_SIZE < MOST_HEADERS && page.starts_with(b"MZ") {
-            out.header = Image::read(space, va).ok().map(|image| (offset, image));
-        }
-    }
+/// The offset of a PDB identity record (`RSDS`, GUID, age, a name that ends in `.pdb`) in a page.
+fn debug_record(page: &[u8]) -> Option<u64> {
+    // Linkers align it to 4 bytes.
+    let at = page.chunks_exact(4).position(|c| c == b"RSDS")?.checked_mul(4)?;
+    let name = page.get(at.checked_add(24)?..)?.split(|b| *b == 0).next()?;
+    name.to_ascii_lowercase().ends_with(b".pdb").then_some(at as u64)
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(user) = case.dump.user() {
+        return user_memory::malfind(&case.dump, user, ask, sink);
+    }
     let finder = Finder::of(case.kernel()?);
     each_process(case, ask, sink, |space, process, sink| {
         let memory = match AddressSpace::of(process, space) {
@@ -325,6 +395,21 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
             }
         };
         tell(process, memory.tree.notes.iter().cloned(), sink);
-        finder.suspects(process, space, &memory).iter().try_for_each(|s| sink.row(finder.row(process, &memory, s)))
+        let all = ask.has("all");
+        let mut explained = 0u64;
+        for suspect in finder.suspects(process, space, &memory) {
+            if suspect.explained && !all {
+                explained = explained.saturating_add(1);
+                continue;
+            }
+            sink.row(finder.row(process, &memory, &suspect))?;
+        }
+        if explained > 0 {
+            let text = format!(
+                "{explained} writable executable ranges hold what a compiler at run time makes, and no thread starts there: not shown (--all)"
+            );
+            tell(process, [Note::info(text)], sink);
+        }
+        Ok(())
     })
 }

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, Switch, who};
+use super::{Analysis, Ask, Case, Switch, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
@@ -29,7 +29,8 @@ pub static MEMMAP: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 14] = [
+/// The columns.
+pub const COLUMNS: [Column; 14] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -54,6 +55,9 @@ const COLUMNS: [Column; 14] = [
 const MOST: u64 = 1 << 27;
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(user) = case.dump.user() {
+        return user_memory::memmap(&case.dump, user, ask, sink);
+    }
     each_process(case, ask, sink, |space, process, sink| rows(process, space, ask, sink))
 }
 

@@ -36,6 +36,7 @@ pub mod threads;
 pub mod tokens;
 mod unloaded;
 mod user;
+mod user_memory;
 pub mod vadinfo;
 pub mod vadtree;
 pub mod verinfo;

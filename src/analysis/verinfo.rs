@@ -3,7 +3,7 @@
 use super::dlllist::ModuleRows;
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, user_memory, who};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::Files;
@@ -56,6 +56,9 @@ pub const COLUMNS: [Column; 24] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(user) = case.dump.user() {
+        return user_memory::verinfo(&case.dump, user, ask, sink);
+    }
     let show = ModuleRows::of(case.kernel()?)?;
     each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, sink))
 }

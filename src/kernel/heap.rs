@@ -1,9 +1,8 @@
 //! The heaps of a process: NT heaps (`_HEAP`) with their segments and large blocks, and segment heaps (`_SEGMENT_HEAP`).
 
-use super::peb::{Peb, layout_for};
+use super::peb::{Peb, Shapes};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::bytes::Place;
-use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Bits, Here, Layout, LayoutError, Link};
@@ -191,28 +190,20 @@ impl<'k> HeapLayouts<'k> {
     ///
     /// # Errors
     /// The symbols lack a type or a field.
-    pub fn of(kernel: &'k Kernel, wow64: bool) -> Result<Self, LayoutError> {
-        let segment = || {
-            Some((
-                layout_for(kernel, wow64).ok()?,
-                layout_for(kernel, wow64).ok()?,
-                layout_for(kernel, wow64).ok()?,
-                layout_for(kernel, wow64).ok()?,
-            ))
+    pub fn of(shapes: Shapes<'k>, wow64: bool) -> Result<Self, LayoutError> {
+        let get = || {
+            Some((shapes.get(wow64).ok()?, shapes.get(wow64).ok()?, shapes.get(wow64).ok()?, shapes.get(wow64).ok()?))
         };
-        let types = &kernel.symbols.types;
-        let context_size = if wow64 {
-            super::narrow::narrow(types, SegmentContext::TYPE).size_of(SegmentContext::TYPE)
-        } else {
-            types.size_of(SegmentContext::TYPE)
-        };
+        let name = SegmentContext::TYPE;
+        let context_size =
+            if wow64 { super::narrow::narrow(shapes.types, name).size_of(name) } else { shapes.types.size_of(name) };
         Ok(Self {
-            nt: layout_for(kernel, wow64)?,
-            nt_segment: layout_for(kernel, wow64)?,
-            nt_large: layout_for(kernel, wow64)?,
-            segment: segment(),
+            nt: shapes.get(wow64)?,
+            nt_segment: shapes.get(wow64)?,
+            nt_large: shapes.get(wow64)?,
+            segment: get(),
             context_size,
-            pointer: if wow64 { 4 } else { kernel.space().pointer_size() },
+            pointer: shapes.pointer(wow64),
             wow64,
         })
     }

@@ -1,9 +1,8 @@
 //! The loader's lists of modules: three lists through the same entries, kept in the process's own memory.
 
-use super::peb::layout_for;
+use super::peb::Shapes;
 use crate::addr::Va;
 use crate::bytes::Place;
-use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Counted, Here, Layout, LayoutError};
@@ -143,13 +142,12 @@ impl<'k> LdrLayouts<'k> {
     ///
     /// # Errors
     /// The symbols lack a type or a field.
-    pub fn of(kernel: &'k Kernel, wow64: bool) -> Result<Self, LayoutError> {
-        let pointer = if wow64 { 4 } else { kernel.space().pointer_size() };
+    pub fn of(shapes: Shapes<'k>, wow64: bool) -> Result<Self, LayoutError> {
         Ok(Self {
-            data: layout_for(kernel, wow64)?,
-            entry: layout_for(kernel, wow64)?,
-            node: layout_for(kernel, wow64).ok(),
-            pointer,
+            data: shapes.get(wow64)?,
+            entry: shapes.get(wow64)?,
+            node: shapes.get(wow64).ok(),
+            pointer: shapes.pointer(wow64),
             wow64,
         })
     }

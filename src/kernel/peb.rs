@@ -7,6 +7,8 @@ use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Bits, Counted, Layout, LayoutError, View};
+use crate::symbols::resolved::Resolved;
+use crate::symbols::types::Types;
 use crate::value::{Absent, Note, Value};
 
 layout! {
@@ -119,12 +121,45 @@ pub struct PebLayouts<'k> {
     pub pointer: u32,
 }
 
+/// Where layouts of user-mode structures come from: a kernel's symbols, or built-in tables for a dump that has no kernel.
+#[derive(Clone, Copy, Debug)]
+pub struct Shapes<'k> {
+    /// The structures.
+    pub types: &'k Types,
+    /// Those resolved so far.
+    pub resolved: &'k Resolved,
+}
+
+impl<'k> Shapes<'k> {
+    /// Those of a kernel.
+    #[must_use]
+    pub fn of(kernel: &'k Kernel) -> Self {
+        Self { types: &kernel.symbols.types, resolved: &kernel.resolved }
+    }
+    /// A layout for the width asked for: these types' own, or of 32-bit code beside them.
+    ///
+    /// # Errors
+    /// The symbols lack the type or a field.
+    pub fn get<L: Layout + Send + Sync + 'static>(&self, wow64: bool) -> Result<&'k L, LayoutError> {
+        if wow64 {
+            self.resolved.get::<Narrow<L>>(self.types).map(|n| &n.0)
+        } else {
+            self.resolved.get::<L>(self.types)
+        }
+    }
+    /// Bytes in a pointer of that width.
+    #[must_use]
+    pub fn pointer(&self, wow64: bool) -> u32 {
+        if wow64 { 4 } else { self.types.pointer_size.into() }
+    }
+}
+
 /// A layout for the width asked for: the kernel's own, or of 32-bit code on a 64-bit kernel.
 ///
 /// # Errors
 /// The symbols lack the type or a field.
 pub fn layout_for<L: Layout + Send + Sync + 'static>(kernel: &Kernel, wow64: bool) -> Result<&L, LayoutError> {
-    if wow64 { kernel.layout::<Narrow<L>>().map(|n| &n.0) } else { kernel.layout::<L>() }
+    Shapes::of(kernel).get(wow64)
 }
 
 impl<'k> PebLayouts<'k> {
@@ -132,9 +167,8 @@ impl<'k> PebLayouts<'k> {
     ///
     /// # Errors
     /// The symbols lack a type or a field.
-    pub fn of(kernel: &'k Kernel, wow64: bool) -> Result<Self, LayoutError> {
-        let pointer = if wow64 { 4 } else { kernel.space().pointer_size() };
-        Ok(Self { peb: layout_for(kernel, wow64)?, parameters: layout_for(kernel, wow64)?, pointer })
+    pub fn of(shapes: Shapes<'k>, wow64: bool) -> Result<Self, LayoutError> {
+        Ok(Self { peb: shapes.get(wow64)?, parameters: shapes.get(wow64)?, pointer: shapes.pointer(wow64) })
     }
 }
 

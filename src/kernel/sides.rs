@@ -2,7 +2,7 @@
 
 use super::heap::{Heap, HeapLayouts};
 use super::ldr::{LdrLayouts, Modules};
-use super::peb::{Parameters, Peb, PebLayouts};
+use super::peb::{Parameters, Peb, PebLayouts, Shapes};
 use super::process::Process;
 use crate::addr::Va;
 use crate::kernel::Kernel;
@@ -26,11 +26,11 @@ impl<'k> SideLayouts<'k> {
     ///
     /// # Errors
     /// The symbols lack a type or a field.
-    pub fn of(kernel: &'k Kernel, wow64: bool) -> Result<Self, LayoutError> {
+    pub fn of(shapes: Shapes<'k>, wow64: bool) -> Result<Self, LayoutError> {
         Ok(Self {
-            peb: PebLayouts::of(kernel, wow64)?,
-            ldr: LdrLayouts::of(kernel, wow64)?,
-            heap: HeapLayouts::of(kernel, wow64).ok(),
+            peb: PebLayouts::of(shapes, wow64)?,
+            ldr: LdrLayouts::of(shapes, wow64)?,
+            heap: HeapLayouts::of(shapes, wow64).ok(),
         })
     }
 }
@@ -59,8 +59,8 @@ impl<'k> Sides<'k> {
     /// The symbols lack a type or a field of the native side.
     pub fn of(kernel: &'k Kernel) -> Result<Self, LayoutError> {
         let wide = kernel.space().pointer_size() == 8;
-        let wow64 = if wide { SideLayouts::of(kernel, true).ok() } else { None };
-        Ok(Self { native: SideLayouts::of(kernel, false)?, wow64 })
+        let wow64 = if wide { SideLayouts::of(Shapes::of(kernel), true).ok() } else { None };
+        Ok(Self { native: SideLayouts::of(Shapes::of(kernel), false)?, wow64 })
     }
     /// The sides of a process, the native one first. A process without a PEB has one all the same, whose PEB says why it is absent.
     pub fn of_process<'s>(&'s self, process: &Process<'_>, kernel_space: &Space<'_>) -> Vec<Side<'s>> {
@@ -73,7 +73,12 @@ impl<'k> Sides<'k> {
     }
 }
 
-impl Side<'_> {
+impl<'k> Side<'k> {
+    /// A side whose PEB was found otherwise than through a process.
+    #[must_use]
+    pub fn new(peb: Value<Va>, layouts: &'k SideLayouts<'k>) -> Self {
+        Self { wow64: false, peb, layouts }
+    }
     /// The PEB.
     ///
     /// # Errors

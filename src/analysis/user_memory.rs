@@ -1,0 +1,272 @@
+//! The address-space analyses of a user-mode minidump: what its streams hold, and what the process's own memory says where it was kept.
+
+use super::{Ask, malfind, memmap, verinfo};
+use crate::addr::{Pa, Va};
+use crate::bytes::Place;
+use crate::dump::user::{List, Region, UserDump};
+use crate::dump::{Arch, Dump};
+use crate::error::Result;
+use crate::kernel::image::Image;
+use crate::kernel::peb::Shapes;
+use crate::kernel::protection::Protection;
+use crate::kernel::teb::TebLayout;
+use crate::paging::{Mode, Space};
+use crate::report::{Cell, Column, Row, Sink};
+use crate::symbols::resolved::Resolved;
+use crate::symbols::{Fallback, Machine, Symbols, builtin};
+use crate::value::{Absent, Note, Value};
+
+/// `MEM_COMMIT` and `MEM_FREE` of `MEMORY_BASIC_INFORMATION.State`.
+const COMMIT: u32 = 0x1000;
+
+/// A process in a minidump, with the layouts of its Windows.
+struct Minidump<'d> {
+    dump: &'d Dump,
+    user: UserDump<'d>,
+    symbols: Option<Symbols>,
+    resolved: Resolved,
+    peb: Value<Va>,
+}
+
+impl<'d> Minidump<'d> {
+    fn of(dump: &'d Dump, user: UserDump<'d>) -> Self {
+        let mut this = Self {
+            dump,
+            user,
+            symbols: layouts(dump, &user),
+            resolved: Resolved::default(),
+            peb: Err(Absent::NotRecorded),
+        };
+        this.peb = this.find_peb();
+        this
+    }
+    fn space(&self) -> Space<'d> {
+        Space::new(self.dump, Mode::Blocks, Pa(0))
+    }
+    fn shapes(&self) -> Value<Shapes<'_>> {
+        let symbols = self.symbols.as_ref().ok_or(Absent::NoSymbol)?;
+        Ok(Shapes { types: &symbols.types, resolved: &self.resolved })
+    }
+    /// Every TEB names the PEB; one that was kept will do.
+    fn find_peb(&self) -> Value<Va> {
+        let layout: &TebLayout = self.shapes()?.get(false).map_err(|_| Absent::NoSymbol)?;
+        let space = self.space();
+        let mut why = Absent::NotRecorded;
+        for thread in self.user.threads() {
+            let view = space.view(layout, thread.teb);
+            match (view.itself(), view.peb()) {
+                (Ok(own), Ok(peb)) if own == thread.teb && !peb.is_null() => return Ok(peb),
+                (Ok(_), Ok(_)) => why = Absent::Implausible,
+                (Err(absent), _) | (_, Err(absent)) => why = absent,
+            }
+        }
+        Err(why)
+    }
+    fn who(&self) -> Vec<(&'static str, Cell)> {
+        vec![
+            ("pid", self.user.info().pid.into()),
+            ("name", process_name(&self.user).map_or(Cell::Absent(Absent::NotRecorded), Cell::from)),
+        ]
+    }
+}
+
+/// The layouts of the process's Windows, from the built-in tables: user-mode structures of ARM64 are those of x64.
+fn layouts(dump: &Dump, user: &UserDump<'_>) -> Option<Symbols> {
+    let machine = match dump.arch? {
+        Arch::X86 => Machine::X86,
+        Arch::X64 | Arch::Arm64 => Machine::X64,
+    };
+    let build = user.system().map(|s| s.version).and_then(|[_, _, build]| (build != 0).then_some(build));
+    builtin::nearest(&Fallback { machine, build, revision: None }).next()
+}
+
+fn process_name(user: &UserDump<'_>) -> Option<String> {
+    let path = user.program()?.name.as_ref().ok()?;
+    Some(last(path))
+}
+fn last(path: &str) -> String {
+    path.rsplit('\\').next().unwrap_or(path).to_owned()
+}
+
+fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
+    ask.wants(user.info().pid.ok().map(Into::into), process_name(user).as_deref())
+}
+
+/// A row of `columns` with the cells known; the others are not recorded.
+fn row(columns: &[Column], known: Vec<(&str, Cell)>, place: Place) -> Row {
+    let mut cells = vec![Cell::Absent(Absent::NotRecorded); columns.len()];
+    for (key, cell) in known {
+        let column = columns.iter().position(|c| c.key == key);
+        if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
+            *slot = cell;
+        }
+    }
+    Row::new(cells).at(place)
+}
+fn hex(v: u32) -> Cell {
+    Cell::Hex(v.into())
+}
+fn at_file(file: u64) -> Place {
+    Place { file: Some(file), ..Place::default() }
+}
+
+/// `MEM_PRIVATE`, `MEM_MAPPED`, `MEM_IMAGE`.
+fn kind(region: &Region) -> Value<&'static str> {
+    match region.kind {
+        0x2_0000 => Ok("private"),
+        0x4_0000 => Ok("mapped"),
+        0x100_0000 => Ok("image"),
+        _ => Err(Absent::Implausible),
+    }
+}
+
+/// The rows of `verinfo`: what the dump recorded, and the headers and resources that were kept.
+pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if !asked(&user, ask) {
+        return Ok(());
+    }
+    let mini = Minidump::of(dump, user);
+    let space = mini.space();
+    for m in user.modules() {
+        let image = Image::read(&space, m.base);
+        // Linkers without a version resource leave four zeros.
+        let number = |n: Option<[u16; 4]>| {
+            n.filter(|n| *n != [0; 4]).map(|[a, b, c, d]| format!("{a}.{b}.{c}.{d}")).ok_or(Absent::NotRecorded)
+        };
+        let facts = verinfo::facts(&space, &image);
+        // The columns of the facts begin after the module's name.
+        let from = verinfo::COLUMNS.iter().position(|c| c.key == "company").unwrap_or(0);
+        let keys = verinfo::COLUMNS.iter().skip(from).map(|c| c.key);
+        let mut known = mini.who();
+        known.extend(keys.zip(facts).filter(|(_, cell)| !matches!(cell, Cell::Absent(_))));
+        let has = |key: &str, known: &[(&str, Cell)]| known.iter().any(|(k, _)| *k == key);
+        let recorded = [
+            ("file_version", number(m.file_version).into()),
+            ("product_version", number(m.product_version).into()),
+            ("size", hex(m.size)),
+            ("timestamp", hex(m.time_stamp)),
+            ("checksum", hex(m.checksum)),
+            ("pdb", m.pdb.as_ref().map(|p| p.name.clone()).ok_or(Absent::NotRecorded).into()),
+            ("pdb_id", m.pdb.as_ref().map(|p| format!("{}{:X}", p.guid, p.age)).ok_or(Absent::NotRecorded).into()),
+        ];
+        for (key, cell) in recorded {
+            if !has(key, &known) {
+                known.push((key, cell));
+            }
+        }
+        known.extend([
+            ("base", m.base.into()),
+            ("module_name", m.name.as_deref().map(last).map_err(|e| *e).into()),
+            ("path", m.name.clone().into()),
+        ]);
+        sink.row(row(&verinfo::COLUMNS, known, at_file(m.file)))?;
+    }
+    Ok(())
+}
+
+/// The rows of `memmap`: what was kept of each region, and what was not.
+pub(super) fn memmap(_: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if !asked(&user, ask) {
+        return Ok(());
+    }
+    let who = [
+        ("pid", Cell::from(user.info().pid)),
+        ("name", process_name(&user).map_or(Cell::Absent(Absent::NotRecorded), Cell::from)),
+    ];
+    let mut give = |start: Va, size: u64, state: &'static str, file: Option<u64>| {
+        let mut known = who.to_vec();
+        known.extend([
+            ("start", start.into()),
+            ("size", size.into()),
+            ("state", state.into()),
+            ("file_offset", file.map_or(Cell::Absent(Absent::NotInDump), Cell::Hex)),
+        ]);
+        sink.row(row(&memmap::COLUMNS, known, Place { va: Some(start), pa: None, file }))
+    };
+    let committed = user.regions().iter().filter(|r| r.state == COMMIT);
+    if user.regions().is_empty() {
+        for block in user.blocks() {
+            give(block.va, block.len, "valid", Some(block.file))?;
+        }
+        return Ok(());
+    }
+    for region in committed {
+        let end = region.base.0.saturating_add(region.size);
+        let mut at = region.base;
+        while at.0 < end {
+            let left = end.saturating_sub(at.0);
+            let size = match user.bytes(at, usize::try_from(left).unwrap_or(usize::MAX)) {
+                Ok((data, file)) if !data.is_empty() => {
+                    give(at, data.len() as u64, "valid", Some(file))?;
+                    data.len() as u64
+                }
+                _ => {
+                    let next = at.0.checked_add(1).and_then(|n| user.next_kept(Va(n))).map_or(end, |n| n.0.min(end));
+                    let hole = next.saturating_sub(at.0).max(1);
+                    give(at, hole, "not_in_dump", None)?;
+                    hole
+                }
+            };
+            at = at.add(size);
+        }
+    }
+    Ok(())
+}
+
+/// The rows of `malfind`: private memory that may be written and executed, or holds an image.
+pub(super) fn malfind(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if !asked(&user, ask) {
+        return Ok(());
+    }
+    if let Err(why) = user.has(List::Regions) {
+        sink.note(Note::loss(format!("the list of memory regions is {why}: this minidump was written without it")));
+    }
+    let mini = Minidump::of(dump, user);
+    let space = mini.space();
+    for region in user.regions().iter().filter(|r| r.state == COMMIT && kind(r) != Ok("image")) {
+        let now = Protection(region.protection);
+        if !now.executable() {
+            continue;
+        }
+        let threads: Vec<u32> = user
+            .threads()
+            .iter()
+            .filter(|t| {
+                t.start_address.is_ok_and(|va| region.base <= va && va.0 < region.base.0.saturating_add(region.size))
+            })
+            .map(|t| t.id)
+            .collect();
+        let header = Image::read(&space, region.base);
+        if !now.writable() && threads.is_empty() && header.is_err() {
+            continue;
+        }
+        let mut notes: Vec<String> = threads.iter().map(|id| format!("thread {id} starts here")).collect();
+        if let Ok(image) = &header {
+            notes.push(format!("begins with a PE header: {}, {} bytes", image.machine_name(), image.size));
+        }
+        if space.slice(region.base, 1).is_err() {
+            notes.push("its bytes are not in the dump".into());
+        }
+        let narrow = dump.arch == Some(Arch::X86);
+        let bytes = space.fetch(region.base, 128);
+        let code = if bytes.prefix().is_empty() { bytes.at(0, 1) } else { Ok(bytes.prefix()) };
+        let lines = code.and_then(|b| {
+            super::disassembly::instructions(dump.arch.ok_or(Absent::NotRecorded)?, narrow, region.base, b, 16)
+        });
+        let mut known = mini.who();
+        known.extend([
+            ("start", region.base.into()),
+            ("end", region.base.add(region.size).sub(1).into()),
+            ("protection", now.name().into()),
+            ("private", (kind(region) == Ok("private")).into()),
+            ("type", kind(region).into()),
+            ("notes", notes.into()),
+            ("threads", threads.into()),
+            ("code_at", region.base.into()),
+            ("hexdump", code.map(|b| super::disassembly::hex_lines(region.base, b.get(..64).unwrap_or(b))).into()),
+            ("disassembly", if header.is_ok() { Absent::NotApplicable.into() } else { lines.into() }),
+        ]);
+        sink.row(row(&malfind::COLUMNS, known, at_file(region.file)))?;
+    }
+    Ok(())
+}
