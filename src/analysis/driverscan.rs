@@ -44,7 +44,7 @@ const COLUMNS: [Column; 11] = [
     wide("init", Kind::Hex, "Entry point"),
     wide("unload", Kind::Hex, "Unload routine"),
     wide("start_io", Kind::Hex, "StartIo routine"),
-    wide("section", Kind::Hex, "Its loader entry"),
+    wide("loader_entry", Kind::Hex, "Its loader entry"),
 ];
 const IRP_COLUMNS: [Column; 6] = [
     col("offset", Kind::Hex, "Address of the _DRIVER_OBJECT"),
