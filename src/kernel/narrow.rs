@@ -68,8 +68,14 @@ const FIXED: [(&str, u32, u32); 5] = [
 
 /// Members that begin a cache line whatever the width, by type or by name: on x64 they lie at multiples of 64 behind gaps that
 /// no natural alignment makes, and in the 32-bit table of 19041 as well.
-const CACHE_ALIGNED: [&str; 5] =
-    ["_HEAP_SEG_CONTEXT", "_HEAP_VS_CONTEXT", "_HEAP_LFH_CONTEXT", "_HEAP_RUNTIME_MEMORY_STATS", "LargeMetadataLock"];
+const CACHE_ALIGNED: [&str; 6] = [
+    "_HEAP_SEG_CONTEXT",
+    "_HEAP_VS_CONTEXT",
+    "_HEAP_LFH_CONTEXT",
+    "_HEAP_RUNTIME_MEMORY_STATS",
+    "LargeMetadataLock",
+    "SegmentLock",
+];
 
 /// Size and alignment of a type on 32 bits; lays out structures on the way.
 fn size_and_align(
