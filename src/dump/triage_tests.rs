@@ -191,7 +191,8 @@ fn the_real_ones() {
             0xa40usize,
             0x898usize,
             Some(0xaf00),
-            1831,
+            // Of its 1,831 blocks two lie inside others.
+            1829,
         ),
         (
             "arm64-22000.dmp",
@@ -227,7 +228,7 @@ fn the_real_ones() {
         assert_eq!(u64_at(t.process().unwrap().bytes, 0x28), Some(dtb), "its DirectoryTableBase is the header's");
         assert_eq!(t.thread().unwrap().bytes.len(), ethread);
         assert!(prcb.is_none_or(|n| t.prcb().unwrap().bytes.len() == n));
-        assert!(t.blocks().len() >= blocks);
+        assert!(t.blocks().len() >= blocks, "{name}: {} blocks, {blocks} expected", t.blocks().len());
         assert!(!t.unloaded().is_empty() && t.unloaded().iter().all(|u| u.name.is_ok() && u.start < u.end));
         let stack = t.stack().unwrap();
         assert_eq!(t.bytes(stack.va.unwrap(), stack.bytes.len()).unwrap().0[..64], stack.bytes[..64]);
