@@ -22,6 +22,7 @@ pub mod mappedfiles;
 pub mod memmap;
 mod modscan;
 mod modules;
+pub mod origins;
 pub mod page;
 pub mod parallel;
 mod poolscan;
@@ -144,6 +145,7 @@ pub static ALL: &[&Analysis] = &[
     &memmap::MEMMAP,
     &modscan::MODSCAN,
     &modules::MODULES,
+    &origins::ORIGINS,
     &page::PROCESS,
     &page::REPORT,
     &poolscan::POOLSCAN,

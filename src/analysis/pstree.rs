@@ -60,7 +60,9 @@ pub enum Parent {
     Unknown,
 }
 impl Parent {
-    const fn word(self) -> &'static str {
+    /// In a word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Found(_) => "found",
             Self::Gone => "gone",
