@@ -3,7 +3,7 @@
 use super::code::Location;
 use super::parallel::{asked_for, in_order};
 use super::threads::{Common, Worker, each_thread, frame_location, symbol, walk};
-use super::{Analysis, Ask, Case, Switch, user_threads, who};
+use super::{Analysis, Ask, Case, Switch, user, who};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
@@ -54,8 +54,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         Some(text) => Some(text.parse::<u64>().map_err(|_| Error::Usage(format!("--tid {text}: not a number")))?),
         None => None,
     };
-    if let Some(user) = case.dump.user() {
-        return user_threads::callstacks(&user, ask, tid, sink);
+    if let Some(dump) = case.dump.user() {
+        return user::callstacks(&dump, ask, tid, sink);
     }
     let kernel = case.kernel()?;
     let common = Common::of(kernel, true);

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, user, who};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::peb::Parameters;
@@ -52,6 +52,9 @@ pub const COLUMNS: [Column; 22] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(dump) = case.dump.user() {
+        return user::cmdline(&case.dump, &dump, ask, sink);
+    }
     let kernel = case.kernel()?;
     let sides = Sides::of(kernel).map_err(|e| kernel.unreadable(&e))?;
     each_process(case, ask, sink, |space, process, sink| {
@@ -147,7 +150,8 @@ const START_FLAGS: [(u32, &str); 14] = [
     (0x8000, "UNTRUSTEDSOURCE"),
 ];
 
-fn start_flags(flags: u32) -> Vec<Cow<'static, str>> {
+/// The names of `STARTF_…` flags.
+pub(super) fn start_flags(flags: u32) -> Vec<Cow<'static, str>> {
     let mut names: Vec<Cow<'static, str>> =
         START_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, n)| Cow::Borrowed(*n)).collect();
     let rest = START_FLAGS.iter().fold(flags, |rest, (bit, _)| rest & !bit);

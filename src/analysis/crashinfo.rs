@@ -1,6 +1,6 @@
 //! `crashinfo`: why the machine stopped, as the dump's header tells it.
 
-use super::{Analysis, Ask, Case, modules};
+use super::{Analysis, Ask, Case, modules, user};
 use crate::addr::Va;
 use crate::bytes::{Bytes, Place};
 use crate::dump::{Dump, Header};
@@ -19,7 +19,7 @@ pub static CRASHINFO: Analysis = Analysis {
     name: "crashinfo",
     about: "Why the machine stopped: bug check, its parameters, registers, exception",
     help: "Reads the crash-dump header. Parameters that are addresses of code are named by module where the modules are \
-           known. A live dump or one made by a tool has a code of its own (0x161 LIVE_SYSTEM_DUMP; DumpIt writes MATT).",
+           known. A live dump or one made by a tool has a code of its own (0x161 LIVE_SYSTEM_DUMP; DumpIt writes MATT). Of a user-mode minidump, the exception it was written for.",
     columns: &COLUMNS,
     switches: &[],
     run,
@@ -43,6 +43,9 @@ const COLUMNS: [Column; 13] = [
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let dump = &*case.dump;
+    if let Some(process) = dump.user() {
+        return user::crashinfo(&process, dump.arch, &COLUMNS, sink);
+    }
     let Some(header) = &dump.header else {
         return Err(Error::NotAvailable(format!(
             "{} has no crash-dump header: a raw image does not say why it was taken",

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, user, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -135,6 +135,9 @@ fn present(va: Va) -> Value<Va> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(dump) = case.dump.user() {
+        return user::dlllist(&dump, ask, sink);
+    }
     let show = ModuleRows::of(case.kernel()?)?;
     each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, sink))
 }

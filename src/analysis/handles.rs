@@ -1,7 +1,7 @@
 //! `handles`: what each process has open, and what it may do with it.
 
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, Switch, who};
+use super::{Analysis, Ask, Case, Switch, user, who};
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
@@ -62,14 +62,17 @@ struct Unit<'k> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let kinds: Vec<String> =
+        ask.value("type").into_iter().flat_map(|t| t.split(',')).map(|t| t.trim().to_lowercase()).collect();
+    if let Some(dump) = case.dump.user() {
+        return user::handles(&dump, ask, &kinds, &COLUMNS, sink);
+    }
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
     let tables = HandleTables::of(kernel).map_err(|e| kernel.unreadable(&e))?;
     let types = kernel.object_types();
     types.notes.iter().for_each(|n| sink.note(n.clone()));
     Objects::of(kernel, &types)?; // fails here rather than in a worker
-    let kinds: Vec<String> =
-        ask.value("type").into_iter().flat_map(|t| t.split(',')).map(|t| t.trim().to_lowercase()).collect();
     // Made in turn, as workers ask for them.
     let units = processes.into_iter().flat_map(move |process| units(&tables, process));
     let reader = Reader { kernel, types: &types, tables, kinds };
@@ -192,7 +195,8 @@ impl<'k> Reader<'k> {
     }
 }
 
-fn rights(kind: &str, mask: u32) -> Cell {
+/// An access mask as the type's rights.
+pub(super) fn rights(kind: &str, mask: u32) -> Cell {
     let (names, left) = access::names(kind, mask);
     let mut out: Vec<Cell> = names.into_iter().map(Cell::from).collect();
     if left != 0 {

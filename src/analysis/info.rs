@@ -1,6 +1,6 @@
 //! `info`: what the file is, what machine it comes from, and how that was found out.
 
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Ask, Case, user};
 use crate::addr::PAGE_SIZE;
 use crate::dump::{Arch, Dump, Header, Kind as Container};
 use crate::error::Result;
@@ -20,7 +20,7 @@ pub static INFO: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 34] = [
+const COLUMNS: [Column; 36] = [
     col("file", Kind::Text, "The file"),
     col("file_size", Kind::Number, "Its bytes"),
     col("container", Kind::Text, "What kind of dump it is"),
@@ -55,6 +55,8 @@ const COLUMNS: [Column; 34] = [
     col("header_module_list", Kind::Hex, "PsLoadedModuleList by the header"),
     col("header_kdbg", Kind::Hex, "KdDebuggerDataBlock by the header"),
     col("runs", Kind::Nested, "Stretches of physical memory in the file, the first sixteen"),
+    col("user_process", Kind::Nested, "Of a user-mode minidump: its process, and how the dump was written"),
+    col("streams", Kind::Nested, "Of a user-mode minidump: its streams, by MINIDUMP_STREAM_TYPE"),
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -66,6 +68,13 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     cells.extend(of_kernel(case));
     cells.extend(of_header(dump.header.as_ref()));
     cells.push(runs(dump));
+    cells.resize(COLUMNS.len(), Cell::Absent(Absent::NotApplicable));
+    for (key, cell) in dump.user().map(|d| user::info(&d)).unwrap_or_default() {
+        let column = COLUMNS.iter().position(|c| c.key == key);
+        if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
+            *slot = cell;
+        }
+    }
     sink.row(Row::new(cells).upright())
 }
 

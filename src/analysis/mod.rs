@@ -36,7 +36,7 @@ mod thrdscan;
 pub mod threads;
 pub mod tokens;
 mod unloaded;
-mod user_threads;
+mod user;
 pub mod vadinfo;
 pub mod vadtree;
 pub mod verinfo;

@@ -1,6 +1,6 @@
 //! `modules`: the kernel's loaded modules.
 
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Ask, Case, user};
 use crate::error::Result;
 use crate::kernel::module::{Module, Modules};
 use crate::kernel::triage;
@@ -33,6 +33,9 @@ pub const COLUMNS: [Column; 11] = [
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(dump) = case.dump.user() {
+        return user::modules(&dump, &COLUMNS, sink);
+    }
     let found = loaded(case)?;
     for module in &found.list {
         sink.row(row(module))?;

@@ -1,7 +1,7 @@
 //! `pslist`: the processes of the kernel's active list.
 
 use super::parallel::each_process;
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Ask, Case, user};
 use crate::error::Result;
 use crate::kernel::process::{Process, applicable};
 use crate::kernel::standing::Sort;
@@ -44,6 +44,9 @@ pub const COLUMNS: [Column; 20] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(dump) = case.dump.user() {
+        return user::pslist(&dump, ask, sink);
+    }
     each_process(case, ask, sink, |space, process, sink| sink.row(row(process, space, ask)))
 }
 

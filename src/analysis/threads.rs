@@ -2,7 +2,7 @@
 
 use super::code::{CodeReader, Location, kernel_code};
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, Switch, user_threads, who};
+use super::{Analysis, Ask, Case, Switch, user, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -134,8 +134,8 @@ impl<'k> Worker<'k> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(user) = case.dump.user() {
-        return user_threads::threads(&user, ask, sink);
+    if let Some(dump) = case.dump.user() {
+        return user::threads(&dump, ask, sink);
     }
     let kernel = case.kernel()?;
     let common = Common::of(kernel, ask.has("stacks"));

@@ -1,6 +1,6 @@
 //! `unloaded`: drivers that were unloaded.
 
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Ask, Case, user};
 use crate::error::Result;
 use crate::kernel::triage;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
@@ -9,7 +9,7 @@ use crate::report::{Cell, Column, Kind, Row, Sink, col};
 pub static UNLOADED: Analysis = Analysis {
     name: "unloaded",
     about: "Drivers that were unloaded",
-    help: "The kernel keeps the last fifty in MmUnloadedDrivers. Oldest first.",
+    help: "The kernel keeps the last fifty in MmUnloadedDrivers. Oldest first. Of a user-mode minidump, the modules its process unloaded.",
     columns: &COLUMNS,
     switches: &[],
     run,
@@ -24,6 +24,9 @@ const COLUMNS: [Column; 5] = [
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(dump) = case.dump.user() {
+        return user::unloaded(&dump, &COLUMNS, sink);
+    }
     let (list, notes) = match triage::unloaded(&case.dump) {
         Some(list) => (list, Vec::new()),
         None => case.kernel()?.unloaded_drivers()?,

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, user, who};
 use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -26,7 +26,8 @@ pub static VADINFO: Analysis = Analysis {
     about: "Address space of each process: ranges, types, protections, mapped files",
     help: "One row for each node of a process's VAD tree, in address order. The protection is the one the range was made with; single \
            pages may have another (see memmap). commit counts pages. The whole tree is walked; where it is torn, a note says what \
-           hangs below the tear.\n\nExample: dumpwalk vadinfo memory.dmp --pid 1234",
+           hangs below the tear. Of a user-mode minidump, one row for each region of its memory-info list that is not free, with the \
+           protection the region has now; flags says whether it is committed or reserved.\n\nExample: dumpwalk vadinfo memory.dmp --pid 1234",
     columns: &COLUMNS,
     switches: &[],
     run,
@@ -202,6 +203,9 @@ const FIELDS: [(&str, &str); 6] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(dump) = case.dump.user() {
+        return user::vadinfo(&dump, ask, sink);
+    }
     let kernel = case.kernel()?;
     let show = VadRows::of(kernel, sink)?;
     each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, ask, sink))

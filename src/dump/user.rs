@@ -23,6 +23,7 @@
 
 use super::sparse::{Block, Sparse, slice};
 use crate::addr::Va;
+use crate::bytes::u32_at;
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
 use minidump::{MinidumpContext, MinidumpSystemInfo};
@@ -241,6 +242,17 @@ pub struct Registers {
     pub all: Vec<(&'static str, u64)>,
 }
 
+/// An entry of the directory (`MINIDUMP_DIRECTORY`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamEntry {
+    /// `MINIDUMP_STREAM_TYPE`.
+    pub kind: u32,
+    /// Bytes.
+    pub size: u32,
+    /// File offset.
+    pub file: u32,
+}
+
 /// What was read of the file at opening.
 #[derive(Debug)]
 pub(super) struct Contents {
@@ -286,6 +298,16 @@ impl<'d> UserDump<'d> {
     #[must_use]
     pub fn info(&self) -> &'d Info {
         &self.contents.info
+    }
+    /// The file's directory of streams.
+    pub fn streams(&self) -> impl Iterator<Item = StreamEntry> + use<'d> {
+        let map = self.map;
+        // Opening has refused a directory that is longer than any real one.
+        let (count, at) = (u32_at(map, 8).unwrap_or(0), u32_at(map, 12).unwrap_or(0));
+        let entries = slice(map, at.into(), u64::from(count).saturating_mul(12)).unwrap_or_default();
+        entries
+            .chunks_exact(12)
+            .filter_map(|e| Some(StreamEntry { kind: u32_at(e, 0)?, size: u32_at(e, 4)?, file: u32_at(e, 8)? }))
     }
     /// The program's own module.
     #[must_use]

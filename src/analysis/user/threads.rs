@@ -1,9 +1,9 @@
 //! `threads` and `callstacks` of a user-mode minidump: what its streams hold.
 
-use super::code::{Location, module_code};
-use super::threads::{COLUMNS, nested};
-use super::{Ask, callstacks};
-use crate::bytes::Place;
+use super::{asked, cells, record, whose};
+use crate::analysis::code::{Location, module_code};
+use crate::analysis::threads::{COLUMNS, nested};
+use crate::analysis::{Ask, callstacks};
 use crate::dump::user::{Thread, UserDump};
 use crate::error::Result;
 use crate::kernel::stack::call::Isa;
@@ -14,22 +14,8 @@ use crate::kernel::stack::walk::{Bounds, How, Walker};
 use crate::report::{Cell, Row, Sink};
 use crate::value::{Absent, Value};
 
-/// A process' name and id, as the dump tells them.
-fn whose(user: &UserDump<'_>) -> [Cell; 2] {
-    [user.info().pid.into(), process_name(user).map_or(Cell::Absent(Absent::NotRecorded), Cell::from)]
-}
-
-fn process_name(user: &UserDump<'_>) -> Option<String> {
-    let path = user.program()?.name.as_ref().ok()?;
-    Some(path.rsplit('\\').next().unwrap_or(path).to_owned())
-}
-
-fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
-    ask.wants(user.info().pid.ok().map(Into::into), process_name(user).as_deref())
-}
-
 /// The rows of `threads`.
-pub(super) fn threads(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+pub(in crate::analysis) fn threads(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if !asked(user, ask) {
         return Ok(());
     }
@@ -77,18 +63,16 @@ fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, stacks: bool) -> Ro
             },
         ),
     ];
-    let mut cells = vec![Cell::Absent(Absent::NotRecorded); COLUMNS.len()];
-    for (key, cell) in known {
-        let column = COLUMNS.iter().position(|c| c.key == key);
-        if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
-            *slot = cell;
-        }
-    }
-    Row::new(cells).at(Place { file: Some(thread.file), ..Place::default() })
+    Row::new(cells(&COLUMNS, known)).at(record(thread.file))
 }
 
 /// The rows of `callstacks`.
-pub(super) fn callstacks(user: &UserDump<'_>, ask: &Ask, tid: Option<u64>, sink: &mut dyn Sink) -> Result<()> {
+pub(in crate::analysis) fn callstacks(
+    user: &UserDump<'_>,
+    ask: &Ask,
+    tid: Option<u64>,
+    sink: &mut dyn Sink,
+) -> Result<()> {
     if !asked(user, ask) {
         return Ok(());
     }
@@ -98,9 +82,14 @@ pub(super) fn callstacks(user: &UserDump<'_>, ask: &Ask, tid: Option<u64>, sink:
             continue;
         }
         let [pid, name] = whose(user);
-        let place = Place { file: Some(thread.file), ..Place::default() };
         let stack = stack(user, &code, thread);
-        callstacks::frames(&[pid, name, thread.id.into()], &stack, |_, ip| Location::plain(&code, ip), place, sink)?;
+        callstacks::frames(
+            &[pid, name, thread.id.into()],
+            &stack,
+            |_, ip| Location::plain(&code, ip),
+            record(thread.file),
+            sink,
+        )?;
     }
     Ok(())
 }

@@ -1,0 +1,68 @@
+//! `crashinfo` of a user-mode minidump: the exception it was written for.
+
+use super::{cells, process_name, record};
+use crate::addr::Va;
+use crate::analysis::code::{Location, module_code};
+use crate::dump::Arch;
+use crate::dump::user::{Exception, UserDump};
+use crate::error::Result;
+use crate::kernel::context::status_name;
+use crate::report::{Cell, Column, Row, Sink};
+use crate::value::Absent;
+
+/// The row.
+pub(in crate::analysis) fn crashinfo(
+    user: &UserDump<'_>,
+    arch: Option<Arch>,
+    columns: &[Column],
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    let code = module_code(user);
+    let at = |va: Va| Location::plain(&code, va).text();
+    let info = user.info();
+    let raised = user.exception();
+    let registers = raised.and_then(|e| e.context).ok_or(Absent::NotRecorded).and_then(|c| user.registers(c));
+    let ip = registers.as_ref().map(|r| r.ip).map_err(|why| *why);
+    let none = |value: Option<Cell>| value.unwrap_or(Cell::Absent(Absent::NotRecorded));
+    let process = vec![
+        ("pid".into(), info.pid.into()),
+        ("name".into(), process_name(user).into()),
+        ("by".into(), "the dump holds this process alone".into()),
+    ];
+    let known = vec![
+        ("bugcheck", Cell::Absent(Absent::NotApplicable)),
+        ("bugcheck_name", Cell::Absent(Absent::NotApplicable)),
+        ("about", Cell::Absent(Absent::NotApplicable)),
+        ("parameters", Cell::Absent(Absent::NotApplicable)),
+        ("exception", none(raised.map(|e| exception(e, arch, &at)))),
+        ("instruction", ip.into()),
+        ("instruction_module", ip.and_then(at).into()),
+        (
+            "registers",
+            registers.map_or_else(Cell::Absent, |r| {
+                Cell::Object(r.all.into_iter().map(|(name, value)| (name.into(), Cell::Hex(value))).collect())
+            }),
+        ),
+        ("system_time", info.written.into()),
+        ("process", Cell::Object(process)),
+        ("thread", none(raised.map(|e| Cell::Object(vec![("tid".into(), e.thread_id.into())])))),
+        ("comment", none(info.comment.clone().map(Cell::from))),
+    ];
+    sink.row(Row::new(cells(columns, known)).at(record(raised.map_or(0, |e| e.file))).upright())
+}
+
+fn exception(e: &Exception, arch: Option<Arch>, at: &dyn Fn(Va) -> crate::value::Value<String>) -> Cell {
+    // The record has 64 bits for it; a writer may have extended the sign of a 32-bit address.
+    let address = if arch == Some(Arch::X86) { Va(e.address.0 & 0xffff_ffff) } else { e.address };
+    let mut fields = vec![("code".into(), Cell::Hex(e.code.into()))];
+    if let Some(name) = status_name(e.code) {
+        fields.push(("name".into(), name.into()));
+    }
+    fields.push(("flags".into(), Cell::Hex(e.flags.into())));
+    fields.push(("address".into(), address.into()));
+    if let Ok(place) = at(address) {
+        fields.push(("in".into(), place.into()));
+    }
+    fields.push(("parameters".into(), Cell::List(e.parameters.iter().copied().map(Cell::Hex).collect())));
+    Cell::Object(fields)
+}

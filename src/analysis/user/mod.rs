@@ -1,0 +1,75 @@
+//! User-mode minidumps: one process, told by the dump's streams. One file for each analysis that answers from them.
+
+mod crashinfo;
+mod dlllist;
+mod handles;
+mod info;
+mod modules;
+mod parameters;
+mod pslist;
+mod threads;
+mod vadinfo;
+
+pub(super) use crashinfo::crashinfo;
+pub(super) use dlllist::dlllist;
+pub(super) use handles::handles;
+pub(super) use info::info;
+pub(super) use modules::{modules, unloaded};
+pub(super) use parameters::{cmdline, envars};
+pub(super) use pslist::pslist;
+pub(super) use threads::{callstacks, threads};
+pub(super) use vadinfo::vadinfo;
+
+use super::Ask;
+use crate::bytes::Place;
+use crate::dump::user::{List, UserDump};
+use crate::report::{Cell, Column, Sink};
+use crate::value::{Absent, Note, Value};
+
+/// The last part of a path.
+fn base_name(path: &str) -> &str {
+    path.rsplit('\\').next().unwrap_or(path)
+}
+
+/// The program's file name: a minidump has no other name of its process.
+fn process_name(user: &UserDump<'_>) -> Value<String> {
+    let path = user.program().ok_or(Absent::NotRecorded)?.name.as_ref().map_err(|why| *why)?;
+    Ok(base_name(path).to_owned())
+}
+
+/// The process's id and name, as every per-process row begins with.
+fn whose(user: &UserDump<'_>) -> [Cell; 2] {
+    [user.info().pid.into(), process_name(user).into()]
+}
+
+/// Whether the process is one that was asked for.
+fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
+    ask.wants(user.info().pid.ok().map(Into::into), process_name(user).ok().as_deref())
+}
+
+/// A record of the file.
+fn record(file: u64) -> Place {
+    Place { file: Some(file), ..Place::default() }
+}
+
+/// A row's cells from those that are known, by column; no stream of a minidump holds the others.
+fn cells(columns: &[Column], known: Vec<(&str, Cell)>) -> Vec<Cell> {
+    let mut cells = vec![Cell::Absent(Absent::NotRecorded); columns.len()];
+    for (key, cell) in known {
+        let column = columns.iter().position(|c| c.key == key);
+        debug_assert!(column.is_some(), "no column {key}");
+        if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
+            *slot = cell;
+        }
+    }
+    cells
+}
+
+/// Says so where the dump was written without a list: none is not the same as an empty one.
+fn tell_missing(user: &UserDump<'_>, list: List, what: &str, sink: &mut dyn Sink) {
+    match user.has(list) {
+        Ok(()) => {}
+        Err(Absent::NotRecorded) => sink.note(Note::info(format!("the minidump was written without a list of {what}"))),
+        Err(why) => sink.note(Note::loss(format!("the minidump's list of {what} is {why}"))),
+    }
+}

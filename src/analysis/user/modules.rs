@@ -1,0 +1,42 @@
+//! `modules` and `unloaded` of a user-mode minidump: the process's own.
+
+use super::{base_name, cells, record, tell_missing};
+use crate::dump::user::{List, UserDump};
+use crate::error::Result;
+use crate::report::{Cell, Column, Row, Sink};
+use crate::time::FileTime;
+use crate::value::Absent;
+
+/// The rows of `modules`.
+pub(in crate::analysis) fn modules(user: &UserDump<'_>, columns: &[Column], sink: &mut dyn Sink) -> Result<()> {
+    tell_missing(user, List::Modules, "modules", sink);
+    for m in user.modules() {
+        let built = if m.time_stamp == 0 { Err(Absent::NotRecorded) } else { Ok(FileTime::from_unix(m.time_stamp)) };
+        let known = vec![
+            ("base", m.base.into()),
+            ("size", Cell::Hex(m.size.into())),
+            ("name", m.name.as_ref().map(|path| base_name(path).to_owned()).map_err(|why| *why).into()),
+            ("path", m.name.clone().into()),
+            ("timestamp", Cell::Hex(m.time_stamp.into())),
+            ("build_time", built.into()),
+            ("checksum", Cell::Hex(m.checksum.into())),
+        ];
+        sink.row(Row::new(cells(columns, known)).at(record(m.file)))?;
+    }
+    Ok(())
+}
+
+/// The rows of `unloaded`.
+pub(in crate::analysis) fn unloaded(user: &UserDump<'_>, columns: &[Column], sink: &mut dyn Sink) -> Result<()> {
+    tell_missing(user, List::Unloaded, "unloaded modules", sink);
+    for m in user.unloaded() {
+        let end = m.base.0.checked_add(m.size.into()).ok_or(Absent::Implausible);
+        let known = vec![
+            ("name", m.name.clone().into()),
+            ("start", m.base.into()),
+            ("end", end.map_or_else(Cell::Absent, Cell::Hex)),
+        ];
+        sink.row(Row::new(cells(columns, known)).at(record(m.file)))?;
+    }
+    Ok(())
+}
