@@ -26,10 +26,14 @@ pub struct Sample {
     pub symbols: PathBuf,
 }
 
-/// All samples: `testdata/*/*.{dmp,raw,dd,mdmp}`, or those of the folder named by `DUMPWALK_SAMPLES` (with its `symbols`).
+/// All samples: `testdata/*/*.{dmp,raw,dd,mdmp}`, or those of the folder named by `DUMPWALK_SAMPLES` (with its
+/// `symbols`, or those of `DUMPWALK_SYMBOLS`).
 pub fn samples() -> Vec<Sample> {
     let (dir, symbols) = match std::env::var_os("DUMPWALK_SAMPLES") {
-        Some(dir) => (PathBuf::from(&dir), PathBuf::from(dir).join("symbols")),
+        Some(dir) => {
+            let symbols = std::env::var_os("DUMPWALK_SYMBOLS").map(PathBuf::from);
+            (PathBuf::from(&dir), symbols.unwrap_or_else(|| PathBuf::from(&dir).join("symbols")))
+        }
         None => (root().join("testdata"), root().join("symbols")),
     };
     let mut out = Vec::new();
