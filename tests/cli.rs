@@ -216,6 +216,41 @@ fn the_binary_writes_the_same_at_any_thread_count() {
 }
 
 #[test]
+fn symbols_are_listed_fetched_imported_and_shown() {
+    let Some(sample) = sample() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let usb = dir.path().join("usb");
+    let words = |head: &[&str], tail: &[&str]| {
+        let mut all = vec!["symbols"];
+        all.extend(head);
+        all.extend(sample.1.iter().map(String::as_str));
+        all.extend(tail);
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let run = |words: &[String]| run(&words.iter().map(String::as_str).collect::<Vec<_>>());
+    let (code, needs, err) = run(&words(&["list", &sample.0], &["--format", "json"]));
+    assert_eq!(code, 0, "{err}");
+    let needs: serde_json::Value = serde_json::from_str(&needs).unwrap();
+    let key = needs[0]["key"].as_str().expect("what the dump needs");
+    assert!(key.len() > 32 && needs[0]["url"].as_str().unwrap().contains(key));
+    let (code, path, err) = run(&words(&["fetch", &sample.0], &["-o", usb.to_str().unwrap()]));
+    assert_eq!(code, 0, "{err}");
+    let path = path.trim_end();
+    assert!(Path::new(path).is_file() && path.contains(key), "{path}");
+    let (code, out, err) = run(&words(&["import", path], &[]));
+    assert_eq!(code, 0, "{err}");
+    assert!(out.contains(key), "{out}");
+    for of in [path, &sample.0, key] {
+        let (code, shown, err) = run(&words(&["show", "_LIST_ENTRY", of], &[]));
+        assert_eq!(code, 0, "{of}: {err}");
+        assert!(shown.contains("Flink") && shown.contains("+0x008 Blink"), "{shown}");
+    }
+    assert_eq!(run(&words(&["show", "_NO_SUCH", path], &[])).0, 2);
+    assert_eq!(run(&words(&["fetch", "4242"], &[])).0, 2);
+    assert_eq!(run(&words(&["fetch", "00000000000000000000000000000000A"], &["-o", usb.to_str().unwrap()])).0, 3);
+}
+
+#[test]
 fn notes_can_be_kept_as_json_lines() {
     let Some(sample) = sample() else { return };
     let dir = tempfile::tempdir().unwrap();

@@ -12,6 +12,7 @@ mod logging;
 mod output;
 mod progress;
 mod run;
+mod symbols;
 mod words;
 
 pub use exit::Exit;

@@ -4,7 +4,7 @@ use super::exit::Exit;
 use super::job::Job;
 use super::output::Output;
 use super::progress::Bar;
-use super::{docs, interrupt, logging, words};
+use super::{docs, interrupt, logging, symbols, words};
 use crate::analysis::Case;
 use crate::error::{Error, Result};
 use crate::report::{Cell, Column, Finished, Report, Row, Sink, Style, guard};
@@ -23,6 +23,7 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
         "schema" => docs::schema(matches)?,
         "completions" => docs::completions(matches)?,
         "man" => docs::man(matches)?,
+        "symbols" => return Ok(symbols::run(matches)?),
         name => {
             let analysis =
                 words::analysis(name).ok_or_else(|| Error::Usage(format!("there is no command '{name}'")))?;

@@ -71,6 +71,7 @@ pub fn command() -> Command {
                     .help("The analysis, as 'dumpwalk analyses' lists it"),
             ),
     )
+    .subcommand(super::symbols::command())
     .subcommand(
         Command::new("completions")
             .about("Print a completion script for a shell")
@@ -179,7 +180,7 @@ pub(super) fn has_severity(analysis: &Analysis) -> bool {
     analysis.columns.iter().any(|c| c.key == "severity")
 }
 
-fn format() -> Arg {
+pub(super) fn format() -> Arg {
     Arg::new("format")
         .long("format")
         .short('f')
