@@ -22,7 +22,7 @@ fn keeps_user_memory(dump: &Path) -> bool {
 fn is_triage(dump: &Path) -> bool {
     is(dump, "triage")
 }
-/// Dumps of the whole machine: no triage dump, no user-mode minidump (which `user_minidump.rs` compares).
+/// Dumps of the whole machine: no triage dump, no user-mode minidump.
 fn of_the_machine(sample: &Sample) -> impl Iterator<Item = &PathBuf> {
     sample.dumps.iter().filter(|d| !is_triage(d) && !is(d, "minidump"))
 }
