@@ -9,7 +9,6 @@ use super::types::{Enum, Member, Type, Types};
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::value::Note;
 use rustc_hash::FxHashMap;
-use std::fmt::Write as _;
 
 /// Nesting of types in types (and of pointers to pointers, arrays of arrays) that is followed. Kernels need 8.
 pub(super) const DEPTH: u32 = 24;
@@ -279,12 +278,48 @@ fn primitive_pointer(index: u32) -> Option<u32> {
 }
 
 /// A member's type as the table writes it.
-struct Described {
-    text: String,
-    size: u32,
-    bits: Option<(u8, u8)>,
-    /// The unnamed definition that `text` stands for, to be given a block of its own.
-    unnamed: Option<u32>,
+pub(super) struct Described<U> {
+    /// Without dimensions.
+    pub element: String,
+    /// `[n][m]`, or nothing.
+    pub dimensions: String,
+    pub size: u32,
+    pub bits: Option<(u8, u8)>,
+    /// The unnamed definition that `element` stands for, to be given a block of its own.
+    pub unnamed: Option<U>,
+}
+
+impl<U> Described<U> {
+    pub(super) fn simple(element: impl Into<String>, size: u32) -> Self {
+        Self { element: element.into(), dimensions: String::new(), size, bits: None, unnamed: None }
+    }
+    /// A pointer to it. One to an array is written `*(T[n])`, since `*T[n]` is an array of pointers.
+    pub(super) fn pointed_to(self, size: u32) -> Self {
+        let element = match self.dimensions.as_str() {
+            "" => format!("*{}", self.element),
+            dimensions => format!("*({}{dimensions})", self.element),
+        };
+        Self { element, dimensions: String::new(), size, bits: None, unnamed: self.unnamed }
+    }
+    /// `count` of it. Of `T[n][m]` the outer number stands first.
+    pub(super) fn repeated(mut self, count: u32, size: u32) -> Self {
+        self.dimensions.insert_str(0, &format!("[{count}]"));
+        Self { size, ..self }
+    }
+    pub(super) fn text(&self) -> String {
+        format!("{}{}", self.element, self.dimensions)
+    }
+}
+
+/// A value of an enumeration with its sign, as its underlying type has it: compilers write `-5` as 4294967291 too.
+pub(super) fn with_sign(value: i64, underlying: &str, size: u32) -> i64 {
+    let unused = 64u32.saturating_sub(size.saturating_mul(8));
+    let top = value.wrapping_shl(unused);
+    if matches!(underlying, "char" | "short" | "long" | "int64") {
+        top.wrapping_shr(unused)
+    } else {
+        top.cast_unsigned().wrapping_shr(unused).cast_signed()
+    }
 }
 
 /// What was damaged: counted, with the first cases told.
@@ -477,7 +512,7 @@ impl<'t> Decoder<'t> {
             let value = c.number()?;
             let name: Box<str> = String::from_utf8_lossy(c.name(kind == 0x0403)?).into();
             decoder.pay(cost(&name, ""))?;
-            names.push((value, name));
+            names.push((with_sign(value, head.underlying, head.size), name));
             Ok(())
         })?;
         Ok(names)
@@ -508,11 +543,12 @@ impl<'t> Decoder<'t> {
                 }
                 let name = String::from_utf8_lossy(name);
                 let d = decoder.describe(ty, path, &name, 0)?;
-                decoder.pay(cost(&name, &d.text))?;
+                let text = d.text();
+                decoder.pay(cost(&name, &text))?;
                 if let Some(unnamed) = d.unnamed {
                     decoder.waiting.push((format!("{path}.{name}"), unnamed, depth.saturating_add(1)));
                 }
-                let member = Member { offset, size: d.size, ty: d.text.into(), bits: d.bits };
+                let member = Member { offset, size: d.size, ty: text.into(), bits: d.bits };
                 into.push((name.into(), member));
                 Ok(())
             }
@@ -535,16 +571,16 @@ impl<'t> Decoder<'t> {
     }
 
     /// Names a member's type and measures it.
-    fn describe(&self, index: u32, path: &str, field: &str, depth: u32) -> Result<Described, Damage> {
+    fn describe(&self, index: u32, path: &str, field: &str, depth: u32) -> Result<Described<u32>, Damage> {
         if depth > DEPTH {
             return Err("types nest too deeply");
         }
-        let simple = |text: String, size| Described { text, size, bits: None, unnamed: None };
         if index < self.records.first {
             let (name, size) = primitive(index).ok_or("a built-in type that is not known")?;
+            let simple = Described::simple(name, size);
             return Ok(match primitive_pointer(index).ok_or("a built-in type that is not known")? {
-                0 => simple(name.into(), size),
-                width => simple(format!("*{name}"), width),
+                0 => simple,
+                width => simple.pointed_to(width),
             });
         }
         let (kind, mut c) = self.records.get(index).ok_or("a type that is missing")?;
@@ -563,56 +599,48 @@ impl<'t> Decoder<'t> {
                     (size, _) => size,
                 };
                 // What a pointer leads to may be damaged or unknown; the pointer itself is sound.
-                let to = inner(to).unwrap_or_else(|_| simple("void".into(), 0));
-                Ok(Described { text: format!("*{}", to.text), size, bits: None, unnamed: to.unnamed })
+                Ok(inner(to).unwrap_or_else(|_| Described::simple("void", 0)).pointed_to(size))
             }
             // LF_ARRAY, as ST: the whole size in bytes, not a count.
             0x1503 | 0x1003 => {
                 let element = c.u32()?;
                 c.u32()?;
                 let size = c.size()?;
-                let mut d = inner(element)?;
-                let count = if size == 0 {
-                    0
-                } else {
-                    size.checked_div(d.size).ok_or("an array of a type that is only named")?
+                let element = inner(element)?;
+                let count = match size {
+                    0 => 0,
+                    size => size.checked_div(element.size).ok_or("an array of a type that is only named")?,
                 };
-                // Of `T[n][m]` the outer number stands first.
-                let outer = d.text.find('[').filter(|_| d.text.ends_with(']')).unwrap_or(d.text.len());
-                let mut number = String::new();
-                let _ = write!(number, "[{count}]");
-                d.text.insert_str(outer, &number);
-                d.size = size;
-                Ok(d)
+                Ok(element.repeated(count, size))
             }
             // LF_BITFIELD.
             0x1205 => {
-                let mut d = inner(c.u32()?)?;
+                let mut unit = inner(c.u32()?)?;
                 let (len, at) = (c.u8()?, c.u8()?);
-                if u32::from(at).saturating_add(len.into()) > d.size.saturating_mul(8) {
+                if u32::from(at).saturating_add(len.into()) > unit.size.saturating_mul(8) {
                     return Err("a bit-field past its unit");
                 }
-                d.bits = Some((at, len));
-                Ok(d)
+                unit.bits = Some((at, len));
+                Ok(unit)
             }
             // LF_PROCEDURE, LF_MFUNCTION.
-            0x1008 | 0x1009 => Ok(simple("func".into(), 0)),
+            0x1008 | 0x1009 => Ok(Described::simple("func", 0)),
             // LF_VTSHAPE.
-            0x000a => Ok(simple("void".into(), 0)),
+            0x000a => Ok(Described::simple("void", 0)),
             _ => {
                 let head = Head::read(kind, c).ok_or("a member of a type that is not known")??;
                 let Some((at, definition)) = self.definition(index, head) else {
                     // Only ever named: opaque.
-                    return Ok(simple(String::from_utf8_lossy(head.name).into_owned(), 0));
+                    return Ok(Described::simple(String::from_utf8_lossy(head.name), 0));
                 };
                 if !definition.unnamed() {
-                    return Ok(simple(String::from_utf8_lossy(definition.name).into_owned(), definition.size));
+                    return Ok(Described::simple(String::from_utf8_lossy(definition.name), definition.size));
                 }
                 if definition.kind == HeadKind::Enum {
-                    return Ok(simple(definition.underlying.into(), definition.size));
+                    return Ok(Described::simple(definition.underlying, definition.size));
                 }
-                let text = format!("{path}.{field}");
-                Ok(Described { text, size: definition.size, bits: None, unnamed: Some(at) })
+                let own = Described::simple(format!("{path}.{field}"), definition.size);
+                Ok(Described { unnamed: Some(at), ..own })
             }
         }
     }

@@ -3,7 +3,7 @@
 //! Read into the same shape as a PDB, so that nothing later can tell which of the two it was.
 //! Format: the published JSON schema 6.x (`base_types`, `user_types`, `enums`, `symbols`, `metadata`).
 
-use super::codeview::{DEPTH, MEMBERS, cost, is_unnamed};
+use super::codeview::{DEPTH, Described, MEMBERS, cost, is_unnamed, with_sign};
 use super::pdb::{is_literal, plain_name};
 use super::types::{Enum, Member, Type, Types};
 use super::{Machine, PdbId, Symbols};
@@ -219,13 +219,6 @@ struct Reader<'d> {
 
 type Damage = &'static str;
 
-struct Described<'d> {
-    text: String,
-    size: u32,
-    bits: Option<(u8, u8)>,
-    unnamed: Option<&'d User<'d>>,
-}
-
 impl<'d> Reader<'d> {
     fn run(&mut self) -> std::result::Result<(), Damage> {
         let document = self.document;
@@ -233,7 +226,10 @@ impl<'d> Reader<'d> {
             if is_unnamed(name.as_bytes()) {
                 continue;
             }
-            let mut names: Vec<(i64, Box<str>)> = e.constants.iter().map(|(n, v)| (*v, n.as_ref().into())).collect();
+            let base = self.base(&e.base).map_or("long", |(word, _)| word);
+            let value = |v: i64| with_sign(v, base, e.size);
+            let mut names: Vec<(i64, Box<str>)> =
+                e.constants.iter().map(|(n, v)| (value(*v), n.as_ref().into())).collect();
             names.sort();
             self.out.enums.insert(name.as_ref().into(), Enum::new(e.size, names));
         }
@@ -291,66 +287,68 @@ impl<'d> Reader<'d> {
                 continue;
             }
             let d = self.describe(&field.ty, path, name)?;
-            self.members_left = self.members_left.saturating_sub(cost(name, &d.text));
+            let text = d.text();
+            self.members_left = self.members_left.saturating_sub(cost(name, &text));
             if self.members_left == 0 {
                 return Err("too many members");
             }
             if let Some(unnamed) = d.unnamed {
                 self.waiting.push((format!("{path}.{name}"), unnamed, depth.saturating_add(1)));
             }
-            into.push((name.as_ref().into(), Member { offset, size: d.size, ty: d.text.into(), bits: d.bits }));
+            into.push((name.as_ref().into(), Member { offset, size: d.size, ty: text.into(), bits: d.bits }));
         }
         Ok(())
     }
-    fn describe(&self, ty: &'d TypeOf<'d>, path: &str, field: &str) -> std::result::Result<Described<'d>, Damage> {
-        let simple = |text: String, size| Described { text, size, bits: None, unnamed: None };
+    fn describe(
+        &self,
+        ty: &'d TypeOf<'d>,
+        path: &str,
+        field: &str,
+    ) -> std::result::Result<Described<&'d User<'d>>, Damage> {
         let name = || ty.name.as_deref().ok_or("a type without a name");
         match ty.kind.as_ref() {
             "base" => {
                 let (word, size) = self.base(name()?)?;
-                Ok(simple(word.into(), size))
+                Ok(Described::simple(word, size))
             }
             "pointer" => {
                 let to = ty.subtype.as_ref().ok_or("a pointer to nothing")?;
-                let to = self.describe(to, path, field).unwrap_or_else(|_| simple("void".into(), 0));
-                let size = self.out.pointer_size.into();
-                Ok(Described { text: format!("*{}", to.text), size, bits: None, unnamed: to.unnamed })
+                let to = self.describe(to, path, field).unwrap_or_else(|_| Described::simple("void", 0));
+                Ok(to.pointed_to(self.out.pointer_size.into()))
             }
             "array" => {
-                let mut d = self.describe(ty.subtype.as_ref().ok_or("an array of nothing")?, path, field)?;
+                let element = self.describe(ty.subtype.as_ref().ok_or("an array of nothing")?, path, field)?;
                 let count = ty.count.ok_or("an array without a count")?;
-                let outer = d.text.find('[').filter(|_| d.text.ends_with(']')).unwrap_or(d.text.len());
-                d.text.insert_str(outer, &format!("[{count}]"));
-                d.size = d.size.checked_mul(count).ok_or("an array past 4 GiB")?;
-                Ok(d)
+                let size = element.size.checked_mul(count).ok_or("an array past 4 GiB")?;
+                Ok(element.repeated(count, size))
             }
             "bitfield" => {
-                let mut d = self.describe(ty.unit.as_ref().ok_or("a bit-field of nothing")?, path, field)?;
+                let mut unit = self.describe(ty.unit.as_ref().ok_or("a bit-field of nothing")?, path, field)?;
                 let (at, len) = ty.bit_position.zip(ty.bit_length).ok_or("a bit-field without bits")?;
-                if u32::from(at).saturating_add(len.into()) > d.size.saturating_mul(8) {
+                if u32::from(at).saturating_add(len.into()) > unit.size.saturating_mul(8) {
                     return Err("a bit-field past its unit");
                 }
-                d.bits = Some((at, len));
-                Ok(d)
+                unit.bits = Some((at, len));
+                Ok(unit)
             }
-            "function" => Ok(simple("func".into(), 0)),
+            "function" => Ok(Described::simple("func", 0)),
             "enum" => {
                 let name = name()?;
                 let e = self.document.enums.get(name).ok_or("an enumeration that is missing")?;
-                let text = if is_unnamed(name.as_bytes()) { self.base(&e.base)?.0 } else { name };
-                Ok(simple(text.into(), e.size))
+                let word = if is_unnamed(name.as_bytes()) { self.base(&e.base)?.0 } else { name };
+                Ok(Described::simple(word, e.size))
             }
             "struct" | "union" | "class" => {
                 let name = name()?;
                 let Some(user) = self.document.user_types.get(name) else {
                     // Only ever named: opaque.
-                    return Ok(simple(name.into(), 0));
+                    return Ok(Described::simple(name, 0));
                 };
                 if !is_unnamed(name.as_bytes()) {
-                    return Ok(simple(name.into(), user.size));
+                    return Ok(Described::simple(name, user.size));
                 }
-                let text = format!("{path}.{field}");
-                Ok(Described { text, size: user.size, bits: None, unnamed: Some(user) })
+                let own = Described::simple(format!("{path}.{field}"), user.size);
+                Ok(Described { unnamed: Some(user), ..own })
             }
             _ => Err("a type of unknown kind"),
         }

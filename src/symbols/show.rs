@@ -66,7 +66,7 @@ fn members(out: &mut String, types: &Types, name: &str, ty: &Type, depth: usize)
         let text = match m.bits {
             Some((at, 1)) => format!("Pos {at}, 1 Bit"),
             Some((at, len)) => format!("Pos {at}, {len} Bits"),
-            None => as_dt(&m.ty, types.pointer_size),
+            None => as_dt(&m.ty, types.pointer_size, 0),
         };
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{:indent$}+{:#05x} {field:width$} : {text}", "", m.offset);
@@ -80,19 +80,26 @@ fn members(out: &mut String, types: &Types, name: &str, ty: &Type, depth: usize)
     }
 }
 
-/// `*_EPROCESS[4]` → `[4] Ptr64 _EPROCESS`.
-fn as_dt(ty: &str, pointer_size: u8) -> String {
-    let (element, dimensions) = match ty.find('[').filter(|_| ty.ends_with(']')) {
-        Some(at) => ty.split_at(at),
-        None => (ty, ""),
-    };
-    let mut out = String::new();
-    for d in dimensions.split_inclusive(']') {
-        let _ = write!(out, "{d} ");
+/// `*_EPROCESS[4]` → `[4] Ptr64 _EPROCESS`, `*(ulong[4])` → `Ptr64 [4] Uint4B`.
+fn as_dt(ty: &str, pointer_size: u8, depth: usize) -> String {
+    if depth > DEPTH {
+        return ty.into();
     }
-    let inner = element.trim_start_matches('*');
-    for _ in inner.len()..element.len() {
+    let mut element = ty;
+    while let Some(at) = element.rfind('[').filter(|_| element.ends_with(']')) {
+        element = element.get(..at).unwrap_or_default();
+    }
+    let mut out = String::new();
+    for dimension in ty.get(element.len()..).unwrap_or_default().split_inclusive(']') {
+        let _ = write!(out, "{dimension} ");
+    }
+    let mut inner = element;
+    while let Some(to) = inner.strip_prefix('*') {
         let _ = write!(out, "Ptr{} ", u32::from(pointer_size).saturating_mul(8));
+        inner = to.strip_prefix('(').and_then(|t| t.strip_suffix(')')).unwrap_or(to);
+        if inner.len() != to.len() {
+            return out + &as_dt(inner, pointer_size, depth.saturating_add(1));
+        }
     }
     out.push_str(match inner {
         "void" => "Void",
@@ -212,6 +219,18 @@ struct _A, 0x40 bytes
         assert_eq!(show(&symbols(), "nt!_a").unwrap(), expected);
         assert!(show(&symbols(), "_A.Table").unwrap().starts_with("struct _B, 0x8 bytes\n   +0x000 Back"));
         assert!(show(&symbols(), "_A.u").unwrap().starts_with("union _A.u"));
+    }
+    #[test]
+    fn types_in_a_debuggers_words() {
+        for (ty, dt) in [
+            ("*_B[2][3]", "[2] [3] Ptr64 _B"),
+            ("**void", "Ptr64 Ptr64 Void"),
+            ("*(ulong[4])", "Ptr64 [4] Uint4B"),
+            ("*(*func[4])[2]", "[2] Ptr64 [4] Ptr64 Function"),
+            ("ns::T<uchar[2]>", "ns::T<uchar[2]>"),
+        ] {
+            assert_eq!(as_dt(ty, 8, 0), dt);
+        }
     }
     #[test]
     fn enumerations_globals_and_patterns() {

@@ -110,6 +110,12 @@ fn build_number(dump: &Dump, space: &Space<'_>, found: &Candidate, exports: &Exp
     shared.or(told.max(header))
 }
 
+/// The first line of an error, without the list that follows it: a note is one sentence.
+fn in_short(why: &str) -> &str {
+    let line = why.lines().next().unwrap_or(why);
+    line.strip_suffix("; tried:").unwrap_or(line)
+}
+
 /// Without the exact symbols: the layouts of a near build that the dump itself bears out.
 fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, why: &str) -> Result<(), String> {
     let machine = match kernel.arch {
@@ -143,7 +149,8 @@ fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, 
         let enough = if kernel.mode == Mode::Blocks { ENOUGH_OF_TRIAGE } else { ENOUGH };
         if checks.failed.is_empty() && checks.passed.len() >= enough {
             kernel.notes.push(Note::info(format!(
-                "no symbols of this very kernel ({why}): layouts are those of {origin}, which the dump bears out: {}",
+                "no symbols of this very kernel ({}): layouts are those of {origin}, which the dump bears out: {}",
+                in_short(why),
                 checks.passed.join(", ")
             )));
             return Ok(());
