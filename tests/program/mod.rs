@@ -81,15 +81,16 @@ pub fn shared_samples() -> Vec<Sample> {
     samples_in(&to, &from.join("symbols"))
 }
 
-/// Unpacks one file, leaving holes where it has zeros. Whole or not at all: another test program may do the same.
+/// Unpacks one file, leaving holes where it has zeros. Whole or not at all, under a name nobody else has: other tests of
+/// this program and other test programs may do the same at this moment.
 fn unpack(packed: &Path, to: &Path) {
     if to.exists() {
         return;
     }
-    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-    let part = to.with_extension(format!("part{}", std::process::id()));
+    let folder = to.parent().unwrap();
+    std::fs::create_dir_all(folder).unwrap();
     let mut xz = lzma_rust2::XzReader::new(std::fs::File::open(packed).unwrap(), false);
-    let mut out = std::fs::File::create(&part).unwrap();
+    let mut out = tempfile::NamedTempFile::new_in(folder).unwrap();
     let mut block = vec![0u8; 1 << 16];
     let mut length = 0u64;
     loop {
@@ -104,9 +105,10 @@ fn unpack(packed: &Path, to: &Path) {
         }
         length += n as u64;
     }
-    out.set_len(length).unwrap();
-    drop(out);
-    std::fs::rename(part, to).unwrap();
+    out.as_file().set_len(length).unwrap();
+    if let Err(e) = out.persist(to) {
+        assert!(to.exists(), "{}: {e}", to.display());
+    }
 }
 
 /// What one run of the program gave.
