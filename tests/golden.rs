@@ -43,19 +43,39 @@ fn beginning(text: &str, most: usize) -> &str {
 /// What a golden file holds, part by part: heading and body.
 type Parts = Vec<(String, String)>;
 
-fn parts_of(out: &mut Parts, case: &Case, analysis: &Analysis) {
+/// Text without the folders of this machine, and with `/` below them: paths are nobody's golden truth.
+fn placeless(sample: &Sample, text: &str) -> String {
+    let mut out = text.to_owned();
+    for (folder, shown) in [(sample.path.parent().unwrap(), ""), (sample.symbols.as_path(), "symbols/")] {
+        let plain = format!("{}{}", folder.display(), std::path::MAIN_SEPARATOR);
+        let escaped = plain.replace('\\', "\\\\");
+        for prefix in [escaped, plain] {
+            let mut parts = out.split(&prefix);
+            let mut clean = parts.next().unwrap_or_default().to_owned();
+            for part in parts {
+                let end = part.find(['"', '\n', ',']).unwrap_or(part.len());
+                let (path, rest) = part.split_at(end);
+                clean.extend([shown, &path.replace("\\\\", "/").replace('\\', "/"), rest]);
+            }
+            out = clean;
+        }
+    }
+    out
+}
+
+fn parts_of(out: &mut Parts, case: &Case, sample: &Sample, analysis: &Analysis) {
     let name = analysis.name;
     let answers = match write(case, analysis, &Ask::default(), &Format::ALL) {
         Ok(answers) => answers,
-        Err(error) => return out.push((format!("{name} error"), error.to_string())),
+        Err(error) => return out.push((format!("{name} error"), placeless(sample, &error.to_string()))),
     };
     for answer in &answers {
-        let text = std::str::from_utf8(&answer.bytes).expect("output is UTF-8");
+        let text = &placeless(sample, std::str::from_utf8(&answer.bytes).expect("output is UTF-8"));
         let keep = match answer.format {
             Format::Table if text.len() <= WHOLE_TABLE => text,
             format => beginning(text, kept(format)),
         };
-        let sum = checksum(&answer.bytes);
+        let sum = checksum(text.as_bytes());
         out.push((format!("{name} {} {} bytes {sum:016x}", answer.format.name(), text.len()), keep.to_owned()));
     }
     let finished = &answers[0].finished;
@@ -64,20 +84,14 @@ fn parts_of(out: &mut Parts, case: &Case, analysis: &Analysis) {
     for note in &finished.notes {
         writeln!(told, "{}: {}", if note.loss { "loss" } else { "note" }, note.text).unwrap();
     }
-    out.push((format!("{name} {} rows", finished.rows), told));
+    out.push((format!("{name} {} rows", finished.rows), placeless(sample, &told)));
 }
 
 fn parts(sample: &Sample) -> Parts {
     let mut out = Parts::new();
     match open(&sample.path, &sample.symbols) {
-        Ok(case) => ALL.iter().for_each(|analysis| parts_of(&mut out, &case, analysis)),
-        Err(error) => out.push(("error".into(), error.to_string())),
-    }
-    // Paths of this machine are nobody's golden truth.
-    let place = |p: &Path| format!("{}{}", p.display(), std::path::MAIN_SEPARATOR);
-    let (folder, symbols) = (place(sample.path.parent().unwrap()), place(&sample.symbols));
-    for (_, body) in &mut out {
-        *body = body.replace(&folder, "").replace(&symbols, "symbols/");
+        Ok(case) => ALL.iter().for_each(|analysis| parts_of(&mut out, &case, sample, analysis)),
+        Err(error) => out.push(("error".into(), placeless(sample, &error.to_string()))),
     }
     out
 }
