@@ -61,7 +61,7 @@ impl Kernel {
             out.stated = self.stated();
             return out;
         }
-        let processes = self.some_processes(&space);
+        let processes = self.first_processes();
         let checks = [
             self.check_system(&space),
             self.check_list(&space, &processes),
@@ -182,7 +182,8 @@ impl Kernel {
         }
     }
     /// The first processes of the active list, from System on.
-    fn some_processes<'k>(&'k self, space: &Space<'k>) -> Vec<Process<'k>> {
+    pub(crate) fn first_processes(&self) -> Vec<Process<'_>> {
+        let space = &self.space();
         let (Some(system), Ok(layout)) = (self.system, self.layout::<EProcess>()) else { return Vec::new() };
         let offset = layout.field("links").map_or(0, |f| u64::from(f.offset));
         let list =

@@ -74,6 +74,9 @@ pub struct Format {
     swizzle: Option<u8>,
     /// `MiState.Hardware.InvalidPteMask`: bits Windows sets in entries that are not valid, against L1TF.
     pub invalid_mask: u64,
+    /// Whether entries that name a prototype or a subsection are left without the mask. Windows marks them with the
+    /// swizzle bit like all others; dumps are asked which it is (`settle_prototypes`).
+    pub plain_addresses: bool,
     /// Software entries may hold the address of a file's subsection outright (from 22621, the builds whose
     /// `_MMPTE_SOFTWARE` has `OnStandbyLookaside`).
     file_backed: bool,
@@ -108,6 +111,7 @@ impl Format {
             subsection: Some(Address::High(Field::new(16, 48))),
             swizzle: None,
             invalid_mask: 0,
+            plain_addresses: false,
             file_backed: false,
             virtual_store: None,
         };
@@ -162,6 +166,10 @@ impl Format {
             _ => entry,
         }
     }
+    /// The same for an entry that holds a kernel address.
+    fn unmasked_address(&self, entry: u64) -> u64 {
+        if self.plain_addresses { entry } else { self.unmasked(entry) }
+    }
     /// What a not-valid entry of a process's page tables says.
     #[must_use]
     pub fn decode(&self, entry: u64) -> Soft {
@@ -173,7 +181,7 @@ impl Format {
             if self.page_file_high.full(entry) {
                 return Soft::Fault(Fault::AskVad);
             }
-            let address = self.proto.and_then(|a| a.get(self.unmasked(entry)));
+            let address = self.proto.and_then(|a| a.get(self.unmasked_address(entry)));
             return match address {
                 Some(pte) => Soft::Prototype(pte),
                 None => Soft::Fault(Fault::Unknown { entry }),
@@ -190,7 +198,7 @@ impl Format {
             None => {}
         }
         if entry & PROTOTYPE != 0 {
-            return Fault::FileBacked { subsection: self.subsection.and_then(|a| a.get(self.unmasked(entry))) };
+            return Fault::FileBacked { subsection: self.subsection.and_then(|a| a.get(self.unmasked_address(entry))) };
         }
         match self.software(entry) {
             Soft::Fault(fault) => fault,
@@ -217,7 +225,10 @@ impl Format {
         if self.page_file_high.full(entry) {
             return Soft::Fault(Fault::AskVad);
         }
-        let offset = self.page_file_high.get(self.unmasked(entry));
+        let raw = self.page_file_high.get(entry);
+        // Bits of the mask are turned over where the swizzle bit is clear. An entry with none set was never masked.
+        let turned = self.swizzle.is_some_and(|bit| entry & 1u64.wrapping_shl(bit.into()) == 0) && raw != 0;
+        let offset = if turned { self.page_file_high.get(entry ^ self.invalid_mask) } else { raw };
         // Page 0 of a page file is its header: no entry names it.
         if offset == 0 {
             return Soft::Fault(Fault::DemandZero);

@@ -372,6 +372,11 @@ fn software_entries_by_the_kernels_types() {
     // Page file 1, page 0x1234, protection 4; masked, and not masked with the swizzle bit.
     assert_eq!(f.decode(0x0000_3234_0000_1080), soft(Fault::PageFile { number: Some(1), offset: 0x1234 }));
     assert_eq!(f.decode(0x0000_3234_0000_1090), soft(Fault::PageFile { number: Some(1), offset: 0x3234 }));
+    assert_eq!(
+        f.decode(0x0000_0234_0000_1080),
+        soft(Fault::PageFile { number: Some(1), offset: 0x2234 }),
+        "turned over"
+    );
     assert_eq!(f.decode(0x0000_3234_0000_2080), soft(Fault::Compressed { number: 2, offset: 0x1234 }));
     assert_eq!(f.decode(0x0000_2000_1234_5880), pte::Soft::Transition(Pa(0x1234_5000)));
     assert_eq!(f.decode(0x0000_2000_1234_5890), pte::Soft::Transition(Pa(0x2000_1234_5000)));
@@ -381,6 +386,11 @@ fn software_entries_by_the_kernels_types() {
         f.decode_prototype(0xb50d_8c1a_2b38_0490),
         Fault::FileBacked { subsection: Some(Va(0xffff_b50d_8c1a_2b38)) }
     );
+    // An address of a prototype with the bit of the mask: as Windows marks it, and as a dump that does not mark it has it.
+    assert_eq!(f.decode(0xb50d_ac1a_2b38_0480), pte::Soft::Prototype(Va(0xffff_b50d_8c1a_2b38)));
+    let mut plain = f;
+    plain.plain_addresses = true;
+    assert_eq!(plain.decode(0xb50d_ac1a_2b38_0480), pte::Soft::Prototype(Va(0xffff_b50d_ac1a_2b38)));
     // Without types the number of the page file is unknown, the offset is not.
     let plain = Format::of_mode(Mode::X64);
     assert_eq!(plain.decode(0x0000_1234_0000_1080), soft(Fault::PageFile { number: None, offset: 0x1234 }));

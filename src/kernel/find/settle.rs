@@ -94,6 +94,7 @@ fn take(kernel: &mut Kernel, symbols: Symbols) {
     kernel.kdbg = Kdbg::find(kernel);
     kernel.settle_entries();
     kernel.settle_system();
+    kernel.settle_prototypes();
 }
 
 /// The build as user mode sees it. Windows 10 22H2 is build 19045 on a kernel of build 19041: the shared page (and the

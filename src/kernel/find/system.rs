@@ -1,13 +1,18 @@
 //! What is settled once a kernel has its symbols: System and its page-table root, and how entries are written that are not valid.
 
 use crate::addr::{Pa, Va};
+use crate::dump::Arch;
 use crate::kernel::Kernel;
 use crate::kernel::process::EProcess;
-use crate::paging::Space;
+use crate::paging::pte::Format;
+use crate::paging::{Fault, Space, Via};
 use crate::symbols::layout::Layout as _;
 
 /// Page files Windows can have (`MmPagingFile` and `_MI_VISIBLE_PARTITION.PagingFile` have 16 places).
 const PAGE_FILES: u32 = 16;
+
+/// Entries of each process that are looked at.
+const MOST_REGIONS: usize = 4096;
 
 impl Kernel {
     /// Finds System (`PsInitialSystemProcess`, else the head of the active list), and takes its page-table root when it maps the
@@ -50,6 +55,34 @@ impl Kernel {
             self.format.invalid_mask = mask;
         }
         self.format.virtual_store = store;
+    }
+    /// Whether entries that name prototypes carry the mask: the way that resolves more of them in the first processes.
+    pub(super) fn settle_prototypes(&mut self) {
+        if self.format.invalid_mask == 0 {
+            return;
+        }
+        let resolved = |format: Format| {
+            let last = Va(if self.arch == Arch::X86 { 0x7fff_ffff } else { 0x0000_7fff_ffff_ffff });
+            let roots: Vec<Pa> = self.first_processes().iter().filter_map(|p| p.dtb().ok()).take(16).collect();
+            let of_root = |root: &Pa| {
+                let space = self.space_of(*root).with_format(format);
+                let seen = space.regions(Va(0x1_0000), last).take(MOST_REGIONS);
+                seen.filter(|r| match r.found {
+                    Ok(m) => matches!(m.via, Via::Prototype(_)),
+                    Err(Fault::FileBacked { .. }) => true,
+                    Err(_) => false,
+                })
+                .count()
+            };
+            roots.iter().map(of_root).fold(0usize, usize::saturating_add)
+        };
+        let with = |plain_addresses| {
+            let mut format = self.format;
+            format.plain_addresses = plain_addresses;
+            resolved(format)
+        };
+        let (masked, plain) = (with(false), with(true));
+        self.format.plain_addresses = plain > masked;
     }
     /// `MiState.Hardware.InvalidPteMask`; on Windows 7 with updates the global `MiInvalidPteMask`.
     fn invalid_pte_mask(&self, space: &Space<'_>) -> Option<u64> {

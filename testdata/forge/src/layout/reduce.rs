@@ -247,7 +247,9 @@ pub fn reduce(full: &str, donor: Option<&str>, enums: Option<&str>) -> String {
         match words.next() {
             Some("#") => {
                 let header = line.starts_with("# kernel") && made_up;
-                let line = if header { identity(line, &table.version) } else { line.to_string() };
+                // Both architectures have kernels of one version; no two files have one identity.
+                let of = if table.arch == "x64" { table.version.clone() } else { format!("{}/x86", table.version) };
+                let line = if header { identity(line, &of) } else { line.to_string() };
                 if ["# kernel", "# source", "# note"].iter().any(|p| line.starts_with(p)) {
                     out += &format!("{line}\n");
                 }
