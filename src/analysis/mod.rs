@@ -30,6 +30,7 @@ pub mod pslist;
 mod psscan;
 mod pstree;
 mod scans;
+pub mod sessions;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
@@ -151,6 +152,7 @@ pub static ALL: &[&Analysis] = &[
     &pslist::PSLIST,
     &psscan::PSSCAN,
     &pstree::PSTREE,
+    &sessions::SESSIONS,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,

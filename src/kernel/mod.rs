@@ -13,6 +13,7 @@ pub mod image;
 pub mod kdbg;
 pub mod ldr;
 pub mod list;
+pub mod logon;
 #[cfg(test)]
 mod memory_layouts_tests;
 pub mod module;
