@@ -9,14 +9,18 @@ pub mod disassembly;
 pub mod dlllist;
 mod driverscan;
 pub mod envars;
+pub mod family;
 mod filescan;
 pub mod getsids;
 mod handles;
 pub mod heaps;
 pub mod identities;
 pub mod images;
+pub mod inference;
 mod info;
+pub mod joblinks;
 pub mod ldrmodules;
+pub mod lifecycle;
 pub mod malfind;
 pub mod mappedfiles;
 pub mod memmap;
@@ -31,6 +35,7 @@ mod psscan;
 mod pstree;
 mod scans;
 pub mod sessions;
+pub mod standing;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
@@ -139,7 +144,9 @@ pub static ALL: &[&Analysis] = &[
     &heaps::HEAPS,
     &images::IMAGES,
     &info::INFO,
+    &joblinks::JOBLINKS,
     &ldrmodules::LDRMODULES,
+    &lifecycle::LIFECYCLE,
     &malfind::MALFIND,
     &mappedfiles::MAPPEDFILES,
     &memmap::MEMMAP,
@@ -153,6 +160,7 @@ pub static ALL: &[&Analysis] = &[
     &psscan::PSSCAN,
     &pstree::PSTREE,
     &sessions::SESSIONS,
+    &standing::STANDING,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,

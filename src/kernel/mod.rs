@@ -9,6 +9,7 @@ pub mod find;
 pub mod globals;
 pub mod handle_table;
 pub mod heap;
+pub mod holders;
 pub mod image;
 pub mod kdbg;
 pub mod ldr;
