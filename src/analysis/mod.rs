@@ -16,7 +16,6 @@ mod handles;
 pub mod heaps;
 pub mod identities;
 pub mod images;
-pub mod inference;
 mod info;
 pub mod joblinks;
 pub mod ldrmodules;
