@@ -1,10 +1,14 @@
 //! What a dump tells of the names behind security identifiers.
 
+use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::kernel::address_space::AddressSpace;
+use crate::kernel::logon::Sessions;
 use crate::kernel::process::Process;
 use crate::kernel::sid::Sid;
 use crate::kernel::sid_names::SidNames;
+use crate::kernel::sides::Sides;
 use crate::kernel::token::{Token, Tokens};
 use crate::paging::Space;
 use crate::value::{Absent, Value};
@@ -17,34 +21,94 @@ pub struct Identities {
     pub tokens: Tokens,
     /// Names SIDs.
     pub names: SidNames,
+    /// Logon sessions.
+    pub sessions: Sessions,
+}
+
+/// What one process tells.
+struct Told {
+    user: Value<Sid>,
+    logon_id: Value<u64>,
+    session: Value<Va>,
+    service: Option<String>,
 }
 
 impl Identities {
-    /// Looks the layouts up and gathers names: accounts from the logon sessions of every process' token.
+    /// Looks the layouts up and gathers names: of accounts from the logon sessions, of services from the command lines of their hosts.
     ///
     /// # Errors
     /// The symbols do not describe tokens or processes.
     pub fn gather(kernel: &Kernel) -> Result<Self> {
         let tokens = Tokens::new(&kernel.symbols.types).map_err(|e| kernel.unreadable(&e))?;
-        let mut names = SidNames::default();
-        let told: Vec<Option<(Sid, String)>> = kernel
+        let sides = Sides::of(kernel).ok();
+        let told: Vec<Told> = kernel
             .processes()?
             .list
             .par_iter()
             .map_init(
                 || kernel.space(),
                 |space, process| {
-                    let token = token_of(&tokens, space, process).ok()?;
-                    Some((token.user(space).ok()?, account(&token, space).ok()?))
+                    let token = token_of(&tokens, space, process);
+                    let of = |get: fn(&Token<'_>) -> Value<u64>| token.as_ref().map_err(|why| *why).and_then(get);
+                    Told {
+                        user: token.as_ref().map_err(|why| *why).and_then(|t| t.user(space)),
+                        logon_id: of(|t| t.view.logon_id()),
+                        session: of(|t| t.view.logon_session().map(|va| va.0)).map(Va),
+                        service: sides.as_ref().and_then(|sides| service(sides, process, space)),
+                    }
                 },
             )
             .collect();
+        let space = kernel.space();
+        let sessions = Sessions::find(kernel, &tokens, &space, told.iter().filter_map(|t| t.session.ok()));
         // In list order, so that the same name wins at any number of threads.
-        for (sid, name) in told.into_iter().flatten() {
-            names.add_account(sid, name);
+        let mut names = SidNames::default();
+        for each in told {
+            if let Some(service) = each.service {
+                names.add_service(&service);
+            }
+            if let (Ok(user), Ok(id)) = (each.user, each.logon_id)
+                && let Some(name) = sessions.list.get(&id).and_then(|s| s.full_name().ok())
+            {
+                names.add_account(user, name);
+            }
         }
-        Ok(Self { tokens, names })
+        Ok(Self { tokens, names, sessions })
     }
+    /// `DOMAIN\user` of a token's logon session.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn account(&self, token: &Token<'_>) -> Value<String> {
+        let id = token.view.logon_id()?;
+        self.sessions.list.get(&id).ok_or(Absent::NotRecorded)?.full_name()
+    }
+    /// The token of the other half of a split logon.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`] without another half, [`Absent::NotRecorded`] when its session was not found.
+    pub fn linked(&self, token: &Token<'_>, space: &Space<'_>) -> Value<Va> {
+        match token.logon_session(space)?.buddy()? {
+            0 => Err(Absent::NotApplicable),
+            buddy => self.sessions.list.get(&buddy).ok_or(Absent::NotRecorded)?.token,
+        }
+    }
+}
+
+/// The name after `-s` on the command line of a service host (Windows 10 and later give each service a host of its own).
+fn service<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>) -> Option<String> {
+    if !process.name().ok()?.eq_ignore_ascii_case("svchost.exe") {
+        return None;
+    }
+    let memory = AddressSpace::of(process, space).ok()?;
+    let line = sides.of_process(process, space).first()?.parameters(&memory.space).ok()?.command_line.ok()?;
+    service_of(&line).map(str::to_owned)
+}
+
+fn service_of(line: &str) -> Option<&str> {
+    let mut words = line.split_whitespace();
+    words.by_ref().find(|word| *word == "-s")?;
+    words.next().map(|name| name.trim_matches('"'))
 }
 
 /// The primary token of a process.
@@ -59,18 +123,14 @@ pub fn token_of<'s>(tokens: &'s Tokens, space: &Space<'s>, process: &Process<'_>
     Ok(tokens.at(space, at))
 }
 
-/// `DOMAIN\user` of a token's logon session.
-///
-/// # Errors
-/// Why it is not there.
-pub fn account(token: &Token<'_>, space: &Space<'_>) -> Value<String> {
-    let session = token.logon_session(space)?;
-    let user = space.text(session.account()?)?;
-    if user.is_empty() {
-        return Err(Absent::NotApplicable);
-    }
-    match space.text(session.authority()?) {
-        Ok(domain) if !domain.is_empty() => Ok(format!("{domain}\\{user}")),
-        _ => Ok(user),
+#[cfg(test)]
+mod tests {
+    use super::service_of;
+
+    #[test]
+    fn the_service_of_a_host() {
+        assert_eq!(service_of("C:\\Windows\\system32\\svchost.exe -k netsvcs -p -s Schedule"), Some("Schedule"));
+        assert_eq!(service_of("svchost.exe -k LocalService"), None);
+        assert_eq!(service_of("svchost.exe -k x -s"), None);
     }
 }

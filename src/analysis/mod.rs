@@ -9,6 +9,7 @@ pub mod disassembly;
 pub mod dlllist;
 mod driverscan;
 pub mod envars;
+pub mod family;
 mod filescan;
 pub mod getsids;
 mod handles;
@@ -16,7 +17,9 @@ pub mod heaps;
 pub mod identities;
 pub mod images;
 mod info;
+pub mod joblinks;
 pub mod ldrmodules;
+pub mod lifecycle;
 pub mod malfind;
 pub mod mappedfiles;
 pub mod memmap;
@@ -30,6 +33,8 @@ pub mod pslist;
 mod psscan;
 mod pstree;
 mod scans;
+pub mod sessions;
+pub mod standing;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
@@ -138,7 +143,9 @@ pub static ALL: &[&Analysis] = &[
     &heaps::HEAPS,
     &images::IMAGES,
     &info::INFO,
+    &joblinks::JOBLINKS,
     &ldrmodules::LDRMODULES,
+    &lifecycle::LIFECYCLE,
     &malfind::MALFIND,
     &mappedfiles::MAPPEDFILES,
     &memmap::MEMMAP,
@@ -151,6 +158,8 @@ pub static ALL: &[&Analysis] = &[
     &pslist::PSLIST,
     &psscan::PSSCAN,
     &pstree::PSTREE,
+    &sessions::SESSIONS,
+    &standing::STANDING,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,

@@ -8,7 +8,7 @@ use super::threads::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
     Analysis, Ask, Case, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles, heaps, info,
-    modules, privileges, pslist, threads, tokens, unloaded, vadinfo, workingset,
+    lifecycle, modules, privileges, pslist, standing, threads, tokens, unloaded, vadinfo, workingset,
 };
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -53,13 +53,15 @@ struct Shared<'k> {
     common: Common<'k>,
     identities: Option<Identities>,
     types: ObjectTypes,
+    standing: standing::Shared<'k>,
+    lifecycle: lifecycle::Shared<'k>,
     sides: Option<Sides<'k>>,
     modules: Option<dlllist::ModuleRows<'k>>,
     vads: Option<VadRows<'k>>,
 }
 
 impl<'k> Shared<'k> {
-    fn of(kernel: &'k Kernel, sink: &mut dyn Sink) -> Self {
+    fn of(kernel: &'k Kernel, wanted: &[Process<'k>], sink: &mut dyn Sink) -> Result<Self> {
         // What the symbols lack costs its sections, and says so.
         let mut told = |what: &str, error: &dyn std::fmt::Display| sink.note(Note::loss(format!("no {what}: {error}")));
         let identities = Identities::gather(kernel).map_err(|e| told("tokens", &e)).ok();
@@ -68,7 +70,11 @@ impl<'k> Shared<'k> {
         let vads = VadRows::of(kernel, sink).map_err(|e| sink.note(Note::loss(format!("no address ranges: {e}")))).ok();
         let types = kernel.object_types();
         types.notes.iter().for_each(|n| sink.note(n.clone()));
-        Self { kernel, common: Common::of(kernel, false), identities, types, sides, modules, vads }
+        let all = kernel.processes()?.list;
+        let standing = standing::Shared::of(kernel, &all);
+        let lifecycle = lifecycle::Shared::of(kernel, wanted)?;
+        let common = Common::of(kernel, false);
+        Ok(Self { kernel, common, identities, types, standing, lifecycle, sides, modules, vads })
     }
 }
 
@@ -88,10 +94,20 @@ struct Section {
 }
 
 /// The sections of a page, in its order: as the kernel holds a process.
-static SECTIONS: [Section; 13] = [
+static SECTIONS: [Section; 15] = [
     Section {
         analysis: &pslist::PSLIST,
         rows: |at, worker, sink| sink.row(pslist::row(at.process, &worker.space, at.ask)),
+    },
+    Section {
+        analysis: &standing::STANDING,
+        rows: |at, worker, sink| {
+            sink.row(standing::row(&at.shared.standing, &at.shared.types, at.process, &worker.space))
+        },
+    },
+    Section {
+        analysis: &lifecycle::LIFECYCLE,
+        rows: |at, worker, sink| lifecycle::rows(&at.shared.lifecycle, at.process, &worker.space, sink),
     },
     Section {
         analysis: &cmdline::CMDLINE,
@@ -214,7 +230,7 @@ fn report(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 fn pages(case: &Case, ask: &Ask, wanted: &impl Fn(&str) -> bool, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
-    let shared = Shared::of(kernel, sink);
+    let shared = Shared::of(kernel, &processes, sink)?;
     let sections: Vec<&Section> = SECTIONS.iter().filter(|s| wanted(s.analysis.name)).collect();
     let units = processes.iter().flat_map(|process| sections.iter().map(move |section| (process, *section)));
     in_order(

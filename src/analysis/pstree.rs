@@ -1,13 +1,12 @@
 //! `pstree`: processes under the parents that can have made them.
 
+use super::family::{Member, Parent, parents};
 use super::parallel::{in_order, wanted};
 use super::{Analysis, Ask, Case, pslist};
 use crate::error::Result;
 use crate::kernel::process::Process;
 use crate::report::{Cell, Column, Kind, Sink, col};
-use crate::time::FileTime;
 use crate::value::Note;
-use std::collections::HashMap;
 
 /// The register's entry.
 pub static PSTREE: Analysis = Analysis {
@@ -43,82 +42,6 @@ const fn columns() -> [Column; pslist::COLUMNS.len() + OWN] {
     all[i] = own[0];
     all[i + 1] = own[1];
     all
-}
-
-/// Why a process stands where it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parent {
-    /// Its parent, by index.
-    Found(usize),
-    /// No listed process has the id.
-    Gone,
-    /// The process with the id was created later.
-    Younger,
-    /// The process with the id had ended before.
-    Ended,
-    /// One of the times needed is absent, or the id is its own.
-    Unknown,
-}
-impl Parent {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Found(_) => "found",
-            Self::Gone => "gone",
-            Self::Younger => "younger",
-            Self::Ended => "ended",
-            Self::Unknown => "unknown",
-        }
-    }
-}
-
-/// What the tree needs of a process.
-#[derive(Clone, Copy, Debug)]
-pub struct Member {
-    /// Its id.
-    pub pid: Option<u64>,
-    /// Its parent's id.
-    pub ppid: Option<u64>,
-    /// When it was created.
-    pub created: Option<FileTime>,
-    /// When it ended.
-    pub ended: Option<FileTime>,
-}
-
-/// The parent of each member: of those with the right id the youngest that was there when the member was created.
-#[must_use]
-pub fn parents(members: &[Member]) -> Vec<Parent> {
-    let mut by_pid: HashMap<u64, Vec<usize>> = HashMap::new();
-    for (i, m) in members.iter().enumerate() {
-        if let Some(pid) = m.pid {
-            by_pid.entry(pid).or_default().push(i);
-        }
-    }
-    members.iter().enumerate().map(|(i, m)| parent_of(i, m, members, &by_pid)).collect()
-}
-
-fn parent_of(i: usize, m: &Member, members: &[Member], by_pid: &HashMap<u64, Vec<usize>>) -> Parent {
-    let Some(ppid) = m.ppid else { return Parent::Unknown };
-    if ppid == 0 {
-        return Parent::Gone; // System, and what the idle process is said to have made
-    }
-    let Some(candidates) = by_pid.get(&ppid) else { return Parent::Gone };
-    let mut best: Option<(FileTime, usize)> = None;
-    let mut why_not = Parent::Unknown;
-    for &c in candidates {
-        let Some(other) = members.get(c) else { continue };
-        let (Some(created), Some(born)) = (m.created, other.created) else { continue };
-        if c == i {
-            continue;
-        }
-        if born > created {
-            why_not = Parent::Younger;
-        } else if other.ended.is_some_and(|ended| ended < created) {
-            why_not = Parent::Ended;
-        } else if best.is_none_or(|(b, _)| born > b) {
-            best = Some((born, c));
-        }
-    }
-    best.map_or(why_not, |(_, c)| Parent::Found(c))
 }
 
 /// The members in tree order with their depths: roots and children by creation time, then by list order. Members of a
@@ -176,7 +99,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let found = kernel.processes()?;
     found.notes.into_iter().for_each(|n| sink.note(n));
     let list = &found.list;
-    let members: Vec<Member> = list.iter().map(member).collect();
+    let members: Vec<Member> = list.iter().map(Member::of).collect();
     let parents = parents(&members);
     let (order, cycles) = order(&members, &parents);
     for i in cycles {
@@ -197,10 +120,6 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         },
         sink,
     )
-}
-
-fn member(p: &Process<'_>) -> Member {
-    Member { pid: p.pid().ok(), ppid: p.ppid().ok(), created: p.create_time().ok(), ended: p.exit_time().ok() }
 }
 
 /// Those asked for and everything below them.
@@ -229,6 +148,7 @@ fn shown(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::FileTime;
 
     fn m(pid: u64, ppid: u64, created: u64, ended: u64) -> Member {
         let time = |t| (t > 0).then_some(FileTime(t));

@@ -1,7 +1,7 @@
 //! `tokens`: the access token of each process, and those its threads impersonate with.
 
 use super::getsids::name_of;
-use super::identities::{self, Identities, token_of};
+use super::identities::{Identities, token_of};
 use super::parallel::each_process;
 use super::{Analysis, Ask, Case, who};
 use crate::error::Result;
@@ -26,7 +26,7 @@ pub static TOKENS: Analysis = Analysis {
 };
 
 /// The columns of a token.
-pub const COLUMNS: [Column; 34] = [
+pub const COLUMNS: [Column; 35] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -42,6 +42,7 @@ pub const COLUMNS: [Column; 34] = [
     col("logon_id", Kind::Hex, "LUID of the logon session (AuthenticationId); 0x3e7 is the system's"),
     wide("logon_account", Kind::Text, "Account the logon session was made for"),
     wide("linked_logon_id", Kind::Hex, "LUID of the other half of a split logon (BuddyLogonId)"),
+    wide("linked_token", Kind::Hex, "Token of the other half of a split logon"),
     wide("origin_logon_id", Kind::Hex, "LUID of the session that made this one with explicit credentials"),
     wide("type", Kind::Text, "Primary or Impersonation"),
     wide(
@@ -127,8 +128,9 @@ fn row(
         token.elevation_type(space).into(),
         view.session_id().into(),
         luid(view.logon_id()),
-        identities::account(token, space).into(),
+        identities.account(token).into(),
         link(session.as_ref().map_err(|why| *why).and_then(|s| s.buddy())),
+        identities.linked(token, space).into(),
         link(view.origin()),
         view.kind().and_then(|k| kind_name(k).ok_or(Absent::Implausible)).into(),
         impersonation_level(token).into(),

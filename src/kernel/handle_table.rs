@@ -368,7 +368,166 @@ impl Kernel {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::Pa;
     use crate::kernel::testing;
+    use crate::paging::Mode;
+    use crate::paging::testing::Memory;
+
+    /// Where the table and its pages are; physical pages follow one another from page 0x100.
+    const TABLE: u64 = 0xffff_9000_0000_0000;
+
+    struct Pages {
+        memory: Memory,
+        next: u64,
+    }
+    impl Pages {
+        fn new() -> Self {
+            let mut memory = Memory::new(Mode::X64, Pa(0x8000_0000));
+            memory.map(Va(TABLE), Pa(0x10_0000), 12);
+            Self { memory, next: 1 }
+        }
+        fn page(&mut self, words: &[(usize, u64)]) -> u64 {
+            let (va, pa) = (TABLE + self.next * 0x1000, 0x10_0000 + self.next * 0x1000);
+            self.next += 1;
+            self.memory.map(Va(va), Pa(pa), 12);
+            let page = self.memory.page(pa / 0x1000);
+            for (slot, word) in words {
+                page[8 * slot..8 * slot + 8].copy_from_slice(&word.to_le_bytes());
+            }
+            va
+        }
+        /// A leaf page with objects in these slots; the object of a slot is at `object(slot)`.
+        fn leaf(&mut self, slots: &[usize], object: impl Fn(usize) -> u64) -> u64 {
+            // 8.1 and later: unlocked in bit 0, attributes from bit 17, pointer without its low four bits from bit 20;
+            // then 25 bits of access.
+            let low = |slot| (object(slot) & 0xffff_ffff_ffff) >> 4 << 20 | 2 << 17 | 1;
+            let words: Vec<_> = slots.iter().flat_map(|s| [(2 * s, low(*s)), (2 * s + 1, 0x12_019f)]).collect();
+            self.page(&words)
+        }
+        fn read(&mut self, code: u64) -> (Vec<Handle>, Vec<Note>) {
+            self.memory.write(Pa(0x10_0000 + 8), &code.to_le_bytes()); // TableCode
+            let Some(kernel) = testing::kernel(&self.memory, "x64-10.0.19045.2965") else { return (vec![], vec![]) };
+            assert_eq!(kernel.symbols.types.member("_HANDLE_TABLE", "TableCode").unwrap().offset, 8);
+            let space = kernel.space();
+            let tables = HandleTables::of(&kernel).unwrap();
+            let (leaves, notes) = tables.leaves(&space, Va(TABLE));
+            let mut out = Vec::new();
+            for leaf in leaves {
+                tables.handles(&space, leaf, |h| out.push(h)).unwrap();
+            }
+            (out, notes)
+        }
+    }
+    fn object(slot: usize) -> u64 {
+        0xffff_a000_0000_0000 + 0x100 * slot as u64
+    }
+    fn values(handles: &[Handle]) -> Vec<u64> {
+        handles.iter().map(|h| h.value).collect()
+    }
+
+    #[test]
+    fn one_page() {
+        let mut p = Pages::new();
+        let code = p.leaf(&[1, 3, 255], object);
+        let (handles, notes) = p.read(code);
+        if handles.is_empty() {
+            return; // no layout tables here
+        }
+        assert_eq!(values(&handles), [4, 12, 1020]);
+        assert_eq!(handles[1].target, Va(object(3)));
+        assert_eq!((handles[1].access, handles[1].attributes), (0x12_019f, INHERIT));
+        assert_eq!(handles[1].place.va, Some(Va(code + 48)));
+        assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn three_levels_with_holes_and_wild_pointers() {
+        let mut p = Pages::new();
+        let first = p.leaf(&[1], object);
+        let far = p.leaf(&[2], object);
+        let beyond = p.leaf(&[5], object);
+        let unaligned = first + 8;
+        let unmapped = TABLE + 0x1000_0000;
+        let mid0 = p.page(&[(0, first), (1, unmapped), (2, unaligned), (511, far)]);
+        let mid1 = p.page(&[(0, 0), (3, beyond), (4, first)]);
+        let top = p.page(&[(0, mid0), (2, mid1)]);
+        let (handles, notes) = p.read(top | 2);
+        if handles.is_empty() {
+            return;
+        }
+        // ((middle * 512 + leaf) * 256 + slot) * 4
+        assert_eq!(values(&handles), [4, (511 * 256 + 2) * 4, ((2 * 512 + 3) * 256 + 5) * 4]);
+        // An unmapped page, a misaligned one, and a leaf that stands in two places.
+        assert!(notes[0].loss && notes[0].text.contains("3 pointers lead to no page of it"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_page_that_points_to_itself_ends() {
+        let mut p = Pages::new();
+        let at = p.page(&[]);
+        let pa = 0x10_0000 + (at - TABLE);
+        for slot in 0..512u64 {
+            p.memory.write(Pa(pa + 8 * slot), &at.to_le_bytes());
+        }
+        let (handles, notes) = p.read(at | 2);
+        assert!(handles.is_empty());
+        assert!(notes.is_empty() || notes[0].text.contains("lead to no page of it"), "{notes:?}");
+    }
+
+    #[test]
+    fn three_hundred_thousand_handles() {
+        let mut p = Pages::new();
+        let all: Vec<usize> = (1..256).collect();
+        let leaves: Vec<u64> = (0..1200).map(|_| p.leaf(&all, object)).collect();
+        let words = |chunk: &[u64]| chunk.iter().copied().enumerate().collect::<Vec<_>>();
+        let middle: Vec<u64> = leaves.chunks(512).map(|c| p.page(&words(c))).collect();
+        let top = p.page(&words(&middle));
+        let (handles, notes) = p.read(top | 2);
+        if handles.is_empty() {
+            return;
+        }
+        assert_eq!(handles.len(), 1200 * 255);
+        assert!(notes.is_empty());
+        assert!(handles.is_sorted_by(|a, b| a.value < b.value));
+        assert_eq!(handles.last().unwrap().value, (1199 * 256 + 255) * 4);
+    }
+
+    /// The entry of these two words in a kernel's form.
+    fn entry(kernel: &str, low: u64, high: u32) -> Option<Handle> {
+        let memory = Memory::new(if kernel.starts_with("x86") { Mode::Pae } else { Mode::X64 }, Pa(0x10_0000));
+        let kernel = testing::kernel(&memory, kernel)?;
+        let tables = HandleTables::of(&kernel).unwrap();
+        let mut raw = low.to_le_bytes()[..tables.entry_size as usize / 2].to_vec();
+        raw.extend_from_slice(&u64::from(high).to_le_bytes()[..tables.entry_size as usize / 2]);
+        tables.entry(&raw)
+    }
+
+    #[test]
+    fn each_form_of_entry() {
+        let told = |e: Option<Handle>| e.map(|h| (h.target.0, h.access, h.attributes));
+        if testing::shared("layouts").is_none() {
+            return;
+        }
+        // 7: the pointer with flags in its low bits (1 is the lock), protection in bit 25 of the access.
+        let e = entry("x64-6.1.7601.24540", 0xffff_fa80_0123_4563, 0x0212_019f);
+        assert_eq!(told(e), Some((0xffff_fa80_0123_4560, 0x12_019f, PROTECT | INHERIT)));
+        // 8: 41 bits of pointer from bit 23, three of attributes from bit 20.
+        let e = entry("x64-6.2.9200.16384", (0xffff_fa80_0123_4560u64 >> 4) << 23 | 0b101 << 20 | 1, 0x1f_ffff);
+        assert_eq!(told(e), Some((0xffff_fa80_0123_4560, 0x1f_ffff, PROTECT | AUDIT)));
+        // 8.1 and later: 44 bits from bit 20, attributes from bit 17.
+        let e = entry("x64-10.0.22000.318", (0xffff_9c81_0d10_b030u64 >> 4) << 20 | 0b010 << 17 | 1, 0x021f_ffff);
+        assert_eq!(told(e), Some((0xffff_9c81_0d10_b030, 0x1f_ffff, INHERIT)));
+        assert_eq!(e.unwrap().no_upgrade, Some(true));
+        // x86 from 8 on: 29 bits from bit 3, inherit and audit from bit 1, protection apart.
+        let e = entry("x86-10.0.10240.16384", 0x8512_3458 | 0b10 << 1 | 1, 0x021f_0003);
+        assert_eq!(told(e), Some((0x8512_3458, 0x1f_0003, PROTECT | AUDIT)));
+        // x86 before.
+        let e = entry("x86-5.1.2600.5512", 0x8512_345d, 0x001f_0003);
+        assert_eq!(told(e), Some((0x8512_3458, 0x1f_0003, AUDIT)));
+        // Free entries have no pointer.
+        assert_eq!(entry("x64-10.0.22000.318", 0, 0x40), None);
+        assert_eq!(entry("x64-6.1.7601.24540", 1, 0x40), None);
+    }
 
     #[test]
     fn every_known_kernel_counts_its_handles_in_one_of_two_places() {

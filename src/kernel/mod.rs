@@ -9,10 +9,12 @@ pub mod find;
 pub mod globals;
 pub mod handle_table;
 pub mod heap;
+pub mod holders;
 pub mod image;
 pub mod kdbg;
 pub mod ldr;
 pub mod list;
+pub mod logon;
 #[cfg(test)]
 mod memory_layouts_tests;
 pub mod module;

@@ -28,6 +28,8 @@ layout! {
         user_dtb_raw: Option<u64> = "Pcb.UserDirectoryTableBase",
         /// `Pcb.BasePriority`.
         base_priority: u8 = "Pcb.BasePriority",
+        /// `Pcb.Flags`, a `_KEXECUTE_OPTIONS`.
+        execute_options: u8 = "Pcb.Flags",
         /// `Pcb.KernelTime`, in clock ticks.
         kernel_ticks: u64 = "Pcb.KernelTime",
         /// `Pcb.UserTime`, in clock ticks.

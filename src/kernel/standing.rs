@@ -1,6 +1,8 @@
 //! How a process stands: what sort of process it is, and how it is protected.
 
-use super::process::Process;
+use super::process::{EProcess, Process};
+use super::shared_data::Clock;
+use crate::symbols::layout::Layout;
 use crate::symbols::types::Types;
 use crate::value::{Absent, Value};
 use std::fmt;
@@ -124,6 +126,163 @@ impl Process<'_> {
     }
 }
 
+/// `PROCESS_PRIORITY_CLASS_…` of the phnt headers, in their order; the same order since XP.
+const PRIORITY_CLASSES: [&str; 7] = ["unknown", "idle", "normal", "high", "realtime", "below-normal", "above-normal"];
+
+/// `SE_SIGNING_LEVEL_…` of winnt.h, in their order.
+const SIGNING_LEVELS: [&str; 16] = [
+    "Unchecked",
+    "Unsigned",
+    "Enterprise",
+    "Developer",
+    "Authenticode",
+    "Custom2",
+    "Store",
+    "Antimalware",
+    "Microsoft",
+    "Custom4",
+    "Custom5",
+    "DynamicCodeGeneration",
+    "Windows",
+    "WindowsProtectedProcessLight",
+    "WindowsTcb",
+    "Custom6",
+];
+
+/// A code-signing level by its low four bits; the upper ones say how it was come by.
+#[must_use]
+pub fn signing_level(level: u8) -> &'static str {
+    SIGNING_LEVELS.get(usize::from(level & 0xf)).copied().unwrap_or("Unchecked")
+}
+
+/// Members of `_EPROCESS` flag words that are mitigations, in kernels that have no `MitigationFlags` yet (up to 1703).
+/// The names are those of `_EPROCESS.MitigationFlagsValues` in later ones.
+const OLD_MITIGATIONS: [&str; 23] = [
+    "AuditFilteredWin32kAPIs",
+    "AuditNonSystemFontLoading",
+    "ControlFlowGuardEnabled",
+    "ControlFlowGuardExportSuppressionEnabled",
+    "ControlFlowGuardStrict",
+    "DisableDynamicCode",
+    "DisableDynamicCodeAllowOptOut",
+    "DisableDynamicCodeAllowRemoteDowngrade",
+    "DisableNonSystemFonts",
+    "DisallowStrippedImages",
+    "DisallowWin32kSystemCalls",
+    "EnableFilteredWin32kAPIs",
+    "ExtensionPointDisable",
+    "ForceRelocateImages",
+    "HighEntropyASLREnabled",
+    "LoaderIntegrityContinuityEnabled",
+    "PreferSystem32Images",
+    "ProhibitLowILImageMap",
+    "ProhibitRemoteImageMap",
+    "RestrictIndirectBranchPrediction",
+    "SignatureMitigationOptIn",
+    "SpeculativeStoreBypassDisable",
+    "StackRandomizationDisabled",
+];
+
+impl Process<'_> {
+    /// The scheduling class its priorities come from.
+    ///
+    /// # Errors
+    /// Why it is not there.
+    pub fn priority_class(&self) -> Value<&'static str> {
+        let class = self.view.priority_class()?;
+        PRIORITY_CLASSES.get(usize::from(class)).copied().ok_or(Absent::Implausible)
+    }
+    /// The mitigations that are on (or audited), by the kernel's names for them.
+    ///
+    /// # Errors
+    /// Why they are not there.
+    pub fn mitigations(&self) -> Value<Vec<String>> {
+        let types = &self.kernel.symbols.types;
+        match self.view.mitigation_flags() {
+            Ok(first) => {
+                let mut out = flag_names(types, "_EPROCESS.MitigationFlagsValues", 0, first.into());
+                let more = [
+                    ("_EPROCESS.MitigationFlags2Values", self.view.mitigation_flags2()),
+                    ("_EPROCESS.MitigationFlags3Values", self.view.mitigation_flags3()),
+                ];
+                for (ty, flags) in more {
+                    match flags {
+                        Ok(flags) => out.extend(flag_names(types, ty, 0, flags.into())),
+                        Err(Absent::NotInBuild) => {}
+                        Err(why) => return Err(why),
+                    }
+                }
+                Ok(out)
+            }
+            Err(Absent::NotInBuild) => {
+                Ok(self.all_flags()?.into_iter().filter(|n| OLD_MITIGATIONS.contains(&n.as_str())).collect())
+            }
+            Err(why) => Err(why),
+        }
+    }
+    /// The names of every flag that is set in its flag words, mitigations among them in old kernels.
+    ///
+    /// # Errors
+    /// Why they are not there.
+    pub fn all_flags(&self) -> Value<Vec<String>> {
+        let v = &self.view;
+        let types = &self.kernel.symbols.types;
+        let mut out = Vec::new();
+        let words = [("flags", v.flags()), ("flags2", v.flags2()), ("flags3", v.flags3()), ("flags4", v.flags4())];
+        for (accessor, word) in words {
+            match (v.layout.field(accessor), word) {
+                (Some(field), Ok(word)) => out.extend(flag_names(types, EProcess::TYPE, field.offset, word.into())),
+                (_, Err(Absent::NotInBuild)) | (None, _) => {}
+                (_, Err(why)) => return Err(why),
+            }
+        }
+        Ok(out)
+    }
+    /// The data-execution options that are set (`_KEXECUTE_OPTIONS`).
+    ///
+    /// # Errors
+    /// Why they are not there.
+    pub fn execute_options(&self) -> Value<Vec<String>> {
+        let options = self.view.execute_options()?;
+        Ok(flag_names(&self.kernel.symbols.types, "_KEXECUTE_OPTIONS", 0, options.into()))
+    }
+    /// Time spent in the kernel and in user mode, in 100 ns. The kernel counts clock ticks; more of them than the processors
+    /// had are refused.
+    ///
+    /// # Errors
+    /// Why they are not there.
+    pub fn processor_time(&self, clock: &Clock, processors: Value<u32>) -> Value<(u64, u64)> {
+        let (kernel, user) = (self.view.kernel_ticks()?, self.view.user_ticks()?);
+        let most = clock.ticks?.saturating_mul(processors?.into());
+        if kernel.saturating_add(user) > most {
+            return Err(Absent::Implausible);
+        }
+        Ok((clock.duration(kernel)?, clock.duration(user)?))
+    }
+    /// What a process without an image of its own is for, by what the kernel marks it as and by its name.
+    #[must_use]
+    pub fn purpose(&self) -> Option<&'static str> {
+        let sort = self.sort().ok()?;
+        let name = self.name().ok();
+        let called = |n: &str| name.as_deref() == Some(n);
+        Some(match sort {
+            Sort::System => "the kernel and its drivers: threads without user mode",
+            Sort::Compression => "holds compressed pages (memory compression)",
+            Sort::VirtualMachine => "holds the memory of a virtual machine",
+            Sort::Pico => "a process of another system, run by a pico provider (WSL 1)",
+            Sort::Minimal if called("Registry") => "holds the registry's loaded hives",
+            Sort::Minimal if called("MemCompression") => "holds compressed pages (memory compression)",
+            Sort::Minimal if called("vmmem") => "holds the memory of a virtual machine",
+            Sort::Minimal => "a minimal process: no image, made by the kernel",
+            Sort::Secure if called("Secure System") => {
+                "stands for the secure kernel; its memory is not in this world's pages"
+            }
+            Sort::Secure => "has a part in the secure kernel (a trustlet) whose memory is not in this world's pages",
+            Sort::User => return None,
+        })
+    }
+}
+
 /// The names of the one-bit members of `ty` (at `offset`) whose bit is set in `value`, lowest bit first.
 #[must_use]
 pub fn flag_names(types: &Types, ty: &str, offset: u32, value: u64) -> Vec<String> {
@@ -156,6 +315,31 @@ mod tests {
             let kind = |n| symbols.types.enum_name("_PS_PROTECTED_TYPE", n);
             assert!(kind(1).is_none_or(|k| k == "PsProtectedTypeProtectedLight"), "{name}");
             assert!(kind(2).is_none_or(|k| k == "PsProtectedTypeProtected"), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_old_mitigation_is_a_flag_of_some_kernel_and_a_mitigation_of_a_later_one() {
+        let kernels = crate::kernel::testing::kernels();
+        for name in OLD_MITIGATIONS {
+            let flag = kernels.iter().any(|(_, s)| {
+                s.types.member("_EPROCESS", name).is_some() && s.types.get("_EPROCESS.MitigationFlagsValues").is_none()
+            });
+            let later = kernels.iter().any(|(_, s)| {
+                ["", "2", "3"]
+                    .iter()
+                    .any(|n| s.types.member(&format!("_EPROCESS.MitigationFlags{n}Values"), name).is_some())
+            });
+            assert!(kernels.is_empty() || (flag && later), "{name}: {flag} {later}");
+        }
+    }
+
+    #[test]
+    fn flags_are_named_by_the_kernel() {
+        for (name, symbols) in crate::kernel::testing::kernels() {
+            let at = symbols.types.member("_EPROCESS", "BreakOnTermination").unwrap();
+            let names = flag_names(&symbols.types, "_EPROCESS", at.offset, 1 << at.bits.unwrap().0);
+            assert_eq!(names, ["BreakOnTermination"], "{name}");
         }
     }
 

@@ -2,9 +2,13 @@
 
 use super::{Fact, Facts, Objects};
 use crate::addr::Va;
+use crate::kernel::Kernel;
+use crate::kernel::list::List;
+use crate::kernel::process::EProcess;
 use crate::layout;
-use crate::symbols::layout::{Here, Link};
-use crate::value::{Absent, Value};
+use crate::paging::Space;
+use crate::symbols::layout::{Here, Layout, Link};
+use crate::value::{Absent, Note, Value};
 
 layout! {
     /// `_EJOB`.
@@ -75,6 +79,26 @@ pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
     ])
 }
 
+/// More processes than a job has.
+const MOST_PROCESSES: usize = 1 << 20;
+
+/// The `_EPROCESS`es on a job's own list, and how the walk went.
+#[must_use]
+pub fn processes<'k>(kernel: &'k Kernel, space: &Space<'k>, job: Va) -> (Vec<Va>, Vec<Note>) {
+    let (Ok(layout), Ok(process)) = (kernel.layout::<Job>(), kernel.layout::<EProcess>()) else {
+        return (Vec::new(), Vec::new());
+    };
+    let (Ok(head), Some(field)) = (space.view(layout, job).processes(), process.field("job_links")) else {
+        return (Vec::new(), vec![Note::loss(format!("the job at {job} cannot be read"))]);
+    };
+    let offset = u64::from(field.offset);
+    let what = format!("process list of the job at {job}");
+    let list = List { what: &what, head, width: space.pointer_size(), limit: MOST_PROCESSES };
+    let member = |link: Va| kernel.process_at(space, link.sub(offset)).is_ok_and(|p| p.looks_alive());
+    let walked = list.walk(space, member);
+    (walked.links.iter().map(|l| l.sub(offset)).collect(), walked.notes)
+}
+
 /// The names of a job's limits.
 #[must_use]
 pub fn limit_names(flags: u32) -> Vec<&'static str> {
@@ -84,7 +108,6 @@ pub fn limit_names(flags: u32) -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::symbols::layout::Layout;
 
     #[test]
     fn every_known_kernel_has_the_fields() {

@@ -2,13 +2,28 @@
 
 use crate::rng::Rng;
 use crate::scenario::time::SECOND;
-use crate::scenario::{Handle, Private, Process, Scenario, Thread};
+use crate::scenario::{Handle, Map, Private, Process, Scenario, Thread};
 use crate::truth::Json;
 
 /// Samples whose kernel, images and drivers the random machines borrow.
-const BASES: [&str; 6] = ["win7-sp1", "win8.1", "win10-1809", "win10-22h2", "win11-22h2", "win11-24h2"];
+const BASES: [&str; 12] = [
+    "win7-sp1",
+    "win8.0",
+    "win8.1",
+    "win10-1507",
+    "win10-1809",
+    "win10-1903",
+    "win10-22h2",
+    "win11-22h2",
+    "win11-24h2",
+    "win7-sp1-x86",
+    "win8.1-x86",
+    "win10-1507-x86",
+];
 /// Types of handles that need no name.
 const TYPES: [&str; 7] = ["Event", "Mutant", "Semaphore", "Timer", "IoCompletion", "EtwRegistration", "Section"];
+/// The 32-bit ntdll of the 64-bit machines.
+const FOREIGN_NTDLL: &str = "\\Windows\\SysWOW64\\ntdll.dll";
 /// Names a process may have: plain, long (cut at fourteen bytes), with blanks, with bytes beyond ASCII.
 const NAMES: [&str; 8] = [
     "a.exe",
@@ -35,24 +50,38 @@ pub fn scenario(seed: u64) -> Scenario {
     for p in &mut s.processes {
         p.handles.retain(|h| !["Process", "Token", "Thread"].contains(&h.ty.as_str()));
     }
-    let images =
-        s.images.iter().filter(|i| i.wide && i.path.ends_with(".exe")).map(|i| i.path.clone()).collect::<Vec<_>>();
+    let native = s.layout.starts_with("x64");
+    let programs = |wide: bool| -> Vec<String> {
+        let of_kind = |i: &&crate::scenario::ImageFile| i.wide == wide && i.path.ends_with(".exe");
+        s.images.iter().filter(of_kind).map(|i| i.path.clone()).collect()
+    };
+    let (images, foreign) = (programs(native), if native { programs(false) } else { Vec::new() });
     let mut pid = 0x170;
+    // Ids of processes that have ended, and when: they may be given again.
+    let mut free: Vec<(u64, u64)> = Vec::new();
     for _ in 0..rng.within(10, 24) {
         pid += 4 * rng.within(1, 40);
         if pid % 0x400 == 0 {
             pid += 4;
         }
-        let process = process(&mut rng, &s, pid, &images);
+        let again = if rng.once_in(3) { free.pop() } else { None };
+        let (id, from) = again.unwrap_or((pid, s.boot + 4 * SECOND));
+        let process = process(&mut rng, &s, (id, from), &images, &foreign);
+        if let Some((ended, _)) = process.exit {
+            free.push((id, ended));
+        }
         s.processes.push(process);
     }
     s
 }
 
-fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process {
+fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], foreign: &[String]) -> Process {
+    let (pid, from) = id;
     let parent = s.processes[rng.below(s.processes.len() as u64) as usize].pid;
-    let create = s.boot + 4 * SECOND + rng.below(s.now - s.boot - 5 * SECOND);
+    let create = from + rng.below((s.now - from).saturating_sub(SECOND).max(1));
     let exit = rng.once_in(6).then(|| (create + rng.below(s.now - create), rng.below(1 << 32) as u32));
+    let wow64 = !foreign.is_empty() && exit.is_none() && rng.once_in(6);
+    let programs = if wow64 { foreign } else { images };
     let name = NAMES[rng.below(NAMES.len() as u64) as usize].to_string();
     let mut p = Process {
         pid,
@@ -60,7 +89,9 @@ fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process 
         session: Some(rng.below(3) as u32),
         user: ["system", "local", "network", "alice", "bob"][rng.below(5) as usize].into(),
         integrity: rng.once_in(3).then(|| [0u32, 0x1000, 0x2000, 0x3000][rng.below(4) as usize]),
-        path: Some(images[rng.below(images.len() as u64) as usize].clone()),
+        path: Some(programs[rng.below(programs.len() as u64) as usize].clone()),
+        wow64,
+        deep: rng.once_in(5),
         cmdline: format!("{name} --seed {}", rng.below(1000)),
         cwd: "C:\\".into(),
         create,
@@ -74,17 +105,40 @@ fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process 
         let there = |name: &&str| s.images.iter().any(|i| i.path.ends_with(&format!("\\{name}")));
         p.dlls = ["kernel32.dll", "KernelBase.dll"].iter().filter(|n| there(n)).map(|n| n.to_string()).collect();
     }
+    if wow64 && s.images.iter().any(|i| i.path == FOREIGN_NTDLL) {
+        p.dlls.push(FOREIGN_NTDLL.into());
+    }
+    p.heaps = (0..rng.below(3)).map(|_| ["nt", "segment"][rng.below(2) as usize].to_string()).collect();
+    if rng.once_in(5) {
+        p.job = Some(format!("\\BaseNamedObjects\\Job{}", rng.below(3)));
+    }
+    // App containers came with Windows 8.
+    if s.nt >= (6, 2) && rng.once_in(6) {
+        p.package = Some(format!("S-1-15-2-{}-2-3-4-5-6-7", rng.below(1 << 32)));
+        p.capabilities = (0..rng.below(4)).map(|n| format!("S-1-15-3-{}", n + 1)).collect();
+    }
+    if rng.once_in(6) {
+        p.restricted = vec!["S-1-1-0".into(), "S-1-5-12".into()];
+    }
+    for _ in 0..rng.below(3) {
+        p.maps.push(Map { path: None, pages: rng.within(1, 9), protection: [1u64, 4][rng.below(2) as usize] });
+    }
     for _ in 0..rng.within(1, 6) {
         let offset = 0x1000 + rng.below(0x1000);
         let thread = Thread {
             start: ("ntdll.dll".into(), offset),
             state: rng.below(8),
-            reason: rng.below(38),
+            reason: rng.below(36),
+            // Threads have descriptions since 1607.
+            name: (s.build >= 14393 && rng.once_in(5)).then(|| format!("thread {}", rng.below(100))),
+            impersonate: rng.once_in(8).then(|| ["alice", "bob", "network"][rng.below(3) as usize].into()),
             ..Thread::default()
         };
         p.threads.push(Thread { exit, ..thread });
     }
-    for _ in 0..rng.below(6) {
+    // A process that has ended has no handles.
+    let handles = if exit.is_none() { rng.below(6) } else { 0 };
+    for _ in 0..handles {
         p.handles.push(Handle {
             ty: TYPES[rng.below(TYPES.len() as u64) as usize].into(),
             name: String::new(),
@@ -95,9 +149,11 @@ fn process(rng: &mut Rng, s: &Scenario, pid: u64, images: &[String]) -> Process 
         });
     }
     for _ in 0..rng.below(4) {
-        let commit = rng.below(3);
+        let kind = if rng.once_in(4) { [1u64, 3, 4, 6][rng.below(4) as usize] } else { 0 };
+        let commit = if kind == 0 { rng.below(3) } else { 0 };
         p.vads.push(Private {
             at: 0,
+            kind,
             pages: commit + rng.within(1, 40),
             commit,
             protection: [1u64, 2, 3, 4, 6, 0x18][rng.below(6) as usize],
@@ -120,7 +176,7 @@ mod tests {
     fn every_seed_builds_and_repeats() {
         for seed in 0..12 {
             let (a, truth) = super::random(seed);
-            assert!(a.starts_with(b"PAGEDU64"), "seed {seed}");
+            assert!(a.starts_with(b"PAGEDU"), "seed {seed}");
             assert!(truth.get("processes").is_some());
             if seed < 2 {
                 assert!(super::random(seed).0 == a, "seed {seed} does not repeat");

@@ -1,0 +1,241 @@
+//! `lifecycle`: what can be told of how a process came to be and how it ended, each with its evidence.
+
+use super::family::{Family, Parent};
+use super::identities::token_of;
+use super::parallel::{asked_for, in_order};
+use super::{Analysis, Ask, Case, who};
+use crate::addr::Va;
+use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::kernel::holders::Holder;
+use crate::kernel::process::{Process, applicable};
+use crate::kernel::standing::Sort;
+use crate::kernel::token::Tokens;
+use crate::paging::Space;
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::value::{Absent, Value};
+use creation::{Identity, Origin, Other};
+use ending::{Ending, Life};
+use finding::Finding;
+use rustc_hash::{FxHashMap, FxHashSet};
+
+pub mod creation;
+pub mod ending;
+pub mod finding;
+
+/// The register's entry.
+pub static LIFECYCLE: Analysis = Analysis {
+    name: "lifecycle",
+    about: "How processes came to be and how they ended, with the evidence for it",
+    help: "Windows keeps no record of the call that made a process. What is told here is concluded from what is left: tokens of \
+           parent and child, flags, jobs, handles, exit codes. Each finding says how sure it is (certain, likely, possible, \
+           cannot_tell) and names its evidence. `changed` tells of a token that was put in another's place.\n\nExample: dumpwalk lifecycle memory.dmp --pid 4242",
+    columns: &COLUMNS,
+    switches: &[],
+    run,
+};
+
+const COLUMNS: [Column; 9] = [
+    who::PID,
+    who::NAME,
+    col("event", Kind::Text, "created, changed, or ended"),
+    col("finding", Kind::Text, "What is concluded"),
+    col("confidence", Kind::Text, "certain, likely, possible, or cannot_tell"),
+    col("actor_pid", Kind::Number, "The process that did it, where one is concluded"),
+    col("actor", Kind::Text, "Its name"),
+    col("evidence", Kind::Texts, "What the conclusion rests on"),
+    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
+];
+
+/// What all processes share: who made whom, whose tokens, who holds whom.
+#[derive(Debug)]
+pub struct Shared<'k> {
+    all: Vec<Process<'k>>,
+    family: Family,
+    identities: Vec<Option<Identity>>,
+    by_token: FxHashMap<Va, Vec<usize>>,
+    holders: FxHashMap<Va, Vec<Holder>>,
+}
+
+impl<'k> Shared<'k> {
+    /// Of a kernel's listed processes; handles to `of` are looked for.
+    ///
+    /// # Errors
+    /// The symbols do not describe processes.
+    pub fn of(kernel: &'k Kernel, of: &[Process<'k>]) -> Result<Self> {
+        let all = kernel.processes()?.list;
+        let family = Family::of(&all);
+        let space = kernel.space();
+        let tokens = Tokens::new(&kernel.symbols.types).ok();
+        let identities = all.iter().map(|p| identity(tokens.as_ref()?, &space, p)).collect();
+        let mut by_token: FxHashMap<Va, Vec<usize>> = FxHashMap::default();
+        for (i, process) in all.iter().enumerate() {
+            if let Ok(token) = process.view.token().and_then(applicable) {
+                by_token.entry(token).or_default().push(i);
+            }
+        }
+        let of: FxHashSet<Va> = of.iter().filter_map(Process::offset).collect();
+        let holders = kernel.holders(&all, &of).unwrap_or_default();
+        Ok(Self { all, family, identities, by_token, holders })
+    }
+}
+
+fn identity(tokens: &Tokens, space: &Space<'_>, process: &Process<'_>) -> Option<Identity> {
+    let token = token_of(tokens, space, process).ok()?;
+    let buddy = token.logon_session(space).and_then(|s| s.buddy()).ok().filter(|b| *b != 0);
+    let privileges = token.privileges(space).ok()?;
+    let holds = |luid: u64| privileges.iter().any(|p| p.luid == luid && p.present);
+    Some(Identity {
+        user: token.user(space).ok()?.to_string(),
+        logon: token.view.logon_id().ok()?,
+        buddy,
+        modified: token.view.modified_id().ok().filter(|id| *id != 0),
+        source: token.source().ok().filter(|s| !s.is_empty()),
+        integrity: token.integrity(space).ok(),
+        package: token.package(space).is_ok(),
+        restricted: token.view.restricted_count().is_ok_and(|n| n > 0),
+        // SE_ASSIGNPRIMARYTOKEN_PRIVILEGE and SE_IMPERSONATE_PRIVILEGE of wdm.h.
+        may_assign: holds(3),
+        may_impersonate: holds(29),
+    })
+}
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let kernel = case.kernel()?;
+    let processes = asked_for(case, ask, sink)?;
+    let shared = Shared::of(kernel, &processes)?;
+    in_order(
+        processes.into_iter(),
+        || kernel.space(),
+        |space, process, sink| rows(&shared, &process, space, sink),
+        sink,
+    )
+}
+
+/// The rows of a process.
+///
+/// # Errors
+/// The sink's.
+pub fn rows<'k>(shared: &Shared<'k>, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+    let beginning = origin(shared, process);
+    let created = creation::origin(&beginning).into_iter().map(|f| ("created", f));
+    let changed = creation::replaced(&beginning).into_iter().map(|f| ("changed", f));
+    let ended = ending::ending(&ending(shared, process, space)).into_iter().map(|f| ("ended", f));
+    for (event, found) in created.chain(changed).chain(ended) {
+        sink.row(row(process, event, found))?;
+    }
+    Ok(())
+}
+
+fn row(process: &Process<'_>, event: &'static str, found: Finding) -> Row {
+    let [pid, name] = who::cells(process);
+    let (actor, actor_name) = match found.actor {
+        Some((pid, name)) => (Cell::from(pid), name.map_or(Cell::Absent(Absent::NotApplicable), Cell::from)),
+        None => (Cell::Absent(Absent::NotApplicable), Cell::Absent(Absent::NotApplicable)),
+    };
+    let cells: [Cell; COLUMNS.len()] = [
+        pid,
+        name,
+        event.into(),
+        found.says.into(),
+        found.confidence.word().into(),
+        actor,
+        actor_name,
+        found.evidence.into(),
+        who::offset(process),
+    ];
+    Row::new(cells.into()).at(process.place())
+}
+
+/// What is known of how a process came to be.
+fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
+    let known = shared.family.parent(process);
+    let of = |p: &Process<'_>| shared.identities.get(shared.family.place(p.offset()?)?)?.clone();
+    let parent = match known.parent {
+        Parent::Found(up) => shared.all.get(up),
+        _ => None,
+    };
+    let job = |p: &Process<'_>| p.view.job().and_then(applicable).ok();
+    let named = |pid: u64| shared.all.iter().find(|p| p.pid() == Ok(pid)).and_then(|p| p.name().ok());
+    let owner = process.view.owner().unwrap_or(0);
+    let console = shared.all.iter().find(|p| {
+        p.name().as_deref() == Ok("conhost.exe")
+            && matches!(shared.family.parent(p).parent, Parent::Found(up) if shared.all.get(up).and_then(Process::offset) == process.offset())
+    });
+    let (same_token, oldest) = same_token(shared, process);
+    Origin {
+        sort: process.sort().unwrap_or(Sort::User),
+        pid: process.pid().ok(),
+        ppid: process.ppid().ok(),
+        state: known.parent,
+        parent_name: known.name,
+        own: of(process),
+        parent: parent.and_then(of),
+        same_token,
+        oldest,
+        same_job: match (job(process), parent.and_then(job)) {
+            (Some(own), Some(parents)) => Some(own == parents),
+            _ => None,
+        },
+        // Ids count in fours: the low two bits are flags.
+        owner: Some(owner & !3).filter(|pid| *pid != 0).map(|pid| (pid, named(pid))),
+        owner_is_host: owner & 3 != 0,
+        console_host: console.and_then(|p| p.pid().ok()),
+        full_holders: process
+            .offset()
+            .and_then(|at| shared.holders.get(&at))
+            .into_iter()
+            .flatten()
+            .filter(|h| creation::is_full(h.access) && h.pid != process.pid())
+            .filter_map(|h| Some((h.pid.ok()?, h.name.clone().ok(), h.handle)))
+            .collect(),
+    }
+}
+
+/// Other processes with the very token object of this one, and whether none of them is older.
+fn same_token(shared: &Shared<'_>, process: &Process<'_>) -> (Vec<Other>, bool) {
+    let own = process.offset().and_then(|at| shared.family.place(at));
+    let token = process.view.token().and_then(applicable).ok();
+    let sharing = token.and_then(|t| shared.by_token.get(&t)).map_or(&[][..], Vec::as_slice);
+    let others: Vec<&Process<'_>> =
+        sharing.iter().filter(|i| Some(**i) != own).filter_map(|i| shared.all.get(*i)).collect();
+    let oldest = others.iter().all(|p| match (process.create_time(), p.create_time()) {
+        (Ok(own), Ok(other)) => own <= other,
+        _ => false,
+    });
+    (others.iter().filter_map(|p| Some((p.pid().ok()?, p.name().ok()))).collect(), oldest)
+}
+
+/// What is known of how a process ended.
+fn ending<'k>(shared: &Shared<'k>, process: &Process<'k>, space: &Space<'k>) -> Ending {
+    let v = &process.view;
+    let set = |bit: Value<u64>| bit.ok().map(|b| b != 0);
+    let life = match process.exit_time() {
+        Ok(time) => Life::Ended(time),
+        Err(Absent::NotApplicable) if set(v.exiting()) == Some(true) || set(v.deleted()) == Some(true) => Life::Ending,
+        Err(Absent::NotApplicable) => Life::Running,
+        Err(_) => Life::Unknown,
+    };
+    let threads = match life {
+        Life::Ended(_) => process.thread_list(space).map(|t| t.list).unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let holders = process.offset().and_then(|at| shared.holders.get(&at)).cloned().unwrap_or_default();
+    Ending {
+        life,
+        sort: process.sort().unwrap_or(Sort::User),
+        active_threads: process.threads().ok(),
+        status: process.exit_status().ok(),
+        itself: set(v.self_deleted()),
+        asked: set(v.deleted()),
+        crashed: set(v.crashed()),
+        threads: threads.iter().filter_map(|t| Some((t.tid().ok()?, t.exit_status().ok()))).collect(),
+        last_thread: v.last_thread_exit().ok(),
+        holders: holders.iter().filter(|h| h.pid != process.pid()).filter_map(held_by).collect(),
+    }
+}
+
+fn held_by(holder: &Holder) -> Option<String> {
+    let pid = holder.pid.ok()?;
+    Some(format!("{} {pid} by handle {:#x}", holder.name.as_deref().unwrap_or("?"), holder.handle))
+}

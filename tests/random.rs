@@ -1,0 +1,69 @@
+//! Machines that nobody thought of: one pass of `report` over a forged dump tells what was forged.
+//!
+//! Seeds are fixed; `DUMPWALK_RANDOM_SEEDS` (a count, or `FROM-TO`) tries others. A failure names its seed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod facts;
+mod program;
+
+use facts::{COMPARISONS, Facts, OWN};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// The seeds asked for.
+fn seeds() -> std::ops::Range<u64> {
+    let asked = std::env::var("DUMPWALK_RANDOM_SEEDS").unwrap_or_else(|_| "16".into());
+    match asked.split_once('-') {
+        Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
+        None => 0..asked.parse().unwrap(),
+    }
+}
+
+/// The rows of one `report`, by section.
+fn report(dump: &std::path::Path, store: &std::path::Path) -> BTreeMap<String, Vec<Value>> {
+    let mut sections: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let ran = program::dumpwalk(&[
+        "report".as_ref(),
+        dump.as_os_str(),
+        "--format".as_ref(),
+        "jsonl".as_ref(),
+        "--offline".as_ref(),
+        "--symbols".as_ref(),
+        store.as_os_str(),
+    ]);
+    assert!(matches!(ran.code, 0 | 4), "{}: exit code {}: {}", dump.display(), ran.code, ran.stderr);
+    for line in ran.stdout.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        sections.entry(row["section"].as_str().expect("a section").to_owned()).or_default().push(row);
+    }
+    sections
+}
+
+#[test]
+fn the_report_of_a_random_machine_is_its_truth() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = program::root().join("symbols");
+    let (mut wrong, mut compared, mut rows) = (Vec::new(), 0, 0);
+    for seed in seeds() {
+        let (bytes, truth) = forge::random(seed);
+        let dump = folder.path().join(format!("{seed}.dmp"));
+        std::fs::write(&dump, bytes).unwrap();
+        let truth: Value = serde_json::from_str(&truth.to_string()).unwrap();
+        let sections = report(&dump, &store);
+        std::fs::remove_file(&dump).unwrap();
+        for c in COMPARISONS.iter().chain(OWN) {
+            let got: Facts = sections.get(c.analysis).into_iter().flatten().filter_map(c.of_row).collect();
+            let want = (c.of_truth)(&truth);
+            compared += 1;
+            rows += got.len();
+            if got != want {
+                let missing: Vec<_> = want.difference(&got).take(3).collect();
+                let extra: Vec<_> = got.difference(&want).take(3).collect();
+                wrong.push(format!("seed {seed}, {}: missing {missing:?}, extra {extra:?}", c.analysis));
+            }
+        }
+    }
+    println!("{compared} comparisons of {rows} rows, {} differ", wrong.len());
+    assert!(compared > 0 && wrong.is_empty(), "{} of {compared} differ:\n{}", wrong.len(), wrong.join("\n"));
+}
