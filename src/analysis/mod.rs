@@ -29,6 +29,7 @@ pub mod privileges;
 pub mod pslist;
 mod psscan;
 mod pstree;
+mod psxview;
 mod scans;
 pub mod tell;
 mod thrdscan;
@@ -151,6 +152,7 @@ pub static ALL: &[&Analysis] = &[
     &pslist::PSLIST,
     &psscan::PSSCAN,
     &pstree::PSTREE,
+    &psxview::PSXVIEW,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,

@@ -3,6 +3,7 @@
 pub mod address_space;
 pub mod bugcheck;
 pub mod context;
+pub mod crossview;
 pub mod driver;
 pub mod file_object;
 pub mod find;
