@@ -73,7 +73,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 struct Member<'k> {
     process: Process<'k>,
     listed: bool,
-    in_job: bool,
+    in_job: Value<bool>,
 }
 
 /// The jobs that listed processes belong to, by address, with their processes: those that say so, and those on their lists.
@@ -86,20 +86,28 @@ fn jobs<'k>(
     let mut jobs: BTreeMap<Va, Vec<Member<'k>>> = BTreeMap::new();
     for process in all {
         if let Ok(job) = process.view.job().and_then(applicable) {
-            let member = Member { process: process.clone(), listed: true, in_job: false };
+            let member = Member { process: process.clone(), listed: true, in_job: Ok(false) };
             jobs.entry(job).or_default().push(member);
         }
     }
     for (job, members) in &mut jobs {
-        let (on_list, notes) = job::processes(kernel, space, *job);
-        notes.into_iter().for_each(|n| sink.note(n));
+        let on_list = match kernel.job_processes(space, *job) {
+            Ok((on_list, notes)) => {
+                notes.into_iter().for_each(|n| sink.note(n));
+                on_list
+            }
+            Err(why) => {
+                members.iter_mut().for_each(|m| m.in_job = Err(why));
+                continue;
+            }
+        };
         for va in on_list {
             match members.iter_mut().find(|m| m.process.offset() == Some(va)) {
-                Some(member) => member.in_job = true,
+                Some(member) => member.in_job = Ok(true),
                 None => {
                     let Ok(process) = kernel.process_at(space, va) else { continue };
                     let listed = all.iter().any(|p| p.offset() == Some(va));
-                    members.push(Member { process, listed, in_job: true });
+                    members.push(Member { process, listed, in_job: Ok(true) });
                 }
             }
         }

@@ -62,6 +62,30 @@ pub const LIMITS: [(u32, &str); 16] = [
     (0x0000_8000, "JOB_MEMORY_LOW"),
 ];
 
+/// More processes than a job has.
+const MOST_PROCESSES: usize = 1 << 20;
+
+impl Kernel {
+    /// The processes on the list of the job at `job` (what `_EPROCESS.Job` holds): the addresses of their `_EPROCESS`, in list order, and how
+    /// the walk went. What does not name this job itself is left out.
+    ///
+    /// # Errors
+    /// Why the job cannot be read.
+    pub fn job_processes(&self, space: &Space<'_>, job: Va) -> Value<(Vec<Va>, Vec<Note>)> {
+        let layout = self.layout::<Job>().map_err(|_| Absent::NoSymbol)?;
+        let process = self.layout::<EProcess>().map_err(|_| Absent::NoSymbol)?;
+        let offset = u64::from(process.field("job_links").ok_or(Absent::NoSymbol)?.offset);
+        let view = space.view(layout, job);
+        view.active()?; // tells whether the job can be read at all
+        let what = format!("process list of the job at {job}");
+        let belongs = |link: Va| space.view(process, link.sub(offset)).job() == Ok(job);
+        let list = List { what: &what, head: view.processes()?, width: space.pointer_size(), limit: MOST_PROCESSES };
+        let walked = list.walk(space, belongs);
+        let members = walked.links.into_iter().filter(|l| belongs(*l)).map(|l| l.sub(offset)).collect();
+        Ok((members, walked.notes))
+    }
+}
+
 /// Its processes and limits.
 pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
     let layout = objects.kernel.layout::<Job>().map_err(|_| Absent::NoSymbol)?;
@@ -77,26 +101,6 @@ pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
         ("parent_job", v.parent().and_then(|p| if p.is_null() { Err(Absent::NotApplicable) } else { Ok(p) }).into()),
         ("ui_limits", v.ui_limits().map_or_else(Fact::Absent, |l| Fact::Hex(l.into()))),
     ])
-}
-
-/// More processes than a job has.
-const MOST_PROCESSES: usize = 1 << 20;
-
-/// The `_EPROCESS`es on a job's own list, and how the walk went.
-#[must_use]
-pub fn processes<'k>(kernel: &'k Kernel, space: &Space<'k>, job: Va) -> (Vec<Va>, Vec<Note>) {
-    let (Ok(layout), Ok(process)) = (kernel.layout::<Job>(), kernel.layout::<EProcess>()) else {
-        return (Vec::new(), Vec::new());
-    };
-    let (Ok(head), Some(field)) = (space.view(layout, job).processes(), process.field("job_links")) else {
-        return (Vec::new(), vec![Note::loss(format!("the job at {job} cannot be read"))]);
-    };
-    let offset = u64::from(field.offset);
-    let what = format!("process list of the job at {job}");
-    let list = List { what: &what, head, width: space.pointer_size(), limit: MOST_PROCESSES };
-    let member = |link: Va| kernel.process_at(space, link.sub(offset)).is_ok_and(|p| p.looks_alive());
-    let walked = list.walk(space, member);
-    (walked.links.iter().map(|l| l.sub(offset)).collect(), walked.notes)
 }
 
 /// The names of a job's limits.
