@@ -13,6 +13,7 @@
 
 pub mod container;
 pub mod image;
+pub mod large;
 pub mod layout;
 pub mod machine;
 pub mod memory;

@@ -64,3 +64,33 @@ fn many_regions() {
         assert!(len(process(&truth, "explorer.exe"), "vads") > 20_000);
     }
 }
+
+/// A file written around its holes has the bytes of one written whole.
+#[test]
+fn holes_are_zeroes() {
+    let mut s = Scenario::load("win10-22h2");
+    s.containers = vec!["full".into()];
+    let planted = forge::plant::plant(&s);
+    let (_, whole) = forge::container::write("full", &planted, &s);
+    let mut sparse = std::io::Cursor::new(Vec::new());
+    let length = forge::container::write_sparse(&planted, &s, &mut sparse, |_| None).expect("written");
+    let mut sparse = sparse.into_inner();
+    sparse.resize(usize::try_from(length).expect("a length"), 0);
+    assert!(whole == sparse);
+}
+
+/// The large machine is as large as was asked for.
+#[test]
+fn a_machine_of_a_size() {
+    let words = ["gib=1", "processes=40", "threads=200", "handles=3000", "vads=2400", "modules=800"];
+    let size = forge::large::Size::read(&words).expect("a size");
+    let planted = forge::plant::plant_into(&forge::large::scenario(&size), 40_000);
+    let Some(Json::List(list)) = planted.truth.get("processes") else { panic!("no processes") };
+    let of = |key: &str| list.iter().map(|p| len(p, key)).sum::<usize>();
+    assert_eq!(list.len(), 40);
+    for (key, least) in [("threads", 200), ("handles", 3000), ("vads", 2400), ("modules", 800)] {
+        assert!(of(key) >= least, "{} {key}", of(key));
+        assert!(of(key) < least * 3 / 2 + 100, "{} {key}", of(key));
+    }
+    assert!(forge::large::Size::read(&["acres=1"]).is_err());
+}

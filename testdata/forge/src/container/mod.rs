@@ -13,6 +13,20 @@ use crate::memory::Use;
 use crate::plant::Planted;
 use crate::scenario::Scenario;
 
+/// Writes a full dump page by page: what nobody uses becomes a hole in the file, or what `filler` says. A machine of many
+/// gigabytes is written so without being held in memory twice.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_sparse(
+    p: &Planted,
+    s: &Scenario,
+    out: &mut (impl std::io::Write + std::io::Seek),
+    filler: impl FnMut(u64) -> Option<Vec<u8>>,
+) -> std::io::Result<u64> {
+    full::write_sparse(p, s, out, filler)
+}
+
 /// File extension and bytes of a container by its name in scenarios.
 ///
 /// # Panics

@@ -1,5 +1,7 @@
 //! The kernel pools: blocks with a `_POOL_HEADER` and a tag, as the pre-segment-heap allocator lays them out.
 
+use std::collections::BTreeMap;
+
 /// Which pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PoolKind {
@@ -35,17 +37,23 @@ pub struct Pool {
     pub open: Vec<(u64, u64, u64)>,
     /// Blocks of a page or more: address, tag, size.
     pub big: Vec<(u64, [u8; 4], u64)>,
+    /// By size of block: the open pages before this one have no room for it. Pages only fill up, so it only grows.
+    full_until: BTreeMap<u64, usize>,
 }
 
 impl Pool {
     /// An empty pool.
     pub fn new(kind: PoolKind, base: u64) -> Pool {
-        Pool { kind, base, next: base, open: Vec::new(), big: Vec::new() }
+        Pool { kind, base, next: base, open: Vec::new(), big: Vec::new(), full_until: BTreeMap::new() }
     }
 
     /// Room for `size` bytes, header included, in an open page: address and size of the block before it.
     pub fn fit(&mut self, size: u64) -> Option<(u64, u64)> {
-        let (page, used, last) = self.open.iter_mut().find(|(_, used, _)| used + size <= 0x1000)?;
+        let from = self.full_until.entry(size).or_insert(0);
+        while self.open.get(*from).is_some_and(|(_, used, _)| used + size > 0x1000) {
+            *from += 1;
+        }
+        let (page, used, last) = self.open.get_mut(*from)?;
         let out = (*page + *used, *last);
         (*used, *last) = (*used + size, size);
         Some(out)

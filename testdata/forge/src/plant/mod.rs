@@ -107,6 +107,11 @@ pub fn plant(s: &Scenario) -> Planted {
     fill(s, &layouts, general, trial.machine.large_used() + 1)
 }
 
+/// Plants a scenario once, into a machine of that many page frames, most of which nobody uses.
+pub fn plant_into(s: &Scenario, frames: u64) -> Planted {
+    fill(s, &Arc::new(Layouts::load(&s.layout)), frames, AMPLE.1)
+}
+
 /// The runs of page frames: below 1 MB, around the kernel's first tables, under the large pages, and above 4 GB.
 fn plan(s: &Scenario, general: u64, large: u64) -> (Plan, Frames) {
     // A raw image is as long as its highest frame is high, so a machine for one keeps everything low.
@@ -139,6 +144,8 @@ fn plan(s: &Scenario, general: u64, large: u64) -> (Plan, Frames) {
     let middle = match s.compact {
         true if narrow => 0,
         true => 0x30,
+        // The 1 GB mapping ends it where there is more memory than a sample has.
+        false if s.mode.wide() => (rest * 3 / 7).min(huge.0 - middle_at),
         false => rest * 3 / 7,
     };
     let high_at = if narrow { 0x80 + large } else { high_at };
