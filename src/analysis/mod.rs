@@ -13,6 +13,7 @@ mod driverscan;
 pub mod envars;
 pub mod family;
 mod filescan;
+pub mod findings;
 pub mod getsids;
 mod handles;
 pub mod heaps;
@@ -81,6 +82,8 @@ pub struct Ask {
     pub provenance: bool,
     /// The analysis' own switches that were given, with their values.
     pub switches: Vec<(&'static str, String)>,
+    /// A person reads the rows as a table: an analysis that ranks may give the beginning only, if it says so.
+    pub brief: bool,
     /// Counts what takes long (scans).
     pub progress: Progress,
 }
@@ -145,6 +148,7 @@ pub static ALL: &[&Analysis] = &[
     &filescan::FILESCAN,
     &filescan::MUTANTSCAN,
     &filescan::SYMLINKSCAN,
+    &findings::FINDINGS,
     &getsids::GETSIDS,
     &handles::HANDLES,
     &heaps::HEAPS,
@@ -172,6 +176,7 @@ pub static ALL: &[&Analysis] = &[
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,
+    &findings::TRIAGE,
     &unloaded::UNLOADED,
     &vadinfo::VADINFO,
     &vadtree::VADTREE,

@@ -65,6 +65,7 @@ impl Job {
                 names: words.get_many::<String>("name").into_iter().flatten().cloned().collect(),
                 provenance: provenance == Provenance::Fields,
                 switches,
+                brief: format(words) == Format::Table,
                 progress,
             },
             format: format(words),

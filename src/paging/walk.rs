@@ -172,6 +172,13 @@ impl Space<'_> {
             },
         }
     }
+    /// The page behind a prototype entry: of a section's page the one all processes share, whatever this one's own entry says.
+    ///
+    /// # Errors
+    /// Why the entry leads to no page.
+    pub fn behind_prototype(&self, pte: Va) -> Result<Mapping, Fault> {
+        self.prototype(pte, 0, 0, Via::Vad(pte))
+    }
     /// Reads a prototype entry and takes its word.
     fn prototype(&self, pte: Va, inside: u64, entry: u64, via: Via) -> Result<Mapping, Fault> {
         let unread = |why| Fault::Prototype { pte, why };

@@ -1,0 +1,67 @@
+//! A living process that is not on the active list.
+
+use super::super::evidence::Evidence;
+use super::super::scene::Scene;
+use super::super::world::Standing;
+use super::super::{Check, Finding, Rule, Severity};
+use crate::report::Cell;
+use crate::symbols::layout::Layout;
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "hidden-process",
+    technique: "T1014",
+    about: "A living process that the active list does not have",
+    means: "The kernel's list of active processes, walked both ways, does not have it, but the object is in memory, has not ended, and other \
+            structures of the kernel still agree on it: its threads point back to it, or the table of ids leads to it. Unlinking a process from \
+            that list hides it from everything that asks Windows for processes; it goes on running.",
+    fooled: "A rootkit that wipes ids, threads' owners and dispatcher header too leaves nothing to agree on. Innocent: a process caught while \
+             it is being made or torn down, or a dump taken while the machine ran on; such ones have the exiting flag, no thread, or an exit \
+             time and are told as explained.",
+    verify: "At the place of ActiveProcessLinks read two pointers: entries of a list point to links that point back (WinDbg: dt nt!_LIST_ENTRY \
+             VA); an unlinked one's neighbours do not, or it points to itself. `dumpwalk psxview` shows who else knows the process.",
+    check: Check::Process(check),
+};
+
+fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
+    let person = scene.person;
+    if person.standing != Standing::Unlinked {
+        return;
+    }
+    let view = &person.process.view;
+    let (threads, ids) = (own_threads(scene), in_id_table(scene));
+    let set = |bit: crate::value::Value<u64>| bit.is_ok_and(|b| b != 0);
+    let leaving = set(view.exiting()) || set(view.deleted());
+    let links = view.links();
+    let shown = links.map_or_else(Cell::Absent, |l| Cell::List(vec![l.flink.into(), l.blink.into()]));
+    let mut severity = Severity::Critical;
+    if threads == 0 && !ids {
+        // Only the object itself says so: it may be left over from a process or a machine that is gone.
+        severity = Severity::Low;
+    }
+    let witness = match (threads, ids) {
+        (0, false) => "nothing else in the kernel agrees".to_owned(),
+        (0, true) => "the table of ids still leads to it".to_owned(),
+        (n, ids) => {
+            format!("{n} threads of it run{}", if ids { ", and the table of ids leads to it" } else { "" })
+        }
+    };
+    let finding = scene
+        .finding(&RULE, severity, format!("hidden: alive, but not on the active list; {witness}"))
+        .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, "links", shown))
+        .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", person.pid))
+        .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", person.process.exit_time()));
+    out.push(if leaving { finding.explained("it is being torn down: its exiting flag is set") } else { finding });
+}
+
+/// Threads on its own list that say they belong to it.
+fn own_threads(scene: &Scene<'_, '_>) -> usize {
+    scene.threads().iter().filter(|t| t.belongs_to(scene.person.process.offset()) == Ok(true)).count()
+}
+
+/// Whether the table of process ids leads to it.
+fn in_id_table(scene: &Scene<'_, '_>) -> bool {
+    let Ok((ids, _)) = scene.world.kernel.client_ids(&scene.desk.space) else { return false };
+    ids.iter().any(|h| Some(h.target) == scene.person.process.offset() && Ok(h.value) == scene.person.pid)
+        && scene.person.process.view.layout.field("id").is_some()
+}

@@ -1,0 +1,115 @@
+//! A program whose image was replaced after the process was made: hollowing and its kin.
+
+use super::super::evidence::Evidence;
+use super::super::scene::Scene;
+use super::super::{Check, Finding, Rule, Severity, paths};
+use crate::addr::Va;
+use crate::kernel::image::Image;
+use crate::kernel::vad::Kind as VadKind;
+use crate::report::Cell;
+use crate::value::Absent;
+
+/// The rule.
+pub static RULE: Rule = Rule {
+    name: "replaced-image",
+    technique: "T1055.012",
+    about: "The program's image is not the one the process was made from",
+    means: "Four witnesses should agree on the program: where the kernel mapped the section (SectionBaseAddress), where the PEB says the image \
+            is, the range in the address space that lies there, and the file behind the section. Where the range is private memory, or maps \
+            another file, or the PEB names another place, the program was swapped for another one: process hollowing.",
+    fooled: "Code written over the pages of the right image shows as `patched-image`. A process that has just been made has no PEB yet, one that \
+             ends has no address space: these say nothing.",
+    verify: "Compare _EPROCESS.SectionBaseAddress with _PEB.ImageBaseAddress, then the range around it (WinDbg: !vad): it must be an image range \
+             whose file is the process's own. `dumpwalk vadinfo --pid PID` shows it.",
+    check: Check::Process(check),
+};
+
+fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
+    let person = scene.person;
+    if !person.lives() || !scene.ranges_are_whole() {
+        return;
+    }
+    let view = &person.process.view;
+    let Some(memory) = scene.memory() else { return };
+    let Ok(mapped) = view.image_base() else { return };
+    let sides = scene.sides();
+    let Some(native) = sides.first() else { return };
+    let named = native.view(&memory.space).and_then(|peb| peb.image_base());
+    let Ok(named) = named else { return };
+    if mapped.is_null() || named.is_null() {
+        return;
+    }
+    let field = || Evidence::field("_EPROCESS.SectionBaseAddress", view, "image_base", mapped);
+    let peb = native.view(&memory.space).ok();
+    let in_peb = |finding: Finding| match &peb {
+        Some(peb) => finding.with(Evidence::field("_PEB.ImageBaseAddress", peb, "image_base", named)),
+        None => finding,
+    };
+    if let Some(what) = not_an_image(scene, named) {
+        let header = Image::read(&memory.space, named).is_ok();
+        let kind = if header { "MZ" } else { "no PE header" };
+        let mut finding = scene
+            .finding(&RULE, Severity::Critical, format!("hollowed: its image at {named} is {what} ({kind})"))
+            .with(field());
+        finding = in_peb(finding);
+        finding = finding.with(Evidence::memory("memory at the image's base", &memory.space, named, 32, kind));
+        if let Some(vad) = scene.vad(named) {
+            let kind: Cell = vad.kind.map(VadKind::key).into();
+            finding = finding.with(Evidence::memory("its _MMVAD", &scene.desk.space, vad.node, 32, kind));
+        }
+        out.push(finding);
+        return;
+    }
+    if named != mapped {
+        let finding = scene
+            .finding(
+                &RULE,
+                Severity::High,
+                format!("its PEB names an image at {named}, the kernel mapped it at {mapped}"),
+            )
+            .with(field());
+        out.push(in_peb(finding));
+        return;
+    }
+    other_file(scene, mapped, out);
+}
+
+/// What lies at a place where an image should, if not one.
+fn not_an_image(scene: &Scene<'_, '_>, base: Va) -> Option<String> {
+    let Some(vad) = scene.vad(base) else { return Some("in no range of its address space".into()) };
+    match vad.kind {
+        Ok(VadKind::Image) | Err(_) => None,
+        Ok(_) if vad.private == Ok(true) => {
+            let rights = vad.protection.map(|p| scene.world.protections.value(p).name());
+            Some(format!("private memory, {}", rights.unwrap_or("of unknown protection".into())))
+        }
+        Ok(kind) => Some(format!("a {} range", kind.key())),
+    }
+}
+
+/// The file of the range against the file of the section that the process was made from.
+fn other_file(scene: &Scene<'_, '_>, base: Va, out: &mut Vec<Finding>) {
+    let view = &scene.person.process.view;
+    let (Some(vad), Some(sections), Some(objects)) =
+        (scene.vad(base), &scene.world.sections, &scene.world.section_objects)
+    else {
+        return;
+    };
+    let section = view.section().and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) });
+    let of_section = section.and_then(|va| objects.control_area(&scene.desk.space, sections, va));
+    let (Ok(of_section), Ok(of_range)) = (of_section, sections.control_area_of(&scene.desk.space, vad)) else { return };
+    if of_section.address == of_range.address {
+        return;
+    }
+    let name = |area: crate::kernel::section::ControlArea| area.file.and_then(|f| scene.desk.file(f)?.name);
+    let (Ok(wanted), Ok(there)) = (name(of_section), name(of_range)) else { return };
+    // One file can have several control areas: another version of the same path is told by `deleted-image`.
+    if paths::plain(&wanted) == paths::plain(&there) {
+        return;
+    }
+    let finding = scene
+        .finding(&RULE, Severity::Critical, format!("its image at {base} is {there}, but it was made from {wanted}"))
+        .with(Evidence::field("_EPROCESS.SectionObject", view, "section", section))
+        .with(Evidence::memory("its _MMVAD", &scene.desk.space, vad.node, 32, there));
+    out.push(finding);
+}
