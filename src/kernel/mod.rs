@@ -97,6 +97,8 @@ pub struct Kernel {
     pub kdbg: Option<kdbg::Kdbg>,
     /// System's `_EPROCESS`, where it was found.
     pub system: Option<Va>,
+    /// What was found by itself on the way to the kernel.
+    pub met: find::Met,
 }
 
 impl Kernel {

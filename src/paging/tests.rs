@@ -363,7 +363,10 @@ fn types_19045() -> Types {
 #[test]
 fn software_entries_by_the_kernels_types() {
     let mut f = Format::resolve(Mode::X64, &types_19045());
-    f.invalid_mask = 0x2000_0000_0000;
+    // Without the mask, an entry that it may have turned over tells no offset; one with the swizzle bit does.
+    assert_eq!(f.decode(0x0000_3234_0000_1080), pte::Soft::Fault(Fault::Unknown { entry: 0x0000_3234_0000_1080 }));
+    assert_eq!(f.decode(0x0000_3234_0000_1090), pte::Soft::Fault(Fault::PageFile { number: Some(1), offset: 0x3234 }));
+    f.invalid_mask = Some(0x2000_0000_0000);
     f.virtual_store = Some(2);
     let soft = pte::Soft::Fault;
     assert_eq!(f.decode(0), soft(Fault::Unmapped));
@@ -400,6 +403,20 @@ fn software_entries_by_the_kernels_types() {
     old.types.insert("_MMPTE_SOFTWARE".into(), bits(&soft17134, 8));
     let old = Format::resolve(Mode::X64, &old);
     assert_eq!(old.decode(0x0000_1234_0000_1084), soft(Fault::PageFile { number: Some(2), offset: 0x1234 }));
+}
+
+/// As `_MMPTE_*` of 5.1.2600.5512 without PAE have them: the prototype's address is in two parts, and relative.
+#[test]
+fn a_prototype_whose_address_is_split_is_asked_of_the_vad() {
+    let mut t = Types { pointer_size: 4, ..Types::default() };
+    let soft = [("PageFileLow", 1, 4), ("Prototype", 10, 1), ("Transition", 11, 1), ("PageFileHigh", 12, 20)];
+    t.types.insert("_MMPTE_SOFTWARE".into(), bits(&soft, 4));
+    t.types.insert("_MMPTE_TRANSITION".into(), bits(&[("PageFrameNumber", 12, 20)], 4));
+    let proto = [("ProtoAddressLow", 1, 7), ("ReadOnly", 8, 1), ("WhichPool", 9, 1), ("ProtoAddressHigh", 11, 21)];
+    t.types.insert("_MMPTE_PROTOTYPE".into(), bits(&proto, 4));
+    let f = Format::resolve(Mode::X86, &t);
+    assert_eq!(f.decode(0x0012_3600 | 0x400), pte::Soft::Fault(Fault::AskVad));
+    assert_eq!(f.decode(0x0000_5080), pte::Soft::Fault(Fault::PageFile { number: Some(0), offset: 5 }));
 }
 
 /// A process with one page behind a prototype, whose kernel half is only in the kernel's own tables.
