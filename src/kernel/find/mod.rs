@@ -3,6 +3,7 @@
 //! There are several roads; each says what it saw. A road that ends gives a [`Candidate`]; what follows is the same for all:
 //! the image names its PDB, the symbols are fetched, and the kernel is put together and held against the dump.
 
+mod copied;
 mod harvest;
 mod header;
 mod image;
@@ -14,6 +15,8 @@ mod shared_page;
 mod system;
 mod tables;
 mod triage;
+
+pub use copied::Copied;
 
 use super::Kernel;
 use super::image::Image;

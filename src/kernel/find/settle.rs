@@ -47,6 +47,7 @@ pub(super) fn settle(
         kdbg: None,
         system: None,
         met: found.met,
+        copied: None,
     };
     // A raw image has no header to fail.
     if dump.header.is_some() && !kernel.road.failed.is_empty() {
@@ -69,6 +70,7 @@ pub(super) fn settle(
                 let text = format!("{} structures cannot be read: {why}", word(arch));
                 kernel.symbols.origin = format!("nowhere ({text})");
                 kernel.kdbg = Kdbg::find(&kernel);
+                kernel.copied = super::copied::read(&kernel, source);
                 kernel.notes.push(Note::loss(text));
             }
             Err(why) => return Err(why),
