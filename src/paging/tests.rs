@@ -442,7 +442,9 @@ fn section(prototypes: &[u64]) -> Section {
 fn prototypes_are_followed_through_the_kernel() {
     let s = section(&[0x77_7863, 0x77_78c0, 0x80, 0xffff_8000_1234_5000 << 16 | 0x4c0, 0x0000_0099_0000_1080, 0]);
     let dump = s.memory.dump();
-    let space = s.memory.space(&dump).with_kernel(s.kernel).with_format(Format::resolve(Mode::X64, &types_19045()));
+    let mut format = Format::resolve(Mode::X64, &types_19045());
+    format.invalid_mask = Some(0);
+    let space = s.memory.space(&dump).with_kernel(s.kernel).with_format(format);
     let walk = |i: u64| space.walk(Va(0x1_0010 + 4096 * i)).map(|m| (m.pa, m.via));
     assert_eq!(walk(0), Ok((Pa(0x77_7010), Via::Prototype(Va(PROTOTYPES)))));
     assert_eq!(walk(1), Ok((Pa(0x77_7010), Via::Prototype(Va(PROTOTYPES + 8)))));
