@@ -7,6 +7,7 @@ mod program;
 use dumpwalk::addr::{Pa, Va};
 use dumpwalk::dump::{Arch, Dump, Kind};
 use dumpwalk::kernel::{Kernel, find, kdbg};
+use dumpwalk::paging::Mode;
 use dumpwalk::symbols::store::{Options, Store};
 use dumpwalk::symbols::types::Types;
 use dumpwalk::symbols::{Fallback, Machine, PdbId, SymbolSource, Symbols, builtin};
@@ -24,26 +25,25 @@ fn kernel(dump: &Path, store: &Path) -> Result<Kernel, String> {
 /// The same memory as an image of it: physical address is file offset. Holes stay holes of the file.
 fn raw_image(dump: &Path, name: &str) -> PathBuf {
     let to = Path::new(env!("CARGO_TARGET_TMPDIR")).join("raw-images").join(format!("{name}.raw"));
-    if to.exists() {
+    let time = |p: &Path| p.metadata().and_then(|m| m.modified()).ok();
+    if time(&to) > time(dump) {
         return to;
     }
     std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-    let part = to.with_extension(format!("part{}", std::process::id()));
     let opened = Dump::open(dump).unwrap();
-    let mut out = std::fs::File::create(&part).unwrap();
+    let mut out = tempfile::NamedTempFile::new_in(to.parent().unwrap()).unwrap();
     for run in opened.runs() {
         for i in 0..run.count {
             let page = opened.page(dumpwalk::addr::Pfn(run.pfn.0 + i)).unwrap();
-            if page.iter().any(|b| *b != 0) {
+            if page != &[0; 4096] {
                 out.seek(SeekFrom::Start((run.pfn.0 + i) * 4096)).unwrap();
                 out.write_all(page).unwrap();
             }
         }
     }
     let end = opened.highest_page().unwrap().0 + 1;
-    out.set_len(end * 4096).unwrap();
-    drop(out);
-    std::fs::rename(part, &to).unwrap();
+    out.as_file().set_len(end * 4096).unwrap();
+    out.persist(&to).unwrap();
     to
 }
 
@@ -86,7 +86,7 @@ fn check(k: &Kernel, truth: &Value, what: &str) {
         assert_eq!(block.bytes.len() as u64, number(&truth["kdbg"], "size"), "{what}: KDBG");
     }
     if let Some(mask) = truth["invalid_pte_mask"].as_u64() {
-        assert_eq!(k.format.invalid_mask, mask, "{what}: InvalidPteMask");
+        assert_eq!(k.format.invalid_mask, Some(mask), "{what}: InvalidPteMask");
     }
     assert_eq!(block.address("PsActiveProcessHead"), k.global("PsActiveProcessHead"), "{what}");
     let checks = k.verify();
@@ -134,6 +134,161 @@ fn without_a_header() {
         let k = kernel(&raw, &sample.store).unwrap_or_else(|e| panic!("{what}: {e}"));
         assert_eq!(k.dump.kind, Kind::Raw);
         check(&k, &sample.truth, &what);
+    }
+}
+
+/// A copy of a crash dump in memory, to be damaged.
+struct Damaged {
+    bytes: Vec<u8>,
+    sample: program::Sample,
+    /// The kernel as it is found in the whole dump.
+    whole: Kernel,
+}
+
+/// Samples of each way to translate whose roots name themselves.
+const DAMAGED: [&str; 6] = ["win7-sp1", "win8.1", "win10-22h2", "win11-21h2-la57", "win11-24h2", "winxp-sp3-x86"];
+
+fn to_damage() -> impl Iterator<Item = Damaged> {
+    let chosen = program::own_samples().into_iter().filter(|s| DAMAGED.contains(&s.name.as_str()));
+    chosen.map(|sample| {
+        let whole = ["full.dmp", "bitmap.dmp"];
+        let dump = sample.dumps.iter().find(|d| whole.iter().any(|w| d.ends_with(w))).unwrap();
+        let whole = kernel(dump, &sample.store).unwrap();
+        Damaged { bytes: std::fs::read(dump).unwrap(), sample, whole }
+    })
+}
+
+impl Damaged {
+    fn wipe(&mut self, at: Pa, len: usize) {
+        let from = self.whole.dump.file_offset(at).unwrap() as usize;
+        self.bytes[from..from + len].fill(0);
+    }
+    /// Wipes what the crash-dump header says of the kernel: page-table root, list heads, debugger block.
+    /// (`_DUMP_HEADER64`: 0x10, 0x20, 0x28, 0x80; `_DUMP_HEADER32`: 0x10, 0x18, 0x1c, 0x60.)
+    fn wipe_header(&mut self) {
+        let fields: &[(usize, usize)] = match self.whole.arch {
+            Arch::X86 => &[(0x10, 4), (0x18, 8), (0x60, 4)],
+            _ => &[(0x10, 8), (0x20, 16), (0x80, 8)],
+        };
+        for (at, len) in fields {
+            self.bytes[*at..at + len].fill(0);
+        }
+    }
+    /// Wipes the page of the kernel image's own headers.
+    fn wipe_image_headers(&mut self) {
+        let at = self.whole.space().translate(self.whole.base).unwrap();
+        self.wipe(at, 4096);
+    }
+    /// Wipes the debug record in the kernel image.
+    fn wipe_record(&mut self) {
+        let all: Vec<Pa> = {
+            let space = self.whole.space();
+            let image = space.fetch(self.whole.base, self.whole.size.unwrap());
+            let mut all = Vec::new();
+            for (start, bytes) in image.present() {
+                let at = (0u64..).zip(bytes.windows(4)).filter(|(_, w)| w == b"RSDS");
+                all.extend(at.map(|(at, _)| space.translate(self.whole.base.add(u64::from(start) + at)).unwrap()));
+            }
+            all
+        };
+        assert_eq!(all.len(), 1);
+        self.wipe(all[0], 24);
+    }
+    /// Wipes the first words of the low stub (a far jump: 0xe9), where the machine has one.
+    fn wipe_stub(&mut self) {
+        for pa in (1..0xa0).map(|pfn| Pa(pfn * 4096)) {
+            if self.whole.dump.page(pa.pfn()).is_some_and(|page| page[0] == 0xe9) {
+                self.wipe(pa, 8);
+            }
+        }
+    }
+    /// Takes the entries with which tables name themselves from every root.
+    fn wipe_self_maps(&mut self) {
+        let width = if self.whole.mode == Mode::X86 { 4 } else { 8 };
+        let mut entries = Vec::new();
+        for root in self.sample.truth["processes"].as_array().unwrap().iter().filter_map(|p| p["dtb"].as_u64()) {
+            let Some(page) = self.whole.dump.page(Pa(root).pfn()) else { continue };
+            for (i, raw) in page.chunks_exact(width).enumerate() {
+                let entry = raw.iter().rev().fold(0u64, |n, b| n << 8 | u64::from(*b));
+                if entry & 1 == 1 && entry & 0x000f_ffff_ffff_f000 == root {
+                    entries.push(Pa(root + (width * i) as u64));
+                }
+            }
+        }
+        assert!(entries.len() > 1);
+        entries.into_iter().for_each(|at| self.wipe(at, width));
+    }
+    /// The kernel found in what is left.
+    fn find(&self, store: &Path) -> Result<Kernel, String> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &self.bytes).unwrap();
+        kernel(file.path(), store)
+    }
+    /// What must be found whatever is gone.
+    fn same(&self, found: &Kernel) {
+        let (what, truth) = (&self.sample.name, &self.sample.truth);
+        let (road, held) = (&found.road.taken, found.road.checks.join("\n    "));
+        println!("{what}: {road} ({})\n    {held}", found.road.sureness());
+        assert_eq!(found.base, Va(number(truth, "kernel_base")), "{what}: base");
+        assert_eq!(found.size.map(u64::from), Some(number(truth, "kernel_size")), "{what}: size");
+        assert_eq!(found.root, Pa(number(truth, "dtb")), "{what}: root");
+        assert_eq!(found.system, Some(Va(number(&truth["processes"][0], "eprocess"))), "{what}: System");
+        for (name, key) in
+            [("PsActiveProcessHead", "ps_active_process_head"), ("PsLoadedModuleList", "ps_loaded_module_list")]
+        {
+            assert_eq!(found.global(name), Some(Va(number(truth, key))), "{what}: {name}");
+        }
+        assert_eq!(found.verify().failed, [""; 0], "{what}");
+    }
+}
+
+/// The header page of the kernel image is gone: the module list tells where it lies, the record in the image its PDB.
+#[test]
+fn without_the_kernels_own_headers() {
+    for mut broken in to_damage() {
+        let what = broken.sample.name.clone();
+        broken.wipe_image_headers();
+        let by_header = broken.find(&broken.sample.store).unwrap_or_else(|e| panic!("{what}: {e}"));
+        broken.same(&by_header);
+        assert_eq!(by_header.road.taken, "crash-dump header", "{what}");
+        assert!(!by_header.road.doubts.is_empty(), "{what}: that the headers are gone is told");
+        broken.wipe_header();
+        let by_memory = broken.find(&broken.sample.store).unwrap_or_else(|e| panic!("{what}: {e}"));
+        broken.same(&by_memory);
+        assert_ne!(by_memory.road.taken, "crash-dump header", "{what}");
+        for found in [by_header, by_memory] {
+            assert_eq!((&found.pdb, found.build), (&broken.whole.pdb, broken.whole.build), "{what}");
+        }
+    }
+}
+
+/// No header, no root that can be told by its looks, no debug record and no symbols: processes that bear themselves out
+/// lead to the kernel. Without their names nothing is left, and that is said.
+#[test]
+fn by_processes_alone() {
+    let nowhere = tempfile::tempdir().unwrap();
+    for mut broken in to_damage() {
+        let what = broken.sample.name.clone();
+        broken.wipe_header();
+        broken.wipe_image_headers();
+        broken.wipe_record();
+        broken.wipe_self_maps();
+        broken.wipe_stub();
+        let found = broken.find(nowhere.path()).unwrap_or_else(|e| panic!("{what}: {e}"));
+        broken.same(&found);
+        assert_eq!(found.road.taken, "processes in memory that bear themselves out", "{what}");
+        assert_eq!((&found.pdb, &found.symbols.id), (&None, &None), "{what}");
+        for process in broken.sample.truth["processes"].as_array().unwrap() {
+            let name = process["name"].as_str().unwrap().as_bytes();
+            let name = &name[..name.len().min(14)];
+            for at in 0..broken.bytes.len() - name.len() {
+                if broken.bytes[at..].starts_with(name) {
+                    broken.bytes[at..at + name.len()].fill(b'?');
+                }
+            }
+        }
+        let why = broken.find(nowhere.path()).unwrap_err();
+        assert!(why.contains("processes: none in memory bears itself out"), "{what}: {why}");
     }
 }
 

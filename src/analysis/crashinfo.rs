@@ -7,6 +7,7 @@ use crate::dump::{Dump, Header};
 use crate::error::{Error, Result};
 use crate::kernel::bugcheck;
 use crate::kernel::context::{Context, Exception, status_name};
+use crate::kernel::find::Copied;
 use crate::kernel::module::Modules;
 use crate::kernel::process::Process;
 use crate::kernel::thread::Thread;
@@ -60,6 +61,7 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let at = context.as_ref().map_err(|e| *e).and_then(|c| c.instruction().ok_or(Absent::NotRecorded));
     let running = running(case, &context);
     let known = bugcheck::meaning(header.bugcheck);
+    let copied = case.kernel().ok().and_then(|k| k.copied.as_ref());
     let cells: [Cell; COLUMNS.len()] = [
         Cell::Hex(header.bugcheck.into()),
         name(header.bugcheck),
@@ -71,8 +73,8 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         context.map_or_else(Cell::Absent, registers),
         header.system_time.ok_or(Absent::NotRecorded).into(),
         header.uptime.ok_or(Absent::NotRecorded).map(duration).into(),
-        process_cell(&running),
-        thread_cell(&running),
+        copied.map_or_else(|| process_cell(&running), process_of_copy),
+        copied.map_or_else(|| thread_cell(&running), thread_of_copy),
         header.comment.clone().ok_or(Absent::NotRecorded).into(),
     ];
     sink.row(Row::new(cells.into()).at(place(Some(0))).upright())
@@ -212,6 +214,20 @@ fn process_cell(running: &Value<Running<'_>>) -> Cell {
         ]),
         Err(why) => Cell::Absent(why),
     }
+}
+
+fn process_of_copy(copied: &Copied) -> Cell {
+    Cell::Object(vec![
+        ("pid".into(), copied.pid.into()),
+        ("name".into(), copied.name.clone().into()),
+        ("offset".into(), Cell::Absent(Absent::NotRecorded)),
+        ("by".into(), "the dump keeps a copy".into()),
+    ])
+}
+
+fn thread_of_copy(copied: &Copied) -> Cell {
+    let Some((tid, _)) = copied.thread else { return Cell::Absent(Absent::NoSymbol) };
+    Cell::Object(vec![("tid".into(), tid.into()), ("offset".into(), Cell::Absent(Absent::NotRecorded))])
 }
 
 fn thread_cell(running: &Value<Running<'_>>) -> Cell {

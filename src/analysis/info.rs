@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::paging::Mode;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
+use crate::symbols::PdbId;
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
 
@@ -82,6 +83,11 @@ fn of_file(dump: &Dump) -> Vec<Cell> {
     vec![dump.path().display().to_string().into(), dump.len().into(), container(dump.kind).into()]
 }
 
+/// What the kernel's own record says its PDB is; where the dump lacks the record, that of the symbols which were taken.
+fn pdb(kernel: &Kernel) -> Option<&PdbId> {
+    kernel.pdb.as_ref().or(kernel.symbols.id.as_ref())
+}
+
 fn of_kernel(case: &Case) -> Vec<Cell> {
     let dump = &*case.dump;
     let kernel = case.kernel.as_ref().ok();
@@ -125,9 +131,9 @@ fn of_kernel(case: &Case) -> Vec<Cell> {
         kernel!(|k| k.base),
         kernel!(|k| k.size.map_or(absent.clone(), size)),
         kernel!(|k| k.root),
-        kernel!(|k| k.symbols.id.as_ref().map(|id| id.name.clone()).ok_or(Absent::NotRecorded)),
-        kernel!(|k| k.symbols.id.as_ref().map(|id| id.guid.clone()).ok_or(Absent::NotRecorded)),
-        kernel!(|k| k.symbols.id.as_ref().map(|id| id.age).ok_or(Absent::NotRecorded)),
+        kernel!(|k| pdb(k).map(|id| id.name.clone()).ok_or(Absent::NotRecorded)),
+        kernel!(|k| pdb(k).map(|id| id.guid.clone()).ok_or(Absent::NotRecorded)),
+        kernel!(|k| pdb(k).map(|id| id.age).ok_or(Absent::NotRecorded)),
         kernel!(|k| k.symbols.origin.clone()),
         kernel!(|k| roads(k)),
         case.kernel.as_ref().err().map_or(Cell::Absent(Absent::NotApplicable), |why| why.clone().into()),

@@ -5,6 +5,7 @@ pub mod callstacks;
 mod case;
 pub mod cmdline;
 pub mod code;
+mod copied;
 mod crashinfo;
 pub mod disassembly;
 pub mod dlllist;

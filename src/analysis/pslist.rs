@@ -1,7 +1,7 @@
 //! `pslist`: the processes of the kernel's active list.
 
 use super::parallel::each_process;
-use super::{Analysis, Ask, Case, user};
+use super::{Analysis, Ask, Case, copied, user};
 use crate::error::Result;
 use crate::kernel::process::{Process, applicable};
 use crate::kernel::standing::Sort;
@@ -46,6 +46,9 @@ pub const COLUMNS: [Column; 20] = [
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if let Some(dump) = case.dump.user() {
         return user::pslist(&dump, ask, sink);
+    }
+    if let Ok(Some(known)) = case.kernel().map(|k| k.copied.as_ref()) {
+        return copied::process(known, ask, sink);
     }
     each_process(case, ask, sink, |space, process, sink| sink.row(row(process, space, ask)))
 }

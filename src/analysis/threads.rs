@@ -2,7 +2,7 @@
 
 use super::code::{CodeReader, Location, kernel_code};
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, Switch, user, who};
+use super::{Analysis, Ask, Case, Switch, copied, user, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -138,6 +138,9 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return user::threads(&dump, ask, sink);
     }
     let kernel = case.kernel()?;
+    if let Some(known) = &kernel.copied {
+        return copied::thread(known, ask, sink);
+    }
     let common = Common::of(kernel, ask.has("stacks"));
     let wanted = asked_for(case, ask, sink)?;
     let start = || Worker::of(kernel);

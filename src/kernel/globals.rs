@@ -19,11 +19,17 @@ impl Kernel {
                 _ => None,
             }
         };
+        let met = || match name {
+            "PsActiveProcessHead" => self.met.process_head,
+            "PsLoadedModuleList" => self.met.module_list,
+            _ => None,
+        };
         let from = |va: Option<Va>, source| va.map(|va| (va, source));
         from(self.symbol(name), GlobalSource::Symbols)
             .or_else(|| from(header(), GlobalSource::Header))
             .or_else(|| from(self.kdbg.as_ref().and_then(|k| k.global(name)), GlobalSource::Kdbg))
             .or_else(|| from(self.export(name), GlobalSource::Exports))
+            .or_else(|| from(met(), GlobalSource::Memory))
             .ok_or(Absent::NoSymbol)
     }
 }
@@ -39,6 +45,8 @@ pub enum GlobalSource {
     Kdbg,
     /// The kernel's export table.
     Exports,
+    /// The object itself, found in memory.
+    Memory,
 }
 
 impl GlobalSource {
@@ -50,6 +58,7 @@ impl GlobalSource {
             Self::Header => "crash-dump header",
             Self::Kdbg => "debugger data block",
             Self::Exports => "exports",
+            Self::Memory => "the object itself, found in memory",
         }
     }
 }

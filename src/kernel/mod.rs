@@ -103,6 +103,10 @@ pub struct Kernel {
     pub kdbg: Option<kdbg::Kdbg>,
     /// System's `_EPROCESS`, where it was found.
     pub system: Option<Va>,
+    /// What was found by itself on the way to the kernel.
+    pub met: find::Met,
+    /// Of a triage dump whose structures no symbols describe: who was running, as far as the copies speak for themselves.
+    pub copied: Option<find::Copied>,
 }
 
 impl Kernel {

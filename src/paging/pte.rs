@@ -72,8 +72,9 @@ pub struct Format {
     subsection: Option<Address>,
     /// `SwizzleBit`: set where [`invalid_mask`](Self::invalid_mask) was not applied.
     swizzle: Option<u8>,
-    /// `MiState.Hardware.InvalidPteMask`: bits Windows sets in entries that are not valid, against L1TF.
-    pub invalid_mask: u64,
+    /// `MiState.Hardware.InvalidPteMask`: bits Windows sets in entries that are not valid, against L1TF. `None` where
+    /// nothing tells it: then what it could have changed is not told either.
+    pub invalid_mask: Option<u64>,
     /// Whether entries that name a prototype or a subsection are left without the mask. Windows marks them with the
     /// swizzle bit like all others; dumps are asked which it is (`settle_prototypes`).
     pub plain_addresses: bool,
@@ -110,7 +111,7 @@ impl Format {
             proto: Some(Address::High(Field::new(16, 48))),
             subsection: Some(Address::High(Field::new(16, 48))),
             swizzle: None,
-            invalid_mask: 0,
+            invalid_mask: None,
             plain_addresses: false,
             file_backed: false,
             virtual_store: None,
@@ -159,10 +160,15 @@ impl Format {
             ..base
         }
     }
+    /// Whether entries of this kernel can carry the L1TF mask, and nothing told it.
+    #[must_use]
+    pub fn lacks_mask(&self) -> bool {
+        self.swizzle.is_some() && self.invalid_mask.is_none()
+    }
     /// Undoes the L1TF mask: it was set where the swizzle bit is clear.
     fn unmasked(&self, entry: u64) -> u64 {
         match self.swizzle {
-            Some(bit) if entry & 1u64.wrapping_shl(bit.into()) == 0 => entry & !self.invalid_mask,
+            Some(bit) if entry & 1u64.wrapping_shl(bit.into()) == 0 => entry & !self.invalid_mask.unwrap_or(0),
             _ => entry,
         }
     }
@@ -184,7 +190,9 @@ impl Format {
             let address = self.proto.and_then(|a| a.get(self.unmasked_address(entry)));
             return match address {
                 Some(pte) => Soft::Prototype(pte),
-                None => Soft::Fault(Fault::Unknown { entry }),
+                // Kernels of x86 without PAE split the address in a way their types do not tell whole (`ProtoAddressLow`,
+                // `ProtoAddressHigh`, relative to where paged pool begins). The VAD has it outright.
+                None => Soft::Fault(Fault::AskVad),
             };
         }
         self.software(entry)
@@ -228,7 +236,11 @@ impl Format {
         let raw = self.page_file_high.get(entry);
         // Bits of the mask are turned over where the swizzle bit is clear. An entry with none set was never masked.
         let turned = self.swizzle.is_some_and(|bit| entry & 1u64.wrapping_shl(bit.into()) == 0) && raw != 0;
-        let offset = if turned { self.page_file_high.get(entry ^ self.invalid_mask) } else { raw };
+        let offset = match self.invalid_mask {
+            _ if !turned => raw,
+            Some(mask) => self.page_file_high.get(entry ^ mask),
+            None => return Soft::Fault(Fault::Unknown { entry }),
+        };
         // Page 0 of a page file is its header: no entry names it.
         if offset == 0 {
             return Soft::Fault(Fault::DemandZero);

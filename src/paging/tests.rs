@@ -363,7 +363,10 @@ fn types_19045() -> Types {
 #[test]
 fn software_entries_by_the_kernels_types() {
     let mut f = Format::resolve(Mode::X64, &types_19045());
-    f.invalid_mask = 0x2000_0000_0000;
+    // Without the mask, an entry that it may have turned over tells no offset; one with the swizzle bit does.
+    assert_eq!(f.decode(0x0000_3234_0000_1080), pte::Soft::Fault(Fault::Unknown { entry: 0x0000_3234_0000_1080 }));
+    assert_eq!(f.decode(0x0000_3234_0000_1090), pte::Soft::Fault(Fault::PageFile { number: Some(1), offset: 0x3234 }));
+    f.invalid_mask = Some(0x2000_0000_0000);
     f.virtual_store = Some(2);
     let soft = pte::Soft::Fault;
     assert_eq!(f.decode(0), soft(Fault::Unmapped));
@@ -402,6 +405,20 @@ fn software_entries_by_the_kernels_types() {
     assert_eq!(old.decode(0x0000_1234_0000_1084), soft(Fault::PageFile { number: Some(2), offset: 0x1234 }));
 }
 
+/// As `_MMPTE_*` of 5.1.2600.5512 without PAE have them: the prototype's address is in two parts, and relative.
+#[test]
+fn a_prototype_whose_address_is_split_is_asked_of_the_vad() {
+    let mut t = Types { pointer_size: 4, ..Types::default() };
+    let soft = [("PageFileLow", 1, 4), ("Prototype", 10, 1), ("Transition", 11, 1), ("PageFileHigh", 12, 20)];
+    t.types.insert("_MMPTE_SOFTWARE".into(), bits(&soft, 4));
+    t.types.insert("_MMPTE_TRANSITION".into(), bits(&[("PageFrameNumber", 12, 20)], 4));
+    let proto = [("ProtoAddressLow", 1, 7), ("ReadOnly", 8, 1), ("WhichPool", 9, 1), ("ProtoAddressHigh", 11, 21)];
+    t.types.insert("_MMPTE_PROTOTYPE".into(), bits(&proto, 4));
+    let f = Format::resolve(Mode::X86, &t);
+    assert_eq!(f.decode(0x0012_3600 | 0x400), pte::Soft::Fault(Fault::AskVad));
+    assert_eq!(f.decode(0x0000_5080), pte::Soft::Fault(Fault::PageFile { number: Some(0), offset: 5 }));
+}
+
 /// A process with one page behind a prototype, whose kernel half is only in the kernel's own tables.
 struct Section {
     memory: Memory,
@@ -425,7 +442,9 @@ fn section(prototypes: &[u64]) -> Section {
 fn prototypes_are_followed_through_the_kernel() {
     let s = section(&[0x77_7863, 0x77_78c0, 0x80, 0xffff_8000_1234_5000 << 16 | 0x4c0, 0x0000_0099_0000_1080, 0]);
     let dump = s.memory.dump();
-    let space = s.memory.space(&dump).with_kernel(s.kernel).with_format(Format::resolve(Mode::X64, &types_19045()));
+    let mut format = Format::resolve(Mode::X64, &types_19045());
+    format.invalid_mask = Some(0);
+    let space = s.memory.space(&dump).with_kernel(s.kernel).with_format(format);
     let walk = |i: u64| space.walk(Va(0x1_0010 + 4096 * i)).map(|m| (m.pa, m.via));
     assert_eq!(walk(0), Ok((Pa(0x77_7010), Via::Prototype(Va(PROTOTYPES)))));
     assert_eq!(walk(1), Ok((Pa(0x77_7010), Via::Prototype(Va(PROTOTYPES + 8)))));

@@ -61,13 +61,12 @@ impl Cache {
     /// Why the one that is there cannot be used; it is then made anew.
     pub fn load(&self, id: &PdbId) -> Result<Option<Symbols>, String> {
         let path = self.path(id);
-        let bytes = match read_file(&path, LARGEST) {
-            Ok(bytes) => bytes,
-            Err(crate::error::Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(None);
-            }
-            Err(e) => return Err(e.to_string()),
-        };
+        // Opened once for the patience: a file that is being replaced is refused for a moment on Windows.
+        match patiently(|| std::fs::File::open(&path)) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            _ => {}
+        }
+        let bytes = read_file(&path, LARGEST).map_err(|e| e.to_string())?;
         let symbols = compact::decode(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
         if symbols.id.as_ref() != Some(id) {
             return Err(format!("{}: it is of another PDB", path.display()));
@@ -120,11 +119,33 @@ pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()>
             // Without this a crash of the machine can leave the new name with none of the bytes.
             file.sync_data()
         })
-        .and_then(|()| std::fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
+        .and_then(|()| patiently(|| rename(&temporary, path, bytes)));
+    // Gone already when it was renamed.
+    let _ = std::fs::remove_file(&temporary);
     written
+}
+
+/// Gives a file its name. That another process has the same bytes under that name by now is as good: on Windows it
+/// cannot be replaced while that process maps or scans it.
+fn rename(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::rename(temporary, path).or_else(|e| match std::fs::read(path) {
+        Ok(there) if there == bytes => Ok(()),
+        _ => Err(e),
+    })
+}
+
+/// Tries again for a moment what Windows refuses while another process (a virus scanner, too) has the file open.
+fn patiently<T>(mut attempt: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    const ATTEMPTS: u32 = 20;
+    for _ in 1..ATTEMPTS {
+        match attempt() {
+            Err(e) if cfg!(windows) && e.kind() == std::io::ErrorKind::PermissionDenied => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            done => return done,
+        }
+    }
+    attempt()
 }
 
 #[cfg(test)]

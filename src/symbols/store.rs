@@ -241,7 +241,7 @@ fn nothing_found(id: &PdbId, tried: &[String]) -> String {
     let url = address(MICROSOFT, id);
     let (name, key) = (&id.name, id.key());
     text.push_str(&format!(
-        "\nOn a machine with a network, run `dumpwalk symbols fetch {name} {key} -o DIR` (or download {url}),\n\
+        "\nOn a machine with a network, run `dumpwalk symbols fetch {key} --pdb {name} -o DIR` (or download {url}),\n\
          copy DIR here, and say `--symbols DIR`; `dumpwalk symbols import FILE` keeps it for later."
     ));
     text
@@ -283,7 +283,7 @@ mod tests {
             "cache: not there",
             "https://symbols.invalid/x: not asked (offline)",
             "built-in",
-            "symbols fetch ntkrnlmp.pdb 0123456789ABCDEF0123456789ABCDEF1",
+            "symbols fetch 0123456789ABCDEF0123456789ABCDEF1 --pdb ntkrnlmp.pdb",
             "https://msdl.microsoft.com/download/symbols/ntkrnlmp.pdb/0123456789ABCDEF0123456789ABCDEF1/ntkrnlmp.pdb",
         ] {
             assert!(text.contains(part), "{part} in {text}");

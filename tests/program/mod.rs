@@ -121,11 +121,14 @@ pub struct Ran {
     pub stderr: String,
 }
 
-/// Runs the built program. The cache lies in the target folder, so that no test reads or fills the user's.
+/// Runs the built program. The cache lies in the target folder, so that no test reads or fills the user's; a run without
+/// `--symbols` has one of its own, where no other run left a PDB.
 pub fn dumpwalk<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Ran {
+    let with = args.iter().any(|a| a.as_ref() == "--symbols");
+    let cache = if with { "cache" } else { "cache-of-none" };
     let out = Command::new(env!("CARGO_BIN_EXE_dumpwalk"))
         .args(args)
-        .env("DUMPWALK_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"))
+        .env("DUMPWALK_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join(cache))
         .env_remove("_NT_SYMBOL_PATH")
         .output()
         .unwrap();

@@ -1,6 +1,6 @@
 //! The road by the crash-dump header: its page-table root translates, its list heads lie in the kernel image.
 
-use super::{Candidate, Road, image, shared_page};
+use super::{Candidate, Road, image, listed, shared_page};
 use crate::addr::Va;
 use crate::dump::{Arch, Dump, Header};
 use crate::paging::{Mode, Space};
@@ -40,10 +40,21 @@ pub(super) fn follow(dump: &Dump, road: &mut Road) -> Result<Candidate, String> 
             match image::around(&space, hint) {
                 Ok(found) => {
                     road.taken = "crash-dump header".into();
-                    road.checks.push(format!(
-                        "{name} {hint} lies in the kernel image at {}: {}",
-                        found.image.base, found.told_by
-                    ));
+                    road.checks
+                        .push(format!("{name} {hint} lies in the kernel image at {}: {}", found.base, found.told_by));
+                    road.check_shared(&shared);
+                    return Ok(Candidate::new(mode, root, found, shared.ok()));
+                }
+                Err(why) => seen.push(why),
+            }
+        }
+        // The page of the image's headers may be missing where all else is there.
+        if let Some(list) = header.module_list {
+            match listed::first(&space, list) {
+                Ok(found) => {
+                    road.taken = "crash-dump header".into();
+                    road.checks.push(format!("the kernel lies at {}: {}", found.base, found.told_by));
+                    road.doubts.push(format!("the kernel's own headers are not to be had: {}", seen.join("; ")));
                     road.check_shared(&shared);
                     return Ok(Candidate::new(mode, root, found, shared.ok()));
                 }

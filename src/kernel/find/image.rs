@@ -12,20 +12,32 @@ use rustc_hash::FxHashSet;
 /// A kernel image, and what tells that it is one.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    pub image: Image,
+    pub base: Va,
+    /// Bytes.
+    pub size: u32,
+    /// Its headers, where they are in the dump.
+    pub image: Option<Image>,
     pub pdb: Option<PdbId>,
     /// In words.
     pub told_by: String,
     /// Whether its own name says so, and not only its sections.
     pub named: bool,
+    /// The module list that told of it, where one did.
+    pub list: Option<Va>,
+}
+
+impl Found {
+    fn by_headers(image: Image, pdb: Option<PdbId>, told_by: String, named: bool) -> Self {
+        Self { base: image.base, size: image.size, image: Some(image), pdb, told_by, named, list: None }
+    }
 }
 
 /// Names a kernel's PDB can have: without and with several processors, without and with PAE; ARM64 kernels are `ntkrnlmp`.
 pub(super) const PDB_NAMES: [&str; 4] = ["ntkrnlmp.pdb", "ntkrnlpa.pdb", "ntkrpamp.pdb", "ntoskrnl.pdb"];
 /// Names it exports under.
-const EXPORT_NAMES: [&str; 4] = ["ntoskrnl.exe", "ntkrnlpa.exe", "ntkrnlmp.exe", "ntkrpamp.exe"];
+pub(super) const EXPORT_NAMES: [&str; 4] = ["ntoskrnl.exe", "ntkrnlpa.exe", "ntkrnlmp.exe", "ntkrpamp.exe"];
 /// How large a kernel image may be. Those of Windows 11 have 18 MiB; nothing stops them from growing.
-const LARGEST: u32 = 256 << 20;
+pub(super) const LARGEST: u32 = 256 << 20;
 /// How far below an address inside it the image is looked for.
 const REACH: u64 = LARGEST as u64;
 
@@ -54,7 +66,7 @@ pub(super) fn identify(space: &Space<'_>, base: Va) -> Result<Found, String> {
     if let Ok(id) = &pdb {
         if is_kernel_pdb(&id.name) {
             let told_by = format!("its debug record names {}", id.name);
-            return Ok(Found { image, pdb: pdb.ok(), told_by, named: true });
+            return Ok(Found::by_headers(image, pdb.ok(), told_by, true));
         }
         return Err(format!("the image at {base} has the PDB {}", id.name));
     }
@@ -62,13 +74,13 @@ pub(super) fn identify(space: &Space<'_>, base: Va) -> Result<Found, String> {
     if let Some(name) = exported.as_deref() {
         if EXPORT_NAMES.iter().any(|k| k.eq_ignore_ascii_case(name)) {
             let told_by = format!("it exports as {name}");
-            return Ok(Found { image, pdb: None, told_by, named: true });
+            return Ok(Found::by_headers(image, None, told_by, true));
         }
         return Err(format!("the image at {base} exports as {name}"));
     }
     if is_kernel_by_sections(&image) {
         let told_by = "its sections are a kernel's (PAGEKD, POOLCODE); its names are not in the dump".to_owned();
-        return Ok(Found { image, pdb: None, told_by, named: false });
+        return Ok(Found::by_headers(image, None, told_by, false));
     }
     Err(format!("the image at {base} tells no name"))
 }
@@ -93,8 +105,8 @@ pub(super) fn around(space: &Space<'_>, inside: Va) -> Result<Found, String> {
         }
         match identify(space, at) {
             // The image must hold the address it was found from.
-            Ok(found) if u64::from(found.image.size) > inside.0.wrapping_sub(at.0) => return Ok(found),
-            Ok(found) => met.push(format!("the kernel image at {at} ends at {}", at.add(found.image.size.into()))),
+            Ok(found) if u64::from(found.size) > inside.0.wrapping_sub(at.0) => return Ok(found),
+            Ok(found) => met.push(format!("the kernel image at {at} ends at {}", at.add(found.size.into()))),
             Err(why) if why.is_empty() => {}
             Err(why) => met.push(why),
         }

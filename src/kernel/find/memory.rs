@@ -1,7 +1,7 @@
 //! The road through all of memory: every page that could be a page-table root, scored; the kernel image under the best of them.
 
 use super::roots::{self, Scored, Seen};
-use super::{Candidate, Road, header, image};
+use super::{Candidate, Road, header, image, listed};
 use crate::addr::{Pa, Va};
 use crate::dump::Dump;
 use crate::paging::Space;
@@ -11,12 +11,14 @@ use rustc_hash::FxHashSet;
 
 /// Roots under which the image is looked for. The best score first; the rest are other processes of the same kernel.
 const MOST_TRIED: usize = 64;
+/// Debug records of kernels that are followed under each root.
+const MOST_RECORDS: usize = 4;
 
 /// Follows it.
 ///
 /// # Errors
 /// What was seen.
-pub(super) fn follow(dump: &Dump, progress: &Progress, road: &mut Road) -> Result<(Candidate, Seen), (String, Seen)> {
+pub(super) fn follow(dump: &Dump, progress: &Progress, road: &mut Road) -> Result<Candidate, String> {
     let seen = roots::sweep(dump, progress);
     let stubs = roots::low_stubs(dump);
     let mut all: Vec<Scored> = seen.guesses.par_iter().filter_map(|g| roots::score(dump, *g)).collect();
@@ -50,34 +52,37 @@ pub(super) fn follow(dump: &Dump, progress: &Progress, road: &mut Road) -> Resul
     let mut met = Vec::new();
     for scored in all.iter().take(MOST_TRIED) {
         let space = Space::new(dump, scored.mode, scored.root);
-        match kernel_under(&space, &hints, &seen.headers) {
+        match kernel_under(&space, &hints, &seen) {
             Ok((found, how)) => {
                 road.taken = match (from_stub(scored.root), scored.shared.is_some()) {
                     (Some(stub), _) => format!("low stub at {}", stub.at),
                     (None, _) => "page tables that map themselves, all of memory scored".into(),
                 };
                 road.checks.push(format!("{summary}; best root {} scores {}", scored.root, scored.score));
-                road.checks
-                    .push(format!("the kernel image at {} was found by {how}: {}", found.image.base, found.told_by));
+                road.checks.push(format!("the kernel image at {} was found by {how}: {}", found.base, found.told_by));
                 road.check_shared(&scored.shared.clone().ok_or_else(|| "the shared page is missing".into()));
-                let here = space.translate(found.image.base);
+                let here = space.translate(found.base);
                 let agree = all
                     .iter()
-                    .filter(|s| here.is_ok() && Space::new(dump, s.mode, s.root).translate(found.image.base) == here);
+                    .filter(|s| here.is_ok() && Space::new(dump, s.mode, s.root).translate(found.base) == here);
                 road.checks.push(format!("{} of {} roots map that image", agree.count(), all.len()));
-                return Ok((Candidate::new(scored.mode, scored.root, found, scored.shared.clone()), seen));
+                return Ok(Candidate::new(scored.mode, scored.root, found, scored.shared.clone()));
             }
             Err(why) => met.push(format!("root {} (score {}): {why}", scored.root, scored.score)),
         }
     }
     met.truncate(4);
     let met = if met.is_empty() { String::new() } else { format!("; {}", met.join("; ")) };
-    Err((format!("all of memory: {summary}{met}"), seen))
+    Err(format!("all of memory: {summary}{met}"))
 }
 
 /// The kernel image in a space: below what must lie in it, where kernels are loaded, or wherever a page that begins
-/// one is mapped.
-fn kernel_under(space: &Space<'_>, hints: &[(&str, Va)], headers: &[Pa]) -> Result<(image::Found, String), String> {
+/// one is mapped; without its headers, by the module list near what must lie in it or near its debug record.
+pub(super) fn kernel_under(
+    space: &Space<'_>,
+    hints: &[(&str, Va)],
+    seen: &Seen,
+) -> Result<(image::Found, String), String> {
     for (name, hint) in hints {
         if space.translate(*hint).is_ok()
             && let Ok(found) = image::around(space, *hint)
@@ -85,19 +90,33 @@ fn kernel_under(space: &Space<'_>, hints: &[(&str, Va)], headers: &[Pa]) -> Resu
             return Ok((found, format!("{name} {hint}")));
         }
     }
-    let why = match image::mapped(space) {
+    let mut why = match image::mapped(space) {
         Ok(found) => return Ok((found, "the page tables".into())),
         Err(why) => why,
     };
-    let pages: FxHashSet<Pa> = headers.iter().copied().collect();
-    if pages.is_empty() {
-        return Err(why);
+    let pages = |of: &[Pa]| of.iter().map(|pa| pa.page()).collect::<FxHashSet<Pa>>();
+    if !seen.headers.is_empty() {
+        match image::mapping_of(space, &pages(&seen.headers)) {
+            Some(at) => match image::identify(space, at) {
+                Ok(found) => return Ok((found, format!("its header page in memory, mapped at {at}"))),
+                Err(_) => why.push_str(&format!("; the page mapped at {at} begins like a kernel and is none")),
+            },
+            None => why.push_str(&format!("; {} pages begin like a kernel, none is mapped", seen.headers.len())),
+        }
     }
-    match image::mapping_of(space, &pages) {
-        Some(at) => match image::identify(space, at) {
-            Ok(found) => Ok((found, format!("its header page in memory, mapped at {at}"))),
-            Err(_) => Err(format!("{why}; the page mapped at {at} begins like a kernel and is none")),
-        },
-        None => Err(format!("{why}; {} pages begin like a kernel, none is mapped", pages.len())),
+    for (name, hint) in hints {
+        match listed::search(space, *hint) {
+            Ok(found) => return Ok((found, format!("the module list near {name} {hint}"))),
+            Err(not) => why.push_str(&format!("; {not}")),
+        }
     }
+    // A record can also lie in the file's pages of the cache: there, no module list is near.
+    for record in seen.records.iter().take(MOST_RECORDS) {
+        let Some(at) = image::mapping_of(space, &pages(&[*record])) else { continue };
+        match listed::search(space, at) {
+            Ok(found) => return Ok((found, format!("the module list near the debug record in page {at}"))),
+            Err(not) => why.push_str(&format!("; {not}")),
+        }
+    }
+    Err(why)
 }

@@ -3,8 +3,11 @@
 //! There are several roads; each says what it saw. A road that ends gives a [`Candidate`]; what follows is the same for all:
 //! the image names its PDB, the symbols are fetched, and the kernel is put together and held against the dump.
 
+mod copied;
+mod harvest;
 mod header;
 mod image;
+mod listed;
 mod memory;
 mod roots;
 mod settle;
@@ -12,6 +15,8 @@ mod shared_page;
 mod system;
 mod tables;
 mod triage;
+
+pub use copied::Copied;
 
 use super::Kernel;
 use super::image::Image;
@@ -34,13 +39,27 @@ struct Candidate {
     image: Option<Image>,
     pdb: Option<PdbId>,
     shared: Option<SharedPage>,
+    /// What was met on the road and no symbol or header may tell.
+    met: Met,
 }
 
 impl Candidate {
     fn new(mode: Mode, root: Pa, found: image::Found, shared: Option<SharedPage>) -> Self {
-        let (base, size) = (found.image.base, Some(found.image.size));
-        Self { mode, root, base, size, image: Some(found.image), pdb: found.pdb, shared }
+        let (base, size) = (found.base, Some(found.size));
+        let met = Met { module_list: found.list, ..Met::default() };
+        Self { mode, root, base, size, image: found.image, pdb: found.pdb, shared, met }
     }
+}
+
+/// Objects that were found by themselves, not by a name: they serve where neither symbols nor the dump's header tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// System's `_EPROCESS`.
+    pub system: Option<Va>,
+    /// `PsActiveProcessHead`: the member of the ring of processes that lies in the kernel image.
+    pub process_head: Option<Va>,
+    /// `PsLoadedModuleList`: the list that begins with the kernel.
+    pub module_list: Option<Va>,
 }
 
 /// Which road led to the kernel, and what was seen on the others.
@@ -103,8 +122,12 @@ pub fn find_with(dump: &Arc<Dump>, source: &dyn SymbolSource, progress: &Progres
         Err(why) => road.failed.push(why),
     }
     match memory::follow(dump, progress, &mut road) {
-        Ok((candidate, _)) => return settle::settle(dump, candidate, road, source),
-        Err((why, _)) => road.failed.push(why),
+        Ok(candidate) => return settle::settle(dump, candidate, road, source),
+        Err(why) => road.failed.push(why),
+    }
+    match harvest::follow(dump, source, progress, &mut road) {
+        Ok(candidate) => return settle::settle(dump, candidate, road, source),
+        Err(why) => road.failed.push(why),
     }
     Err(road.failed.join("\n"))
 }

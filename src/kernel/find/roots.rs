@@ -48,17 +48,20 @@ const CHUNK: u64 = 1024;
 /// Guesses kept: a machine has as many roots as processes.
 const MOST: usize = 1 << 16;
 
+/// All of memory in pieces for tasks: first page and count.
+pub(super) fn chunks(dump: &Dump) -> Vec<(u64, u64)> {
+    let of_run = |run: crate::dump::Run| {
+        (0..run.count.div_ceil(CHUNK)).map(move |i| {
+            let first = i.saturating_mul(CHUNK);
+            (run.pfn.0.saturating_add(first), run.count.saturating_sub(first).min(CHUNK))
+        })
+    };
+    dump.runs().flat_map(of_run).collect()
+}
+
 /// One pass over all memory.
 pub(super) fn sweep(dump: &Dump, progress: &Progress) -> Seen {
-    let chunks: Vec<(u64, u64)> = dump
-        .runs()
-        .flat_map(|run| {
-            (0..run.count.div_ceil(CHUNK)).map(move |i| {
-                let first = i.saturating_mul(CHUNK);
-                (run.pfn.0.saturating_add(first), run.count.saturating_sub(first).min(CHUNK))
-            })
-        })
-        .collect();
+    let chunks = chunks(dump);
     progress.begin("looking for page tables", dump.page_count().saturating_mul(PAGE_SIZE), Unit::Bytes);
     let arch = dump.arch;
     let parts: Vec<Seen> = chunks
@@ -134,7 +137,7 @@ fn begins_a_kernel(page: &[u8]) -> bool {
 }
 
 /// The offset of a CodeView record that names a kernel's PDB.
-fn record(page: &[u8; PAGE_SIZE as usize]) -> Option<u64> {
+pub(super) fn record(page: &[u8]) -> Option<u64> {
     // Records are aligned to 4 bytes by every linker seen.
     let mut at = 0usize;
     for words in page.chunks_exact(4) {

@@ -1,7 +1,8 @@
 //! What every road ends in: symbols for what was found, and the kernel put together and held against the dump.
 
-use super::shared_page::{arch, plausible_build};
+use super::shared_page::{arch, machine, plausible_build};
 use super::{Candidate, Road};
+use crate::addr::Va;
 use crate::dump::{Arch, Dump};
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::Kdbg;
@@ -9,7 +10,7 @@ use crate::kernel::pe::Exports;
 use crate::paging::pte::Format;
 use crate::paging::{Mode, Space};
 use crate::symbols::resolved::Resolved;
-use crate::symbols::{Fallback, Machine, SymbolSource, Symbols};
+use crate::symbols::{Fallback, SymbolSource, Symbols};
 use crate::value::Note;
 use std::sync::Arc;
 
@@ -45,6 +46,8 @@ pub(super) fn settle(
         exports,
         kdbg: None,
         system: None,
+        met: found.met,
+        copied: None,
     };
     // A raw image has no header to fail.
     if dump.header.is_some() && !kernel.road.failed.is_empty() {
@@ -67,6 +70,7 @@ pub(super) fn settle(
                 let text = format!("{} structures cannot be read: {why}", word(arch));
                 kernel.symbols.origin = format!("nowhere ({text})");
                 kernel.kdbg = Kdbg::find(&kernel);
+                kernel.copied = super::copied::read(&kernel, source);
                 kernel.notes.push(Note::loss(text));
             }
             Err(why) => return Err(why),
@@ -92,20 +96,25 @@ fn take(kernel: &mut Kernel, symbols: Symbols) {
     kernel.resolved = Resolved::default();
     kernel.format = Format::resolve(kernel.mode, &kernel.symbols.types);
     kernel.kdbg = Kdbg::find(kernel);
+    if kernel.build.is_none() {
+        kernel.build = kernel.symbol("NtBuildNumber").and_then(|at| build_at(&kernel.space(), at));
+    }
     kernel.settle_entries();
     kernel.settle_system();
+    kernel.settle_mask();
     kernel.settle_prototypes();
+}
+
+/// `NtBuildNumber`: the build in the low bits, 0xF000_0000 for a free build and 0xC000_0000 for a checked one.
+fn build_at(space: &Space<'_>, at: Va) -> Option<u32> {
+    let raw = space.number(at, 4).ok()?;
+    u32::try_from(raw & 0x0fff_ffff).ok().filter(|b| plausible_build(*b))
 }
 
 /// The build as user mode sees it. Windows 10 22H2 is build 19045 on a kernel of build 19041: the shared page (and the
 /// header of a real dump) says so, the kernel's own number may not.
 fn build_number(dump: &Dump, space: &Space<'_>, found: &Candidate, exports: &Exports) -> Option<u32> {
-    // `NtBuildNumber`: the build in the low bits, 0xF000_0000 for a free build and 0xC000_0000 for a checked one.
-    let told = exports
-        .get(found.base, "NtBuildNumber")
-        .and_then(|at| space.number(at, 4).ok())
-        .and_then(|n| u32::try_from(n & 0x0fff_ffff).ok())
-        .filter(|b| plausible_build(*b));
+    let told = exports.get(found.base, "NtBuildNumber").and_then(|at| build_at(space, at));
     let shared = found.shared.as_ref().and_then(|s| s.build);
     let header = dump.header.as_ref().map(|h| h.build & 0x0fff_ffff).filter(|b| plausible_build(*b));
     shared.or(told.max(header))
@@ -119,11 +128,7 @@ fn in_short(why: &str) -> &str {
 
 /// Without the exact symbols: the layouts of a near build that the dump itself bears out.
 fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, why: &str) -> Result<(), String> {
-    let machine = match kernel.arch {
-        Arch::X86 => Machine::X86,
-        Arch::X64 => Machine::X64,
-        Arch::Arm64 => Machine::Arm64,
-    };
+    let machine = machine(kernel.arch);
     let version = {
         let space = kernel.space();
         let version = found.image.as_ref().and_then(|i| i.version(&space).ok());

@@ -4,6 +4,7 @@ use crate::addr::{Pa, Va};
 use crate::bytes::u32_at;
 use crate::dump::Arch;
 use crate::paging::{Mode, Space};
+use crate::symbols::Machine;
 
 /// `_KUSER_SHARED_DATA` at offsets that are the same in all 22 tables, XP to Windows 11 24H2: `NtSystemRoot` at 0x30,
 /// `NtBuildNumber` at 0x260 (from Windows 10; unused before), `NtMajorVersion` at 0x26c, `NtMinorVersion` at 0x270.
@@ -79,5 +80,14 @@ pub(super) const fn arch(mode: Mode) -> Arch {
         Mode::X86 | Mode::Pae => Arch::X86,
         Mode::Arm64 => Arch::Arm64,
         Mode::X64 | Mode::La57 | Mode::Blocks => Arch::X64,
+    }
+}
+
+/// The processor as symbols name it.
+pub(super) const fn machine(arch: Arch) -> Machine {
+    match arch {
+        Arch::X86 => Machine::X86,
+        Arch::X64 => Machine::X64,
+        Arch::Arm64 => Machine::Arm64,
     }
 }

@@ -7,6 +7,7 @@ use crate::kernel::process::EProcess;
 use crate::paging::pte::Format;
 use crate::paging::{Fault, Space, Via};
 use crate::symbols::layout::Layout as _;
+use crate::value::Note;
 
 /// Page files Windows can have (`MmPagingFile` and `_MI_VISIBLE_PARTITION.PagingFile` have 16 places).
 const PAGE_FILES: u32 = 16;
@@ -15,7 +16,7 @@ const PAGE_FILES: u32 = 16;
 const MOST_REGIONS: usize = 4096;
 
 impl Kernel {
-    /// Finds System (`PsInitialSystemProcess`, else the head of the active list), and takes its page-table root when it maps the
+    /// Finds System (`PsInitialSystemProcess`, else the head of the active list, else what the road met), and takes its page-table root when it maps the
     /// same kernel: the root a road led to may be any process's, and die with it.
     pub(super) fn settle_system(&mut self) {
         let Some((va, root)) = self.system_process() else { return };
@@ -39,7 +40,7 @@ impl Kernel {
             .global("PsActiveProcessHead")
             .and_then(|head| space.pointer(head).ok())
             .map(|link| link.sub(links.into()));
-        initial.into_iter().chain(first).find_map(|va| {
+        initial.into_iter().chain(first).chain(self.met.system).find_map(|va| {
             let process = self.process_at(&space, va).ok()?;
             let system = process.pid() == Ok(4) && process.name().is_ok_and(|n| n == "System");
             system.then(|| (va, process.dtb().ok()))
@@ -51,14 +52,39 @@ impl Kernel {
             let space = self.space();
             (self.invalid_pte_mask(&space), self.virtual_store(&space))
         };
-        if let Some(mask) = mask {
-            self.format.invalid_mask = mask;
-        }
+        self.format.invalid_mask = mask;
         self.format.virtual_store = store;
+    }
+    /// The mask by what it did, where no symbol tells it: it lies above every page of the machine, so in entries in
+    /// transition it stands above the page's number. They must all say the same. Measured: right on every sample that
+    /// has such an entry (`tests/without_symbols.rs`).
+    pub(super) fn settle_mask(&mut self) {
+        if !self.format.lacks_mask() {
+            return;
+        }
+        let Some(highest) = self.dump.highest_page() else { return };
+        let above = !highest.base().0.checked_next_power_of_two().unwrap_or(u64::MAX).wrapping_sub(1);
+        let roots: Vec<Pa> = self.first_processes().iter().filter_map(|p| p.dtb().ok()).take(16).collect();
+        let mut masks = Vec::new();
+        for root in roots {
+            let space = self.space_of(root);
+            let seen = space.regions(Va(0x1_0000), Va(0x0000_7fff_ffff_ffff)).take(MOST_REGIONS);
+            let moved = seen.filter_map(|r| r.found.ok()).filter(|m| m.via == Via::Transition);
+            // Zero: the swizzle bit says that this one is as it was.
+            masks.extend(moved.map(|m| m.pa.0 & above).filter(|high| *high != 0));
+        }
+        masks.sort_unstable();
+        masks.dedup();
+        match masks[..] {
+            [mask] => self.format.invalid_mask = Some(mask),
+            _ => self.notes.push(Note::info(
+                "no symbol tells the mask of entries that are not valid: page-file offsets it may have changed are not told",
+            )),
+        }
     }
     /// Whether entries that name prototypes carry the mask: the way that resolves more of them in the first processes.
     pub(super) fn settle_prototypes(&mut self) {
-        if self.format.invalid_mask == 0 {
+        if self.format.invalid_mask.is_none_or(|m| m == 0) {
             return;
         }
         let resolved = |format: Format| {

@@ -1,6 +1,6 @@
 //! The road of a triage dump: no memory to search, but a driver list that begins with the kernel, and the debugger block.
 
-use super::{Candidate, Road};
+use super::{Candidate, Met, Road};
 use crate::addr::{Pa, Va};
 use crate::dump::Dump;
 use crate::kernel::image::Image;
@@ -46,7 +46,16 @@ pub(super) fn follow(dump: &Dump, road: &mut Road) -> Result<Candidate, String> 
     let image = Image::read(&space, base).ok();
     let pdb = image.as_ref().and_then(|i| i.pdb(&space).ok()).or_else(|| record(&space, base, driver.map(|d| d.size)));
     let root = dump.header.as_ref().and_then(|h| h.dtb).unwrap_or_default();
-    Ok(Candidate { mode: Mode::Blocks, root, base, size: driver.map(|d| d.size), image, pdb, shared: None })
+    Ok(Candidate {
+        mode: Mode::Blocks,
+        root,
+        base,
+        size: driver.map(|d| d.size),
+        image,
+        pdb,
+        shared: None,
+        met: Met::default(),
+    })
 }
 
 /// A CodeView record of a kernel among the kept blocks that lie in the image.

@@ -1,0 +1,76 @@
+//! Without network and without PDB a sample answers as with it: every analysis on every sample, but for what only a
+//! PDB can tell, which is written down here.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use common::{open, samples, write};
+use dumpwalk::analysis::{ALL, Ask, Case};
+use dumpwalk::report::Format;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Analysis, column, and why it needs the PDB.
+const NEED_PDB: &[(&str, &str, &str)] = &[
+    ("info", "symbols", "says where symbols came from"),
+    ("info", "boot_time", "KeBootTime: a global that neither header nor debugger block names"),
+    ("callstacks", "symbol", "names of functions inside the kernel"),
+    ("threads", "start_location", "names of functions inside the kernel"),
+    ("threads", "win32_start_location", "names of functions inside the kernel"),
+    ("dlllist", "load_reason", "the table of Windows 11 24H2 has no enumerations: a number instead of its name"),
+];
+
+fn rows(case: &Case, analysis: &dumpwalk::analysis::Analysis) -> Result<Vec<Value>, String> {
+    let written = write(case, analysis, &Ask::default(), &[Format::Jsonl]).map_err(|e| e.to_string())?;
+    let text = String::from_utf8(written.into_iter().next().unwrap().bytes).unwrap();
+    Ok(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+/// Columns that differ, with the number of rows.
+fn differences(with: &[Value], without: &[Value]) -> BTreeMap<String, usize> {
+    let mut out = BTreeMap::new();
+    for (a, b) in with.iter().zip(without) {
+        let keys: BTreeSet<&String> = [a, b].iter().flat_map(|v| v.as_object().unwrap().keys()).collect();
+        // The reasons of absent values stand beside them; a column that differs is one whose value does.
+        for key in keys.into_iter().filter(|k| *k != "absent" && a[k.as_str()] != b[k.as_str()]) {
+            *out.entry(key.clone()).or_default() += 1;
+        }
+    }
+    if with.len() != without.len() {
+        out.insert(format!("{} rows instead of {}", without.len(), with.len()), 1);
+    }
+    out
+}
+
+#[test]
+fn samples_answer_the_same_without_symbols() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let (mut compared, mut wrong, mut used) = (0, Vec::new(), BTreeSet::new());
+    for sample in samples() {
+        let with = open(&sample.path, &sample.symbols).unwrap();
+        let without = open(&sample.path, nowhere.path()).unwrap();
+        // A report holds the others' answers.
+        for analysis in ALL.iter().filter(|a| a.name != "report") {
+            let (Ok(with), got) = (rows(&with, analysis), rows(&without, analysis)) else { continue };
+            let got = match got {
+                Ok(rows) => rows,
+                Err(why) => {
+                    wrong.push(format!("{} {}: {why}", sample.name, analysis.name));
+                    continue;
+                }
+            };
+            compared += 1;
+            for (column, count) in differences(&with, &got) {
+                match NEED_PDB.iter().find(|(a, c, _)| *a == analysis.name && *c == column) {
+                    Some(known) => _ = used.insert(known),
+                    None => wrong.push(format!("{} {}: {column} differs in {count}", sample.name, analysis.name)),
+                }
+            }
+        }
+    }
+    println!("{compared} answers compared");
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+    let unused: Vec<_> = NEED_PDB.iter().filter(|known| !used.contains(known)).collect();
+    assert!(compared == 0 || unused.is_empty(), "written down and not so: {unused:?}");
+}
