@@ -34,12 +34,14 @@ mod psscan;
 mod pstree;
 mod scans;
 pub mod sessions;
+pub mod stacks;
 pub mod standing;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
 pub mod tokens;
 mod unloaded;
+pub mod unloadeddlls;
 mod user;
 mod user_memory;
 pub mod vadinfo;
@@ -159,11 +161,13 @@ pub static ALL: &[&Analysis] = &[
     &psscan::PSSCAN,
     &pstree::PSTREE,
     &sessions::SESSIONS,
+    &stacks::STACKS,
     &standing::STANDING,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,
     &unloaded::UNLOADED,
+    &unloadeddlls::UNLOADEDDLLS,
     &vadinfo::VADINFO,
     &vadtree::VADTREE,
     &verinfo::VERINFO,

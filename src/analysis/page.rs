@@ -8,7 +8,8 @@ use super::threads::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
     Analysis, Ask, Case, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles, heaps, info,
-    lifecycle, modules, privileges, pslist, standing, threads, tokens, unloaded, vadinfo, workingset,
+    lifecycle, modules, privileges, pslist, stacks, standing, threads, tokens, unloaded, unloadeddlls, vadinfo,
+    workingset,
 };
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -58,6 +59,7 @@ struct Shared<'k> {
     sides: Option<Sides<'k>>,
     modules: Option<dlllist::ModuleRows<'k>>,
     vads: Option<VadRows<'k>>,
+    rings: Option<unloadeddlls::Shared<'k>>,
 }
 
 impl<'k> Shared<'k> {
@@ -67,14 +69,15 @@ impl<'k> Shared<'k> {
         let identities = Identities::gather(kernel).map_err(|e| told("tokens", &e)).ok();
         let sides = Sides::of(kernel).map_err(|e| told("user-mode structures", &e)).ok();
         let modules = dlllist::ModuleRows::of(kernel).map_err(|e| told("modules", &e)).ok();
+        let all = kernel.processes()?.list;
+        let rings = unloadeddlls::Shared::of(kernel, &all).map_err(|e| told("unloaded DLLs", &e)).ok();
         let vads = VadRows::of(kernel, sink).map_err(|e| sink.note(Note::loss(format!("no address ranges: {e}")))).ok();
         let types = kernel.object_types();
         types.notes.iter().for_each(|n| sink.note(n.clone()));
-        let all = kernel.processes()?.list;
         let standing = standing::Shared::of(kernel, &all);
         let lifecycle = lifecycle::Shared::of(kernel, wanted)?;
         let common = Common::of(kernel, false);
-        Ok(Self { kernel, common, identities, types, standing, lifecycle, sides, modules, vads })
+        Ok(Self { kernel, common, identities, types, standing, lifecycle, sides, modules, vads, rings })
     }
 }
 
@@ -94,7 +97,7 @@ struct Section {
 }
 
 /// The sections of a page, in its order: as the kernel holds a process.
-static SECTIONS: [Section; 15] = [
+static SECTIONS: [Section; 17] = [
     Section {
         analysis: &pslist::PSLIST,
         rows: |at, worker, sink| sink.row(pslist::row(at.process, &worker.space, at.ask)),
@@ -153,6 +156,13 @@ static SECTIONS: [Section; 15] = [
         },
     },
     Section {
+        analysis: &unloadeddlls::UNLOADEDDLLS,
+        rows: |at, worker, sink| {
+            let Some(rings) = &at.shared.rings else { return Ok(()) };
+            unloadeddlls::rows(rings, at.process, &worker.space, sink)
+        },
+    },
+    Section {
         analysis: &heaps::HEAPS,
         rows: |at, worker, sink| {
             let Some(sides) = &at.shared.sides else { return Ok(()) };
@@ -166,6 +176,7 @@ static SECTIONS: [Section; 15] = [
             workingset::rows(at.shared.kernel, pfns, at.process, &worker.space, at.ask, sink)
         },
     },
+    Section { analysis: &stacks::STACKS, rows: |at, worker, sink| stacks::rows(worker, at.process, sink) },
     Section { analysis: &handles::HANDLES, rows: |at, _, sink| handles::rows(&at.shared.types, at.process, sink) },
     Section {
         analysis: &threads::THREADS,

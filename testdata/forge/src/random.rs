@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use crate::scenario::time::SECOND;
-use crate::scenario::{Handle, Map, Private, Process, Scenario, Thread};
+use crate::scenario::{Gone, Handle, Map, Private, Process, Scenario, Thread};
 use crate::truth::Json;
 
 /// Samples whose kernel, images and drivers the random machines borrow.
@@ -49,6 +49,9 @@ pub fn scenario(seed: u64) -> Scenario {
     s.processes.retain(|p| p.pid == 4 || p.minimal || p.name == "smss.exe");
     for p in &mut s.processes {
         p.handles.retain(|h| !["Process", "Token", "Thread"].contains(&h.ty.as_str()));
+    }
+    for ntdll in s.images.iter_mut().filter(|i| i.path.ends_with("\\ntdll.dll")) {
+        ntdll.ring = true;
     }
     let native = s.layout.starts_with("x64");
     let programs = |wide: bool| -> Vec<String> {
@@ -109,6 +112,19 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
         p.dlls.push(FOREIGN_NTDLL.into());
     }
     p.heaps = (0..rng.below(3)).map(|_| ["nt", "segment"][rng.below(2) as usize].to_string()).collect();
+    p.guards = rng.once_in(2);
+    if rng.once_in(3) {
+        // More than the ring holds, now and then.
+        let many = if rng.once_in(4) { 80 } else { 6 };
+        p.unloaded = (0..rng.within(1, many))
+            .map(|n| Gone {
+                name: format!("plugin{n}.dll"),
+                base: 0x1000_0000 + 0x1_0000 * rng.below(0x1000),
+                size: 0x1000 * rng.within(1, 64),
+                timestamp: rng.below(1 << 32) as u32,
+            })
+            .collect();
+    }
     if rng.once_in(5) {
         p.job = Some(format!("\\BaseNamedObjects\\Job{}", rng.below(3)));
     }

@@ -25,6 +25,7 @@ mod thread;
 mod token;
 mod triage;
 mod types;
+mod unloaded_dlls;
 mod user;
 mod vad;
 mod wow64;

@@ -99,6 +99,21 @@ pub struct ImageFile {
     pub wide: bool,
     /// Link time.
     pub timestamp: u32,
+    /// An ntdll with the ring of unloaded DLLs and the function that tells where it is.
+    pub ring: bool,
+}
+
+/// A DLL that was unloaded.
+#[derive(Debug, Clone, Default)]
+pub struct Gone {
+    /// File name.
+    pub name: String,
+    /// Where it lay.
+    pub base: u64,
+    /// Size in memory.
+    pub size: u64,
+    /// Link time.
+    pub timestamp: u32,
 }
 
 /// A process.
@@ -136,6 +151,10 @@ pub struct Process {
     pub protection: u64,
     /// Modules besides the program and ntdll.
     pub dlls: Vec<String>,
+    /// Its threads' user stacks have guard pages below their committed parts.
+    pub guards: bool,
+    /// DLLs it unloaded, oldest first. Needs an ntdll with a ring.
+    pub unloaded: Vec<Gone>,
     /// Threads.
     pub threads: Vec<Thread>,
     /// Handles in order.

@@ -99,6 +99,7 @@ impl Scenario {
                 size: l.key("size", 0x8000),
                 wide: !l.flag("x86"),
                 timestamp: l.key("time", 0x6000_0000) as u32,
+                ring: l.flag("ring"),
             }),
             "process" => {
                 let process = self.process(l);
