@@ -31,6 +31,7 @@ pub mod processor;
 pub mod protection;
 pub mod scan;
 pub mod section;
+pub mod section_names;
 pub mod section_object;
 pub mod service_names;
 pub mod session;

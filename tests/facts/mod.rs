@@ -388,6 +388,7 @@ pub const OWN: &[Comparison] = &[
                 text(&r["type"]),
                 tag.trim_end().into(),
                 plain(&r["commit"]),
+                text(&r["section_name"]),
             ]))
         },
         of_truth: |t| {
@@ -399,6 +400,7 @@ pub const OWN: &[Comparison] = &[
                     text(&v["kind"]).replace('-', "_"),
                     text(&v["tag"]).trim_end().into(),
                     plain(&v["commit"]),
+                    text(&v["section"]),
                 ])
             })
         },

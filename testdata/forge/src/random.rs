@@ -137,7 +137,9 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
         p.restricted = vec!["S-1-1-0".into(), "S-1-5-12".into()];
     }
     for _ in 0..rng.below(3) {
-        p.maps.push(Map { path: None, pages: rng.within(1, 9), protection: [1u64, 4][rng.below(2) as usize] });
+        let name = rng.once_in(2).then(|| format!("\\BaseNamedObjects\\Shared{pid}x{}", p.maps.len()));
+        let protection = [1u64, 4][rng.below(2) as usize];
+        p.maps.push(Map { path: None, name, pages: rng.within(1, 9), protection });
     }
     for _ in 0..rng.within(1, 6) {
         let offset = 0x1000 + rng.below(0x1000);

@@ -41,6 +41,8 @@ pub struct DataMap {
     pub size: u64,
     /// The file's path on the volume.
     pub file: Option<String>,
+    /// The path of a section object for it.
+    pub name: Option<String>,
 }
 
 /// All files, made when first asked for.
@@ -134,7 +136,10 @@ impl Files {
             };
             m.write(prototypes + pte * page, &entry.to_le_bytes()[..pte as usize]);
         }
-        (DataMap { area, subsection, prototypes, size: pages * PAGE, file: path.map(str::to_string) }, frame)
+        (
+            DataMap { area, subsection, prototypes, size: pages * PAGE, file: path.map(str::to_string), name: None },
+            frame,
+        )
     }
 
     /// The file mapped as an image.

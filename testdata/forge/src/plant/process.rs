@@ -430,7 +430,11 @@ fn extra(m: &mut Machine, d: &mut Draft, u: &mut User, modules: &[Mapped], files
         }
     }
     for map in &p.maps {
-        let (data, frame) = files.data(m, map.path.as_deref(), map.pages);
+        let (mut data, frame) = files.data(m, map.path.as_deref(), map.pages);
+        if let Some(name) = &map.name {
+            super::handles::named_section(m, name, &data);
+            data.name = Some(name.clone());
+        }
         u.map_data(m, next, &data, frame, map.protection);
         next += (map.pages * PAGE).next_multiple_of(0x1_0000);
     }

@@ -234,6 +234,8 @@ pub struct Handle {
 pub struct Map {
     /// File on the volume; none for the page file.
     pub path: Option<String>,
+    /// Path of its section object in the namespace, of a named one.
+    pub name: Option<String>,
     /// Pages.
     pub pages: u64,
     /// Protection code.

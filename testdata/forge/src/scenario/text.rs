@@ -182,6 +182,7 @@ fn part(process: &mut Process, l: &Line, boot: u64) {
             count: l.key("count", 1),
         }),
         "map" => process.maps.push(Map {
+            name: l.keys.get("name").cloned(),
             path: l.words.get(1).cloned(),
             pages: l.key("pages", 4),
             protection: l.key("protection", 1),
