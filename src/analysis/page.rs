@@ -91,8 +91,10 @@ impl<'k> Shared<'k> {
         Ok(Self {
             kernel,
             common: Common::of(kernel, false),
-            identities: try_of(any(&["tokens", "getsids", "privileges"]), "tokens", sink, |_| {
-                Identities::gather(kernel)
+            identities: try_of(any(&["tokens", "getsids", "privileges"]), "tokens", sink, |sink| {
+                let identities = Identities::gather(kernel)?;
+                identities.notes.iter().for_each(|n| sink.note(n.clone()));
+                Ok(identities)
             }),
             standing: wanted("standing").then(|| standing::Shared::of(kernel, &all)),
             lifecycle: try_of(wanted("lifecycle"), "beginnings and ends", sink, |_| {

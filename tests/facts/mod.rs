@@ -491,6 +491,25 @@ pub const OWN: &[Comparison] = &[
         },
     },
     Comparison {
+        analysis: "getsids",
+        user: false,
+        of_row: |r| {
+            let folder = r["sid_name"].as_str()?.strip_suffix(" (by the profile's folder)")?;
+            Some(fact(&[plain(&r["pid"]), text(&r["sid"]), folder.into()]))
+        },
+        of_truth: |t| {
+            let folders: std::collections::BTreeMap<String, String> = list(t, "profiles")
+                .map(|p| (text(&p["sid"]), text(&p["folder"]).rsplit('\\').next().unwrap().to_owned()))
+                .collect();
+            let of = |p: &Value| -> Vec<String> {
+                list(&p["token"], "restricted")
+                    .filter_map(|sid| Some(fact(&[plain(&p["pid"]), text(sid), folders.get(&text(sid))?.clone()])))
+                    .collect()
+            };
+            linked(t).flat_map(of).collect()
+        },
+    },
+    Comparison {
         analysis: "unloadeddlls",
         user: true,
         of_row: |r| {

@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use crate::scenario::time::SECOND;
-use crate::scenario::{Gone, Handle, Map, Private, Process, Scenario, Thread};
+use crate::scenario::{Gone, Handle, Map, Private, Process, Profile, Scenario, Thread};
 use crate::truth::Json;
 
 /// Samples whose kernel, images and drivers the random machines borrow.
@@ -53,6 +53,12 @@ pub fn scenario(seed: u64) -> Scenario {
     for ntdll in s.images.iter_mut().filter(|i| i.path.ends_with("\\ntdll.dll")) {
         ntdll.ring = true;
     }
+    s.profiles = (0..rng.below(7))
+        .map(|n| Profile {
+            sid: format!("S-1-5-21-7-8-9-{}", 1101 + n),
+            folder: format!("C:\\Users\\user{}", rng.below(1000)),
+        })
+        .collect();
     let native = s.layout.starts_with("x64");
     let programs = |wide: bool| -> Vec<String> {
         let of_kind = |i: &&crate::scenario::ImageFile| i.wide == wide && i.path.ends_with(".exe");
@@ -134,7 +140,7 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
         p.capabilities = (0..rng.below(4)).map(|n| format!("S-1-15-3-{}", n + 1)).collect();
     }
     if rng.once_in(6) {
-        p.restricted = vec!["S-1-1-0".into(), "S-1-5-12".into()];
+        p.restricted = vec!["S-1-1-0".into(), "S-1-5-12".into(), format!("S-1-5-21-7-8-9-{}", 1101 + rng.below(7))];
     }
     for _ in 0..rng.below(3) {
         let name = rng.once_in(2).then(|| format!("\\BaseNamedObjects\\Shared{pid}x{}", p.maps.len()));

@@ -8,6 +8,7 @@ mod files;
 mod globals;
 mod handles;
 mod heaps;
+mod hive;
 mod image;
 mod jobs;
 mod kdbg;
@@ -253,6 +254,9 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         truth.set(key, value);
     }
     globals::plant(&mut m, s);
+    if !s.profiles.is_empty() {
+        truth.set("profiles", hive::plant(&mut m, &s.profiles));
+    }
     truth.set("kdbg", kdbg::plant(&mut m, s));
     truth.set("objects", names::plant(&mut m));
     truth.set("large_pages", pages::large(&mut m));

@@ -60,6 +60,8 @@ pub struct Scenario {
     pub hooks: Vec<Hook>,
     /// Executable files that processes map.
     pub images: Vec<ImageFile>,
+    /// Users that the registry has profiles of.
+    pub profiles: Vec<Profile>,
     /// Processes in the order they were created.
     pub processes: Vec<Process>,
 }
@@ -84,6 +86,15 @@ pub struct Unloaded {
     pub size: u64,
     /// When.
     pub time: u64,
+}
+
+/// A user's profile.
+#[derive(Debug, Clone, Default)]
+pub struct Profile {
+    /// The user's SID.
+    pub sid: String,
+    /// The profile's folder.
+    pub folder: String,
 }
 
 /// An executable file.
