@@ -8,8 +8,10 @@ use crate::kernel::address_space::AddressSpace;
 use crate::kernel::peb::Parameters;
 use crate::kernel::process::Process;
 use crate::kernel::sides::{Side, Sides};
+use crate::kernel::standing::flag_names;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::symbols::layout::Layout as _;
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
 
@@ -26,7 +28,7 @@ pub static CMDLINE: Analysis = Analysis {
 };
 
 /// The columns.
-pub const COLUMNS: [Column; 22] = [
+pub const COLUMNS: [Column; 24] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -46,6 +48,8 @@ pub const COLUMNS: [Column; 22] = [
     wide("show_window", Kind::Number, "SW_… of the first window"),
     wide("being_debugged", Kind::Bool, "BeingDebugged of the PEB"),
     wide("global_flag", Kind::Hex, "NtGlobalFlag of the PEB"),
+    wide("global_flags", Kind::Texts, "The same by name, as gflags names them: heap checks, stack traces, page heap"),
+    wide("peb_flags", Kind::Texts, "Flags of the PEB's BitField that are set, by the kernel's own names"),
     wide("peb", Kind::Hex, "Address of the PEB"),
     wide("parameters", Kind::Hex, "Address of the process parameters"),
     wide("wow64", Kind::Nested, "The 32-bit side: peb, command_line, image_path, current_directory"),
@@ -106,6 +110,12 @@ pub fn row<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, ask:
         p(|p| p.show_window.into()),
         peb_cell(&|v| v.being_debugged().map(|b| b != 0).into()),
         peb_cell(&|v| v.global_flag().map_or_else(Cell::Absent, |f| Cell::Hex(f.into()))),
+        peb_cell(&|v| v.global_flag().map(global_flags).into()),
+        peb_cell(&|v| {
+            let types = &process.kernel.symbols.types;
+            let at = v.layout.field("bit_field").ok_or(Absent::NotInBuild);
+            at.and_then(|f| Ok(flag_names(types, "_PEB", f.offset, v.bit_field()?.into()))).into()
+        }),
         process.peb().into(),
         p(|p| p.address.into()),
         wow64(sides.iter().find(|s| s.wow64), &read),
@@ -152,11 +162,40 @@ const START_FLAGS: [(u32, &str); 14] = [
 
 /// The names of `STARTF_…` flags.
 pub(super) fn start_flags(flags: u32) -> Vec<Cow<'static, str>> {
+    named(&START_FLAGS, flags)
+}
+
+fn named(all: &[(u32, &'static str)], flags: u32) -> Vec<Cow<'static, str>> {
     let mut names: Vec<Cow<'static, str>> =
-        START_FLAGS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, n)| Cow::Borrowed(*n)).collect();
-    let rest = START_FLAGS.iter().fold(flags, |rest, (bit, _)| rest & !bit);
+        all.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, n)| Cow::Borrowed(*n)).collect();
+    let rest = all.iter().fold(flags, |rest, (bit, _)| rest & !bit);
     if rest != 0 {
         names.push(format!("{rest:#x}").into());
     }
     names
+}
+
+/// `FLG_…` that say something of a process, as the "GFlags flag table" of Windows' debuggers' documentation lists them.
+const GLOBAL_FLAGS: [(u32, &str); 16] = [
+    (0x1, "STOP_ON_EXCEPTION"),
+    (0x2, "SHOW_LDR_SNAPS"),
+    (0x10, "HEAP_ENABLE_TAIL_CHECK"),
+    (0x20, "HEAP_ENABLE_FREE_CHECK"),
+    (0x40, "HEAP_VALIDATE_PARAMETERS"),
+    (0x80, "HEAP_VALIDATE_ALL"),
+    (0x100, "APPLICATION_VERIFIER"),
+    (0x400, "POOL_ENABLE_TAGGING"),
+    (0x800, "HEAP_ENABLE_TAGGING"),
+    (0x1000, "USER_STACK_TRACE_DB"),
+    (0x2000, "KERNEL_STACK_TRACE_DB"),
+    (0x4000, "MAINTAIN_OBJECT_TYPELIST"),
+    (0x8000, "HEAP_ENABLE_TAG_BY_DLL"),
+    (0x20_0000, "HEAP_DISABLE_COALESCING"),
+    (0x200_0000, "HEAP_PAGE_ALLOCS"),
+    (0x800_0000, "DISABLE_DBGPRINT"),
+];
+
+/// The names of `FLG_…` flags, what has none as a number.
+fn global_flags(flags: u32) -> Vec<Cow<'static, str>> {
+    named(&GLOBAL_FLAGS, flags)
 }

@@ -6,12 +6,13 @@ use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::logon::Sessions;
 use crate::kernel::process::Process;
+use crate::kernel::profiles::{folder_name, profiles};
 use crate::kernel::sid::Sid;
 use crate::kernel::sid_names::SidNames;
 use crate::kernel::sides::Sides;
 use crate::kernel::token::{Token, Tokens};
 use crate::paging::Space;
-use crate::value::{Absent, Value};
+use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
 
 /// What the token analyses share: layouts, and names gathered from the whole dump.
@@ -23,6 +24,8 @@ pub struct Identities {
     pub names: SidNames,
     /// Logon sessions.
     pub sessions: Sessions,
+    /// What could not be read of the registry.
+    pub notes: Vec<Note>,
 }
 
 /// What one process tells.
@@ -73,7 +76,13 @@ impl Identities {
                 names.add_account(user, name);
             }
         }
-        Ok(Self { tokens, names, sessions })
+        let (users, notes) = profiles(kernel, &kernel.processes()?.list, &space);
+        for (sid, folder) in users {
+            if let Some(name) = folder_name(&folder) {
+                names.add_profile(sid, name);
+            }
+        }
+        Ok(Self { tokens, names, sessions, notes })
     }
     /// `DOMAIN\user` of a token's logon session.
     ///

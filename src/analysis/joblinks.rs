@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::object::Objects;
 use crate::kernel::object::job::{self, Job};
+use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::process::{Process, applicable};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -67,6 +68,24 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The row of one listed process: its job, where it has one.
+///
+/// # Errors
+/// The symbols lack a type or a field, or the sink's error.
+pub fn rows<'k>(types: &'k ObjectTypes, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+    let kernel = process.kernel;
+    let Ok(job) = process.view.job().and_then(applicable) else { return Ok(()) };
+    let layout = kernel.layout::<Job>().map_err(|e| kernel.unreadable(&e))?;
+    let mut objects = Objects::of(kernel, types)?;
+    let (on_list, notes) = job::processes(kernel, space, job);
+    notes.into_iter().for_each(|n| sink.note(n));
+    let in_job = process.offset().is_some_and(|at| on_list.contains(&at));
+    let object = objects.with_body(job);
+    let path = objects.path(&object);
+    let member = Member { process: process.clone(), listed: true, in_job };
+    sink.row(row(space, job, &space.view(layout, job), path, &member))
 }
 
 /// A process of a job.

@@ -6,6 +6,7 @@ use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::file_object::Files;
+use crate::kernel::process::Process;
 use crate::kernel::section::{ControlArea, Sections, Subsection};
 use crate::kernel::vad_tree::Layouts;
 use crate::paging::Space;
@@ -26,7 +27,8 @@ pub static MAPPEDFILES: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 14] = [
+/// The columns of a mapped section.
+pub const COLUMNS: [Column; 14] = [
     col("control_area", Kind::Hex, "Address of the control area"),
     col("kind", Kind::Text, "image, file or page_file"),
     col("file", Kind::Text, "File, by its FILE_OBJECT's own name"),
@@ -58,28 +60,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     // What each process maps, then all together: the sections of a machine number some thousands.
     let found: Vec<(BTreeMap<Va, Mapped>, Vec<Note>)> = processes
         .par_iter()
-        .map_init(
-            || kernel.space(),
-            |space, process| {
-                let mut out = BTreeMap::<Va, Mapped>::new();
-                let Some(at) = process.offset() else { return (out, Vec::new()) };
-                let tree = layouts.walk(space, at);
-                for vad in &tree.vads {
-                    let Ok(area) = sections.control_area_of(space, vad) else { continue };
-                    let entry = out.entry(area.address).or_default();
-                    let first = vad.mapping.as_ref().and_then(|m| m.subsection.ok()).filter(|s| !s.is_null());
-                    entry.first = [entry.first, first].into_iter().flatten().min();
-                    if let Ok(pid) = process.pid()
-                        && entry.pids.last() != Some(&pid)
-                    {
-                        entry.pids.push(pid);
-                    }
-                }
-                let pid = process.pid().map_or_else(|_| "?".into(), |p| p.to_string());
-                let notes = tree.notes.into_iter().map(|n| Note { text: format!("process {pid}: {}", n.text), ..n });
-                (out, notes.collect())
-            },
-        )
+        .map_init(|| kernel.space(), |space, process| mapped_by(&layouts, &sections, process, space))
         .collect();
     let mut all = BTreeMap::<Va, Mapped>::new();
     for (one, notes) in found {
@@ -99,6 +80,48 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         },
         sink,
     )
+}
+
+/// The rows of one process.
+///
+/// # Errors
+/// The symbols lack a type or a field, or the sink's error.
+pub fn rows<'k>(process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+    let kernel = process.kernel;
+    let needs = |e| kernel.unreadable(&e);
+    let (layouts, sections) = (Layouts::of(kernel).map_err(needs)?, Sections::of(kernel).map_err(needs)?);
+    let mut files = Files::of(kernel).map_err(needs)?;
+    // The notes on the tree are those of `vadinfo`.
+    for (address, mapped) in mapped_by(&layouts, &sections, process, space).0 {
+        sink.row(row(kernel, &sections, space, &mut files, address, mapped))?;
+    }
+    Ok(())
+}
+
+/// The control areas behind a process's address ranges, and what its tree could not tell.
+fn mapped_by<'k>(
+    layouts: &Layouts<'k>,
+    sections: &Sections<'k>,
+    process: &Process<'k>,
+    space: &Space<'k>,
+) -> (BTreeMap<Va, Mapped>, Vec<Note>) {
+    let mut out = BTreeMap::<Va, Mapped>::new();
+    let Some(at) = process.offset() else { return (out, Vec::new()) };
+    let tree = layouts.walk(space, at);
+    for vad in &tree.vads {
+        let Ok(area) = sections.control_area_of(space, vad) else { continue };
+        let entry = out.entry(area.address).or_default();
+        let first = vad.mapping.as_ref().and_then(|m| m.subsection.ok()).filter(|s| !s.is_null());
+        entry.first = [entry.first, first].into_iter().flatten().min();
+        if let Ok(pid) = process.pid()
+            && entry.pids.last() != Some(&pid)
+        {
+            entry.pids.push(pid);
+        }
+    }
+    let pid = process.pid().map_or_else(|_| "?".into(), |p| p.to_string());
+    let notes = tree.notes.into_iter().map(|n| Note { text: format!("process {pid}: {}", n.text), ..n });
+    (out, notes.collect())
 }
 
 fn row<'k>(

@@ -41,12 +41,14 @@ pub mod routine;
 mod scans;
 pub mod sessions;
 mod ssdt;
+pub mod stacks;
 pub mod standing;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
 pub mod tokens;
 mod unloaded;
+pub mod unloadeddlls;
 mod user;
 mod user_memory;
 pub mod vadinfo;
@@ -173,12 +175,14 @@ pub static ALL: &[&Analysis] = &[
     &psxview::PSXVIEW,
     &sessions::SESSIONS,
     &ssdt::SSDT,
+    &stacks::STACKS,
     &standing::STANDING,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,
     &findings::TRIAGE,
     &unloaded::UNLOADED,
+    &unloadeddlls::UNLOADEDDLLS,
     &vadinfo::VADINFO,
     &vadtree::VADTREE,
     &verinfo::VERINFO,

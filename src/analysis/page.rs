@@ -7,11 +7,13 @@ use super::parallel::{asked_for, in_order};
 use super::threads::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
-    Analysis, Ask, Case, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles, heaps, info,
-    lifecycle, modules, privileges, pslist, standing, threads, tokens, unloaded, vadinfo, workingset,
+    Analysis, Ask, Case, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles, heaps, images,
+    info, joblinks, lifecycle, mappedfiles, modules, privileges, pslist, sessions, stacks, standing, threads, tokens,
+    unloaded, unloadeddlls, vadinfo, workingset,
 };
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
+use crate::kernel::file_object::Files;
 use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::process::Process;
 use crate::kernel::sides::Sides;
@@ -35,8 +37,9 @@ pub static PROCESS: Analysis = Analysis {
 pub static REPORT: Analysis = Analysis {
     name: "report",
     about: "The whole dump: machine, modules, and a page for every process",
-    help: "What the dump is, the crash, the kernel's modules, then a page for every process of the active list, as `process` gives it. As JSON \
-           one array, as JSONL one row a line; each row names its section. Rows stream: memory does not grow with the dump.\n\n\
+    help: "What the dump is, the crash, the kernel's modules, who is logged on, then a page for every process of the active list, as `process` \
+           gives it (what is mapped stands once, at the end), in one pass. As JSON one array, as JSONL one row a line; each row names its \
+           section. Rows stream: memory does not grow with the dump.\n\n\
            Example: dumpwalk report memory.dmp --format jsonl -o report.jsonl",
     columns: &[],
     switches: &[CHOICE],
@@ -47,34 +50,65 @@ pub static REPORT: Analysis = Analysis {
 const CHOICE: Switch =
     Switch { name: "sections", value: Some("NAMES"), about: "Only these sections, by the names of their subcommands" };
 
-/// What all processes share, read once.
+/// What all processes share, read once; of what no wanted section needs, nothing.
 struct Shared<'k> {
     kernel: &'k Kernel,
     common: Common<'k>,
-    identities: Option<Identities>,
     types: ObjectTypes,
-    standing: standing::Shared<'k>,
-    lifecycle: lifecycle::Shared<'k>,
+    identities: Option<Identities>,
+    standing: Option<standing::Shared<'k>>,
+    lifecycle: Option<lifecycle::Shared<'k>>,
     sides: Option<Sides<'k>>,
+    images: Option<images::ImageRows<'k>>,
     modules: Option<dlllist::ModuleRows<'k>>,
     vads: Option<VadRows<'k>>,
+    rings: Option<unloadeddlls::Shared<'k>>,
 }
 
 impl<'k> Shared<'k> {
-    fn of(kernel: &'k Kernel, wanted: &[Process<'k>], sink: &mut dyn Sink) -> Result<Self> {
-        // What the symbols lack costs its sections, and says so.
-        let mut told = |what: &str, error: &dyn std::fmt::Display| sink.note(Note::loss(format!("no {what}: {error}")));
-        let identities = Identities::gather(kernel).map_err(|e| told("tokens", &e)).ok();
-        let sides = Sides::of(kernel).map_err(|e| told("user-mode structures", &e)).ok();
-        let modules = dlllist::ModuleRows::of(kernel).map_err(|e| told("modules", &e)).ok();
-        let vads = VadRows::of(kernel, sink).map_err(|e| sink.note(Note::loss(format!("no address ranges: {e}")))).ok();
+    fn of(
+        kernel: &'k Kernel,
+        processes: &[Process<'k>],
+        wanted: &impl Fn(&str) -> bool,
+        sink: &mut dyn Sink,
+    ) -> Result<Self> {
+        /// What the symbols lack costs its sections, and says so.
+        fn try_of<T>(
+            needed: bool,
+            what: &str,
+            sink: &mut dyn Sink,
+            make: impl FnOnce(&mut dyn Sink) -> Result<T>,
+        ) -> Option<T> {
+            if !needed {
+                return None;
+            }
+            make(sink).map_err(|e| sink.note(Note::loss(format!("no {what}: {e}")))).ok()
+        }
+        let any = |names: &[&str]| names.iter().any(|n| wanted(n));
+        let all = kernel.processes()?.list;
         let types = kernel.object_types();
         types.notes.iter().for_each(|n| sink.note(n.clone()));
-        let all = kernel.processes()?.list;
-        let standing = standing::Shared::of(kernel, &all);
-        let lifecycle = lifecycle::Shared::of(kernel, wanted)?;
-        let common = Common::of(kernel, false);
-        Ok(Self { kernel, common, identities, types, standing, lifecycle, sides, modules, vads })
+        Ok(Self {
+            kernel,
+            common: Common::of(kernel, false),
+            identities: try_of(any(&["tokens", "getsids", "privileges"]), "tokens", sink, |sink| {
+                let identities = Identities::gather(kernel)?;
+                identities.notes.iter().for_each(|n| sink.note(n.clone()));
+                Ok(identities)
+            }),
+            standing: wanted("standing").then(|| standing::Shared::of(kernel, &all)),
+            lifecycle: try_of(wanted("lifecycle"), "beginnings and ends", sink, |_| {
+                lifecycle::Shared::of(kernel, processes)
+            }),
+            sides: try_of(any(&["cmdline", "envars", "heaps"]), "user-mode structures", sink, |_| {
+                Sides::of(kernel).map_err(|e| kernel.unreadable(&e))
+            }),
+            images: try_of(wanted("images"), "images", sink, |_| images::ImageRows::of(kernel)),
+            modules: try_of(wanted("dlllist"), "modules", sink, |_| dlllist::ModuleRows::of(kernel)),
+            vads: try_of(wanted("vadinfo"), "address ranges", sink, |sink| VadRows::of(kernel, sink)),
+            rings: try_of(wanted("unloadeddlls"), "unloaded DLLs", sink, |_| unloadeddlls::Shared::of(kernel, &all)),
+            types,
+        })
     }
 }
 
@@ -93,8 +127,9 @@ struct Section {
     rows: for<'a, 'k> fn(At<'a, 'k>, &mut Worker<'k>, &mut dyn Sink) -> Result<()>,
 }
 
-/// The sections of a page, in its order: as the kernel holds a process.
-static SECTIONS: [Section; 15] = [
+/// The sections of a page, in its order: as the kernel holds a process. The process, its token, its address space with what lives
+/// there, its working set, its handles, its threads.
+static SECTIONS: [Section; 20] = [
     Section {
         analysis: &pslist::PSLIST,
         rows: |at, worker, sink| sink.row(pslist::row(at.process, &worker.space, at.ask)),
@@ -102,20 +137,20 @@ static SECTIONS: [Section; 15] = [
     Section {
         analysis: &standing::STANDING,
         rows: |at, worker, sink| {
-            sink.row(standing::row(&at.shared.standing, &at.shared.types, at.process, &worker.space))
+            let Some(standing) = &at.shared.standing else { return Ok(()) };
+            sink.row(standing::row(standing, &at.shared.types, at.process, &worker.space))
         },
     },
     Section {
         analysis: &lifecycle::LIFECYCLE,
-        rows: |at, worker, sink| lifecycle::rows(&at.shared.lifecycle, at.process, &worker.space, sink),
+        rows: |at, worker, sink| {
+            let Some(lifecycle) = &at.shared.lifecycle else { return Ok(()) };
+            lifecycle::rows(lifecycle, at.process, &worker.space, sink)
+        },
     },
     Section {
-        analysis: &cmdline::CMDLINE,
-        rows: |at, worker, sink| {
-            let Some(sides) = &at.shared.sides else { return Ok(()) };
-            let row = cmdline::row(sides, at.process, &worker.space, at.ask, sink);
-            sink.row(row)
-        },
+        analysis: &joblinks::JOBLINKS,
+        rows: |at, worker, sink| joblinks::rows(&at.shared.types, at.process, &worker.space, sink),
     },
     Section {
         analysis: &tokens::TOKENS,
@@ -139,6 +174,29 @@ static SECTIONS: [Section; 15] = [
         },
     },
     Section {
+        analysis: &images::IMAGES,
+        rows: |at, worker, sink| {
+            let Some(images) = &at.shared.images else { return Ok(()) };
+            let mut files = Files::of(at.shared.kernel).map_err(|e| at.shared.kernel.unreadable(&e))?;
+            sink.row(images.row(at.process, &worker.space, &mut files))
+        },
+    },
+    Section {
+        analysis: &cmdline::CMDLINE,
+        rows: |at, worker, sink| {
+            let Some(sides) = &at.shared.sides else { return Ok(()) };
+            let row = cmdline::row(sides, at.process, &worker.space, at.ask, sink);
+            sink.row(row)
+        },
+    },
+    Section {
+        analysis: &envars::ENVARS,
+        rows: |at, worker, sink| {
+            let Some(sides) = &at.shared.sides else { return Ok(()) };
+            envars::rows(sides, at.process, &worker.space, sink)
+        },
+    },
+    Section {
         analysis: &vadinfo::VADINFO,
         rows: |at, worker, sink| {
             let Some(vads) = &at.shared.vads else { return Ok(()) };
@@ -153,11 +211,23 @@ static SECTIONS: [Section; 15] = [
         },
     },
     Section {
+        analysis: &unloadeddlls::UNLOADEDDLLS,
+        rows: |at, worker, sink| {
+            let Some(rings) = &at.shared.rings else { return Ok(()) };
+            unloadeddlls::rows(rings, at.process, &worker.space, sink)
+        },
+    },
+    Section {
         analysis: &heaps::HEAPS,
         rows: |at, worker, sink| {
             let Some(sides) = &at.shared.sides else { return Ok(()) };
             heaps::rows(sides, at.process, &worker.space, sink)
         },
+    },
+    Section { analysis: &stacks::STACKS, rows: |at, worker, sink| stacks::rows(worker, at.process, sink) },
+    Section {
+        analysis: &mappedfiles::MAPPEDFILES,
+        rows: |at, worker, sink| mappedfiles::rows(at.process, &worker.space, sink),
     },
     Section {
         analysis: &workingset::WORKINGSET,
@@ -175,17 +245,27 @@ static SECTIONS: [Section; 15] = [
         analysis: &callstacks::CALLSTACKS,
         rows: |at, worker, sink| callstacks::rows(&at.shared.common, worker, at.process, None, sink),
     },
-    Section {
-        analysis: &envars::ENVARS,
-        rows: |at, worker, sink| {
-            let Some(sides) = &at.shared.sides else { return Ok(()) };
-            envars::rows(sides, at.process, &worker.space, sink)
-        },
-    },
 ];
 
 /// The sections before the processes, of the whole dump.
-static WHOLE: [&Analysis; 4] = [&info::INFO, &crashinfo::CRASHINFO, &modules::MODULES, &unloaded::UNLOADED];
+static BEFORE: [&Analysis; 5] =
+    [&info::INFO, &crashinfo::CRASHINFO, &modules::MODULES, &unloaded::UNLOADED, &sessions::SESSIONS];
+/// The section behind them: what processes share is told once, not in each page.
+static BEHIND: &Analysis = &mappedfiles::MAPPEDFILES;
+/// What a user-mode minidump answers with: its streams hold one process and no kernel.
+static OF_STREAMS: [&Analysis; 11] = [
+    &info::INFO,
+    &crashinfo::CRASHINFO,
+    &pslist::PSLIST,
+    &cmdline::CMDLINE,
+    &envars::ENVARS,
+    &vadinfo::VADINFO,
+    &dlllist::DLLLIST,
+    &unloaded::UNLOADED,
+    &handles::HANDLES,
+    &threads::THREADS,
+    &callstacks::CALLSTACKS,
+];
 
 /// Which sections the user wants.
 fn chosen(ask: &Ask, whole: &[&'static Analysis]) -> Result<impl Fn(&str) -> bool> {
@@ -208,29 +288,56 @@ fn process(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if ask.pids.is_empty() && ask.names.is_empty() {
         return Err(Error::Usage("process: say which one by --pid or --name (report tells of all)".into()));
     }
+    if case.dump.user().is_some() {
+        let of_process = OF_STREAMS.into_iter().filter(|a| !["info", "crashinfo", "unloaded"].contains(&a.name));
+        return whole(case, ask, &chosen(ask, &[])?, of_process, sink);
+    }
     pages(case, ask, &chosen(ask, &[])?, sink)
 }
 
 fn report(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let wanted = chosen(ask, &WHOLE)?;
-    for analysis in WHOLE {
-        if wanted(analysis.name) {
-            match (analysis.run)(case, ask, &mut Lazy { section: analysis, begun: false, sink }) {
-                Ok(()) => {}
-                Err(Error::Output(why)) => return Err(Error::Output(why)),
-                // What one part of the report cannot tell is no reason to tell nothing.
-                Err(why) => sink.note(Note::loss(format!("{}: {why}", analysis.name))),
-            }
-        }
+    let wanted = chosen(ask, &BEFORE)?;
+    if case.dump.user().is_some() {
+        return whole(case, ask, &wanted, OF_STREAMS.into_iter(), sink);
     }
-    pages(case, ask, &wanted, sink)
+    whole(case, ask, &wanted, BEFORE.into_iter(), sink)?;
+    pages(case, ask, &|name: &str| name != BEHIND.name && wanted(name), sink)?;
+    whole(case, ask, &wanted, std::iter::once(BEHIND), sink)
+}
+
+/// Sections that are told of the dump as a whole.
+fn whole(
+    case: &Case,
+    ask: &Ask,
+    wanted: &impl Fn(&str) -> bool,
+    sections: impl Iterator<Item = &'static Analysis>,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    for section in sections.filter(|a| wanted(a.name)) {
+        let told = (section.run)(case, ask, &mut Lazy { section, begun: false, sink });
+        or_note(told, section, None, sink)?;
+    }
+    Ok(())
+}
+
+/// What one section cannot tell is no reason to tell nothing: its error becomes a note, unless it is the output's.
+fn or_note(told: Result<()>, section: &Analysis, of: Option<&Process<'_>>, sink: &mut dyn Sink) -> Result<()> {
+    match told {
+        Err(why @ (Error::Output(_) | Error::Usage(_))) => Err(why),
+        Err(why) => {
+            let pid = of.and_then(|p| p.pid().ok()).map(|pid| format!("process {pid}: ")).unwrap_or_default();
+            sink.note(Note::loss(format!("{pid}{}: {why}", section.name)));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// The pages of the processes asked for. Each section of each process is a unit of work of its own.
 fn pages(case: &Case, ask: &Ask, wanted: &impl Fn(&str) -> bool, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
-    let shared = Shared::of(kernel, &processes, sink)?;
+    let shared = Shared::of(kernel, &processes, wanted, sink)?;
     let sections: Vec<&Section> = SECTIONS.iter().filter(|s| wanted(s.analysis.name)).collect();
     let units = processes.iter().flat_map(|process| sections.iter().map(move |section| (process, *section)));
     in_order(
@@ -238,7 +345,8 @@ fn pages(case: &Case, ask: &Ask, wanted: &impl Fn(&str) -> bool, sink: &mut dyn 
         || Worker::of(kernel),
         |worker, (process, section), sink| {
             let at = At { shared: &shared, process, ask };
-            (section.rows)(at, worker, &mut Lazy { section: section.analysis, begun: false, sink })
+            let told = (section.rows)(at, worker, &mut Lazy { section: section.analysis, begun: false, sink });
+            or_note(told, section.analysis, Some(process), sink)
         },
         sink,
     )

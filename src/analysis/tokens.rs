@@ -70,6 +70,7 @@ pub const COLUMNS: [Column; 35] = [
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let identities = Identities::gather(case.kernel()?)?;
+    identities.notes.iter().for_each(|n| sink.note(n.clone()));
     each_process(case, ask, sink, |space, process, sink| rows(&identities, process, space, sink))
 }
 

@@ -11,6 +11,7 @@ use crate::kernel::file_object::{File, Files};
 use crate::kernel::process::Process;
 use crate::kernel::protection::Protections;
 use crate::kernel::section::Sections;
+use crate::kernel::section_names::SectionNames;
 use crate::kernel::sides::Sides;
 use crate::kernel::usage::{self, Usage};
 use crate::kernel::vad::{Kind as VadKind, Vad};
@@ -34,7 +35,7 @@ pub static VADINFO: Analysis = Analysis {
 };
 
 /// The columns of a VAD, shared with `vadtree`.
-pub const COLUMNS: [Column; 25] = [
+pub const COLUMNS: [Column; 26] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -52,6 +53,11 @@ pub const COLUMNS: [Column; 25] = [
     col("commit", Kind::Number, "Committed pages; 0 where the kernel does not count them (flag commit_fixed)"),
     col("file", Kind::Text, "Mapped file, by its FILE_OBJECT's own name"),
     wide("device", Kind::Text, "Device the file lies on"),
+    wide(
+        "section_name",
+        Kind::Text,
+        "Path of a named section with this control area, in the object namespace or behind a handle",
+    ),
     col(
         "usage",
         Kind::Texts,
@@ -80,6 +86,7 @@ pub struct VadRows<'k> {
     sections: Sections<'k>,
     sides: Option<Sides<'k>>,
     protections: Protections,
+    names: SectionNames,
 }
 
 /// The process whose VADs are shown.
@@ -108,6 +115,7 @@ impl<'k> VadRows<'k> {
             sections: Sections::of(kernel).map_err(needs)?,
             sides: Sides::of(kernel).ok(),
             protections,
+            names: SectionNames::of(kernel, &kernel.processes()?.list),
         })
     }
     /// A process's tree, and what lives in it. The tree's notes name the process and go to `sink`.
@@ -150,6 +158,7 @@ impl<'k> VadRows<'k> {
             vad.commit.into(),
             of_file(|f| f.name.clone()).into(),
             of_file(|f| f.device.clone()).into(),
+            area.and_then(|a| self.names.get(a.address).ok_or(Absent::NotApplicable)).map(str::to_owned).into(),
             usage.at(vad.start).map(<[String]>::to_vec).into(),
             Cell::List(vad.flags.names().map(Cell::from).collect()),
             if vad.depth == 0 { Absent::NotApplicable.into() } else { vad.parent.into() },

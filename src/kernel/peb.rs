@@ -40,6 +40,8 @@ layout! {
         os_build: u16 = "OSBuildNumber",
         /// The session.
         session: u32 = "SessionId",
+        /// The byte of one-bit flags, since Vista.
+        bit_field: Option<u8> = "BitField",
         /// A protected process.
         protected: Option<Bits> = "IsProtectedProcess",
         /// A packaged (store) process.

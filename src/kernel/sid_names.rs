@@ -19,6 +19,8 @@ pub struct SidNames {
     services: FxHashMap<[u32; 5], String>,
     /// Accounts: `DOMAIN\user`.
     accounts: FxHashMap<Sid, String>,
+    /// Names of profile folders, of users of whom nothing else tells.
+    profiles: FxHashMap<Sid, String>,
 }
 
 impl SidNames {
@@ -30,6 +32,10 @@ impl SidNames {
     pub fn add_account(&mut self, sid: Sid, name: String) {
         self.accounts.entry(sid).or_insert(name);
     }
+    /// Notes the name of a user's profile folder. It is shown as such, and only where the account's own name is not known.
+    pub fn add_profile(&mut self, sid: Sid, folder: &str) {
+        self.profiles.entry(sid).or_insert_with(|| folder.into());
+    }
     /// The name of a SID, as Windows prints it; `None` where nothing tells.
     #[must_use]
     pub fn name(&self, sid: &Sid) -> Option<Cow<'static, str>> {
@@ -38,6 +44,9 @@ impl SidNames {
         }
         if let Some(name) = self.accounts.get(sid) {
             return Some(Cow::Owned(name.clone()));
+        }
+        if let Some(folder) = self.profiles.get(sid) {
+            return Some(Cow::Owned(format!("{folder} (by the profile's folder)")));
         }
         match (sid.authority(), sid.parts()) {
             (5, [80, hash @ ..]) => {

@@ -6,6 +6,7 @@ mod cache;
 mod fault;
 mod fetch;
 pub mod pte;
+mod raw;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

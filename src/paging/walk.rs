@@ -237,7 +237,7 @@ fn above(shape: &Shape, shift: u8) -> u8 {
 }
 
 /// The entry at a physical address, of the page that address lies in.
-fn entry_in(page: &[u8; PAGE_SIZE as usize], at: Pa, size: u8) -> Option<u64> {
+pub(super) fn entry_in(page: &[u8; PAGE_SIZE as usize], at: Pa, size: u8) -> Option<u64> {
     let from = usize::try_from(at.offset_in_page()).ok()?;
     le(page.get(from..from.checked_add(size.into())?)?)
 }

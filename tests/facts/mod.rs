@@ -388,6 +388,7 @@ pub const OWN: &[Comparison] = &[
                 text(&r["type"]),
                 tag.trim_end().into(),
                 plain(&r["commit"]),
+                text(&r["section_name"]),
             ]))
         },
         of_truth: |t| {
@@ -399,6 +400,7 @@ pub const OWN: &[Comparison] = &[
                     text(&v["kind"]).replace('-', "_"),
                     text(&v["tag"]).trim_end().into(),
                     plain(&v["commit"]),
+                    text(&v["section"]),
                 ])
             })
         },
@@ -486,6 +488,108 @@ pub const OWN: &[Comparison] = &[
                     .collect()
             };
             linked(t).flat_map(|p| [side(p, "modules", false), side(p, "modules32", true)].concat()).collect()
+        },
+    },
+    Comparison {
+        analysis: "getsids",
+        user: false,
+        of_row: |r| {
+            let folder = r["sid_name"].as_str()?.strip_suffix(" (by the profile's folder)")?;
+            Some(fact(&[plain(&r["pid"]), text(&r["sid"]), folder.into()]))
+        },
+        of_truth: |t| {
+            let folders: std::collections::BTreeMap<String, String> = list(t, "profiles")
+                .map(|p| (text(&p["sid"]), text(&p["folder"]).rsplit('\\').next().unwrap().to_owned()))
+                .collect();
+            let of = |p: &Value| -> Vec<String> {
+                list(&p["token"], "restricted")
+                    .filter_map(|sid| Some(fact(&[plain(&p["pid"]), text(sid), folders.get(&text(sid))?.clone()])))
+                    .collect()
+            };
+            linked(t).flat_map(of).collect()
+        },
+    },
+    Comparison {
+        analysis: "unloadeddlls",
+        user: true,
+        of_row: |r| {
+            Some(fact(&[
+                plain(&r["pid"]),
+                plain(&r["sequence"]),
+                plain(&r["base"]),
+                plain(&r["size"]),
+                text(&r["module_name"]),
+                plain(&r["timestamp"]),
+                r["wow64"].to_string(),
+            ]))
+        },
+        of_truth: |t| {
+            each(t, "unloaded", |p, d| {
+                fact(&[
+                    plain(&p["pid"]),
+                    plain(&d["sequence"]),
+                    plain(&d["base"]),
+                    plain(&d["size"]),
+                    text(&d["name"]),
+                    plain(&d["timestamp"]),
+                    d["wow64"].to_string(),
+                ])
+            })
+        },
+    },
+    Comparison {
+        analysis: "stacks",
+        user: true,
+        of_row: |r| {
+            (r["side"] == "user" && !r["guard"].is_null()).then(|| {
+                fact(&[
+                    plain(&r["pid"]),
+                    plain(&r["tid"]),
+                    plain(&r["base"]),
+                    plain(&r["limit"]),
+                    plain(&r["guard"]),
+                    plain(&r["reserved_limit"]),
+                    [&r["in_vad"], &r["pointer_inside"]].map(Value::to_string).join("/"),
+                ])
+            })
+        },
+        of_truth: |t| {
+            let guarded = |p: &Value, h: &Value| -> Option<String> {
+                let s = h.get("user_stack")?;
+                let bounds = ["base", "limit", "guard", "reserved"].map(|k| plain(&s[k]));
+                Some(fact(
+                    &[vec![plain(&p["pid"]), plain(&h["tid"])], bounds.into(), vec!["true/true".into()]].concat(),
+                ))
+            };
+            linked(t).flat_map(|p| list(p, "threads").filter_map(|h| guarded(p, h)).collect::<Vec<_>>()).collect()
+        },
+    },
+    Comparison {
+        analysis: "stacks",
+        user: false,
+        of_row: |r| {
+            (r["side"] == "kernel").then(|| {
+                fact(&[
+                    plain(&r["pid"]),
+                    plain(&r["tid"]),
+                    address(&r["base"]),
+                    address(&r["limit"]),
+                    address(&r["pointer"]),
+                    r["pointer_inside"].to_string(),
+                ])
+            })
+        },
+        of_truth: |t| {
+            each(t, "threads", |p, h| {
+                fact(&[
+                    plain(&p["pid"]),
+                    plain(&h["tid"]),
+                    address(&h["stack_base"]),
+                    address(&h["stack_limit"]),
+                    address(&h["kernel_stack"]),
+                    "true".into(),
+                ])
+            })
         },
     },
     Comparison {

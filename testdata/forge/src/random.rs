@@ -2,7 +2,7 @@
 
 use crate::rng::Rng;
 use crate::scenario::time::SECOND;
-use crate::scenario::{Handle, Map, Private, Process, Scenario, Thread};
+use crate::scenario::{Gone, Handle, Map, Private, Process, Profile, Scenario, Thread};
 use crate::truth::Json;
 
 /// Samples whose kernel, images and drivers the random machines borrow.
@@ -50,6 +50,15 @@ pub fn scenario(seed: u64) -> Scenario {
     for p in &mut s.processes {
         p.handles.retain(|h| !["Process", "Token", "Thread"].contains(&h.ty.as_str()));
     }
+    for ntdll in s.images.iter_mut().filter(|i| i.path.ends_with("\\ntdll.dll")) {
+        ntdll.ring = true;
+    }
+    s.profiles = (0..rng.below(7))
+        .map(|n| Profile {
+            sid: format!("S-1-5-21-7-8-9-{}", 1101 + n),
+            folder: format!("C:\\Users\\user{}", rng.below(1000)),
+        })
+        .collect();
     let native = s.layout.starts_with("x64");
     let programs = |wide: bool| -> Vec<String> {
         let of_kind = |i: &&crate::scenario::ImageFile| i.wide == wide && i.path.ends_with(".exe");
@@ -109,6 +118,19 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
         p.dlls.push(FOREIGN_NTDLL.into());
     }
     p.heaps = (0..rng.below(3)).map(|_| ["nt", "segment"][rng.below(2) as usize].to_string()).collect();
+    p.guards = rng.once_in(2);
+    if rng.once_in(3) {
+        // More than the ring holds, now and then.
+        let many = if rng.once_in(4) { 80 } else { 6 };
+        p.unloaded = (0..rng.within(1, many))
+            .map(|n| Gone {
+                name: format!("plugin{n}.dll"),
+                base: 0x1000_0000 + 0x1_0000 * rng.below(0x1000),
+                size: 0x1000 * rng.within(1, 64),
+                timestamp: rng.below(1 << 32) as u32,
+            })
+            .collect();
+    }
     if rng.once_in(5) {
         p.job = Some(format!("\\BaseNamedObjects\\Job{}", rng.below(3)));
     }
@@ -118,10 +140,12 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
         p.capabilities = (0..rng.below(4)).map(|n| format!("S-1-15-3-{}", n + 1)).collect();
     }
     if rng.once_in(6) {
-        p.restricted = vec!["S-1-1-0".into(), "S-1-5-12".into()];
+        p.restricted = vec!["S-1-1-0".into(), "S-1-5-12".into(), format!("S-1-5-21-7-8-9-{}", 1101 + rng.below(7))];
     }
     for _ in 0..rng.below(3) {
-        p.maps.push(Map { path: None, pages: rng.within(1, 9), protection: [1u64, 4][rng.below(2) as usize] });
+        let name = rng.once_in(2).then(|| format!("\\BaseNamedObjects\\Shared{pid}x{}", p.maps.len()));
+        let protection = [1u64, 4][rng.below(2) as usize];
+        p.maps.push(Map { path: None, name, pages: rng.within(1, 9), protection });
     }
     for _ in 0..rng.within(1, 6) {
         let offset = 0x1000 + rng.below(0x1000);

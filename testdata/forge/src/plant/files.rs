@@ -41,6 +41,8 @@ pub struct DataMap {
     pub size: u64,
     /// The file's path on the volume.
     pub file: Option<String>,
+    /// The path of a section object for it.
+    pub name: Option<String>,
 }
 
 /// All files, made when first asked for.
@@ -134,7 +136,10 @@ impl Files {
             };
             m.write(prototypes + pte * page, &entry.to_le_bytes()[..pte as usize]);
         }
-        (DataMap { area, subsection, prototypes, size: pages * PAGE, file: path.map(str::to_string) }, frame)
+        (
+            DataMap { area, subsection, prototypes, size: pages * PAGE, file: path.map(str::to_string), name: None },
+            frame,
+        )
     }
 
     /// The file mapped as an image.
@@ -196,7 +201,11 @@ impl Files {
     fn load(&self, m: &mut Machine, file: &ImageFile, subsection: u64, prototypes: u64) -> (Vec<(u64, u64, u64)>, u64) {
         let spec = spec(file);
         let mut frames: BTreeMap<u64, u64> = BTreeMap::new();
-        for (rva, bytes) in build(&spec).pieces {
+        let mut pieces = build(&spec).pieces;
+        if file.ring {
+            pieces.push((super::unloaded_dlls::FUNCTION, super::unloaded_dlls::function(file)));
+        }
+        for (rva, bytes) in pieces {
             for (i, chunk_at) in (rva / PAGE..=(rva + bytes.len() as u64 - 1) / PAGE).enumerate() {
                 let frame = *frames.entry(chunk_at).or_insert_with(|| m.mem.take(Use::User));
                 let start = if i == 0 { (rva % PAGE) as usize } else { 0 };
@@ -264,8 +273,13 @@ pub fn spec(file: &ImageFile) -> Spec {
         "kernel32.dll" => &["BaseThreadInitThunk", "CreateProcessW", "ReadProcessMemory", "VirtualAllocEx"],
         _ => &[],
     };
+    let mut exports: Vec<(String, u64)> =
+        exports.iter().enumerate().map(|(i, e)| (e.to_string(), PAGE + 0x20 * i as u64)).collect();
+    if file.ring {
+        exports.push(("RtlGetUnloadEventTrace".into(), super::unloaded_dlls::FUNCTION));
+    }
     Spec {
-        exports: exports.iter().enumerate().map(|(i, e)| (e.to_string(), PAGE + 0x20 * i as u64)).collect(),
+        exports,
         name,
         timestamp: file.timestamp,
         base: file.base,

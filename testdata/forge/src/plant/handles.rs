@@ -198,6 +198,13 @@ fn file(m: &mut Machine, h: &Handle, files: &mut Files) -> (u64, Json) {
     (va, told)
 }
 
+/// A named section object for memory that is mapped.
+pub fn named_section(m: &mut Machine, name: &str, data: &super::files::DataMap) {
+    let (ty, size) = body(m, "Section");
+    let va = m.object("Section", size, &Header { name: Some(name.into()), quota: true, ..Header::default() });
+    section_of(m, va, ty.unwrap_or("_SECTION"), data);
+}
+
 /// A section of a file.
 fn section_of(m: &mut Machine, va: u64, ty: &str, data: &super::files::DataMap) {
     let mut o = m.obj(ty);

@@ -8,6 +8,7 @@ mod files;
 mod globals;
 mod handles;
 mod heaps;
+mod hive;
 mod image;
 mod jobs;
 mod kdbg;
@@ -25,6 +26,7 @@ mod thread;
 mod token;
 mod triage;
 mod types;
+mod unloaded_dlls;
 mod user;
 mod vad;
 mod wow64;
@@ -259,6 +261,9 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         truth.set(key, value);
     }
     globals::plant(&mut m, s);
+    if !s.profiles.is_empty() {
+        truth.set("profiles", hive::plant(&mut m, &s.profiles));
+    }
     truth.set("kdbg", kdbg::plant(&mut m, s));
     truth.set("objects", names::plant(&mut m));
     truth.set("large_pages", pages::large(&mut m));

@@ -22,8 +22,14 @@ const JITTED: [u8; 32] = [
 
 /// A PE's pages at a base, as a loader that is not Windows' would lay them out.
 fn portable(base: u64, pages: u64, wiped: bool) -> Vec<(u64, Vec<u8>)> {
-    let file =
-        ImageFile { path: "\\stage2.dll".into(), base, size: pages.max(8) * PAGE, wide: true, timestamp: 0x6511_2233 };
+    let file = ImageFile {
+        path: "\\stage2.dll".into(),
+        base,
+        size: pages.max(8) * PAGE,
+        wide: true,
+        timestamp: 0x6511_2233,
+        ring: false,
+    };
     let mut pieces = build(&spec(&file)).pieces;
     if wiped {
         pieces.retain(|(rva, _)| *rva >= PAGE);

@@ -10,7 +10,7 @@ use super::token::Tokens;
 use super::triage::Crashed;
 use super::user::{Backing, Region, User};
 use super::{UserModule, UserSide};
-use super::{heaps, jobs, keys::Keys, odd, pages, peb, shared, vad, wow64};
+use super::{heaps, jobs, keys::Keys, odd, pages, peb, shared, unloaded_dlls, vad, wow64};
 use crate::machine::{Header, Machine, Obj};
 use crate::memory::{PAGE, PoolKind, Space, flags};
 use crate::scenario::{Process, Scenario};
@@ -425,7 +425,11 @@ fn extra(m: &mut Machine, d: &mut Draft, u: &mut User, modules: &[Mapped], files
         }
     }
     for map in &p.maps {
-        let (data, frame) = files.data(m, map.path.as_deref(), map.pages);
+        let (mut data, frame) = files.data(m, map.path.as_deref(), map.pages);
+        if let Some(name) = &map.name {
+            super::handles::named_section(m, name, &data);
+            data.name = Some(name.clone());
+        }
         u.map_data(m, next, &data, frame, map.protection);
         next += (map.pages * PAGE).next_multiple_of(0x1_0000);
     }
@@ -442,7 +446,15 @@ fn extra(m: &mut Machine, d: &mut Draft, u: &mut User, modules: &[Mapped], files
         let row = Json::object().with("base", file.file.base).with("size", file.file.size);
         d.truth.set("unlinked_dll", row.with("path", file.file.path.as_str()));
     }
-    for (key, list) in [("heaps", heaps), ("injected", injected), ("benign", benign), ("patched", patched)] {
+    // The 32-bit ntdll of a 32-bit process keeps the ring.
+    let ntdll = modules.iter().rev().find(|f| f.file.ring);
+    let unloaded = match ntdll {
+        Some(ntdll) if !p.unloaded.is_empty() => unloaded_dlls::plant(m, u, ntdll, &p.unloaded),
+        _ => Vec::new(),
+    };
+    let lists =
+        [("heaps", heaps), ("injected", injected), ("benign", benign), ("patched", patched), ("unloaded", unloaded)];
+    for (key, list) in lists {
         if !list.is_empty() {
             d.truth.set(key, list);
         }

@@ -3,7 +3,7 @@
 use super::user::User;
 use crate::image::{functions, functions_x86};
 use crate::machine::{Header, Machine};
-use crate::memory::{PAGE, PoolKind};
+use crate::memory::{PAGE, PoolKind, Soft, software};
 use crate::scenario::{Process, Thread};
 use crate::truth::Json;
 
@@ -122,7 +122,17 @@ pub fn plant(
         .with("stack_limit", limit)
         .with("kernel_stack", stack)
         .with("trap_frame", trap);
+    let truth = if teb != 0 && o.process.guards { truth.with("user_stack", bounds(user_state.2)) } else { truth };
     Made { va, tid, truth, kernel: (stack, rip), base, ebp, user: user_state }
+}
+
+/// What is told of a user stack with a guard page.
+fn bounds(base: u64) -> Json {
+    Json::object()
+        .with("base", base)
+        .with("limit", base - 2 * PAGE)
+        .with("guard", base - 3 * PAGE)
+        .with("reserved", base - 0x1_0000)
 }
 
 /// TEB and one committed page of user stack.
@@ -133,9 +143,17 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
     let stack = base - 0x98;
     user.private(base - 0x1_0000, 16, 2, 4);
     user.write(m, base - PAGE, &[0]);
+    if o.process.guards {
+        // `MM_GUARD_PAGE` (0x10) with read and write, promised and not there: what VirtualAlloc leaves below a new stack.
+        let entry = software(&m.layouts, Soft::DemandZero, 0x14, m.pte_mask);
+        user.space.set_entry(&mut m.mem, base - 3 * PAGE, entry);
+    }
     user.write(m, stack, &m.word(o.ntdll + 0x20));
     let mut t = m.obj("_TEB");
     t.set("NtTib.StackBase", base).set("NtTib.StackLimit", base - 2 * PAGE).set("NtTib.Self", teb);
+    if o.process.guards {
+        t.set("DeallocationStack", base - 0x1_0000);
+    }
     t.set("ClientId.UniqueProcess", o.process.pid)
         .set("ClientId.UniqueThread", tid)
         .set("ProcessEnvironmentBlock", o.peb);
@@ -145,7 +163,8 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
         let (teb32, _) = super::wow64::teb(m, o.process, user, teb, index, tid);
         t.set("NtTib.ExceptionList", teb32).set_opt("WowTebOffset", 0x2000);
     }
-    user.write(m, teb, &t.bytes[..t.bytes.len().min(PAGE as usize)]);
+    let kept = if o.process.guards { t.bytes.len() } else { t.bytes.len().min(PAGE as usize) };
+    user.write(m, teb, &t.bytes[..kept]);
     (teb, stack)
 }
 

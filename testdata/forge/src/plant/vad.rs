@@ -159,7 +159,7 @@ fn truth(r: &Region, va: u64) -> Json {
         Backing::Data(_) => "mapped",
         _ => TYPES[kind(r) as usize],
     };
-    Json::object()
+    let told = Json::object()
         .with("va", va)
         .with("start", r.start)
         .with("end", r.end)
@@ -168,5 +168,9 @@ fn truth(r: &Region, va: u64) -> Json {
         .with("type", kind(r))
         .with("tag", String::from_utf8_lossy(tag(r)).into_owned())
         .with("commit", r.commit)
-        .with("file", file)
+        .with("file", file);
+    match &r.backing {
+        Backing::Data(d) if d.name.is_some() => told.with("section", d.name.clone()),
+        _ => told,
+    }
 }

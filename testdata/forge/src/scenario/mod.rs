@@ -60,6 +60,8 @@ pub struct Scenario {
     pub hooks: Vec<Hook>,
     /// Executable files that processes map.
     pub images: Vec<ImageFile>,
+    /// Users that the registry has profiles of.
+    pub profiles: Vec<Profile>,
     /// Processes in the order they were created.
     pub processes: Vec<Process>,
 }
@@ -86,6 +88,15 @@ pub struct Unloaded {
     pub time: u64,
 }
 
+/// A user's profile.
+#[derive(Debug, Clone, Default)]
+pub struct Profile {
+    /// The user's SID.
+    pub sid: String,
+    /// The profile's folder.
+    pub folder: String,
+}
+
 /// An executable file.
 #[derive(Debug, Clone, Default)]
 pub struct ImageFile {
@@ -97,6 +108,21 @@ pub struct ImageFile {
     pub size: u64,
     /// 64-bit.
     pub wide: bool,
+    /// Link time.
+    pub timestamp: u32,
+    /// An ntdll with the ring of unloaded DLLs and the function that tells where it is.
+    pub ring: bool,
+}
+
+/// A DLL that was unloaded.
+#[derive(Debug, Clone, Default)]
+pub struct Gone {
+    /// File name.
+    pub name: String,
+    /// Where it lay.
+    pub base: u64,
+    /// Size in memory.
+    pub size: u64,
     /// Link time.
     pub timestamp: u32,
 }
@@ -136,6 +162,10 @@ pub struct Process {
     pub protection: u64,
     /// Modules besides the program and ntdll.
     pub dlls: Vec<String>,
+    /// Its threads' user stacks have guard pages below their committed parts.
+    pub guards: bool,
+    /// DLLs it unloaded, oldest first. Needs an ntdll with a ring.
+    pub unloaded: Vec<Gone>,
     /// Threads.
     pub threads: Vec<Thread>,
     /// Handles in order.
@@ -215,6 +245,8 @@ pub struct Handle {
 pub struct Map {
     /// File on the volume; none for the page file.
     pub path: Option<String>,
+    /// Path of its section object in the namespace, of a named one.
+    pub name: Option<String>,
     /// Pages.
     pub pages: u64,
     /// Protection code.

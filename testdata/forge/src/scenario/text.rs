@@ -99,6 +99,7 @@ impl Scenario {
                 size: l.key("size", 0x8000),
                 wide: !l.flag("x86"),
                 timestamp: l.key("time", 0x6000_0000) as u32,
+                ring: l.flag("ring"),
             }),
             "process" => {
                 let process = self.process(l);
@@ -181,6 +182,7 @@ fn part(process: &mut Process, l: &Line, boot: u64) {
             count: l.key("count", 1),
         }),
         "map" => process.maps.push(Map {
+            name: l.keys.get("name").cloned(),
             path: l.words.get(1).cloned(),
             pages: l.key("pages", 4),
             protection: l.key("protection", 1),

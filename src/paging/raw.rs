@@ -1,0 +1,36 @@
+//! The last-level page-table entry of an address as it stands, whatever it says.
+
+use super::Space;
+use super::tables::Entry;
+use super::walk::entry_in;
+use crate::addr::{Pa, Va};
+use crate::value::{Absent, Value};
+
+impl Space<'_> {
+    /// The entry that ends the walk to an address: of its page, or of the large page it lies in.
+    ///
+    /// # Errors
+    /// [`Absent::NotMapped`] where there is no table for it, [`Absent::NotInDump`] where the dump lacks one.
+    pub fn raw_entry(&self, va: Va) -> Value<u64> {
+        let shape = self.mode.shape().ok_or(Absent::NotApplicable)?;
+        if !shape.holds(va) {
+            return Err(Absent::NotMapped);
+        }
+        let last = shape.levels.last().ok_or(Absent::NotMapped)?.shift;
+        let mut at = Pa(self.root.0 & shape.root);
+        for level in shape.levels {
+            let page = self.dump.file_offset(at.page()).and_then(|f| self.page_at(f)).ok_or(Absent::NotInDump)?;
+            let entry = entry_in(page, shape.entry_at(at, *level, va), shape.entry).ok_or(Absent::NotInDump)?;
+            if level.shift == last {
+                return Ok(entry);
+            }
+            match self.mode.decode(entry, level.shift) {
+                Entry::Table(next, _) => at = next,
+                Entry::Page(..) => return Ok(entry),
+                // A table on the standby list is still good.
+                _ => at = self.format.transition(entry).filter(|_| level.shift <= 30).ok_or(Absent::NotMapped)?,
+            }
+        }
+        Err(Absent::NotMapped)
+    }
+}
