@@ -38,6 +38,7 @@ mod ssdt;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
+mod timeline;
 pub mod tokens;
 mod unloaded;
 mod user;
@@ -162,6 +163,7 @@ pub static ALL: &[&Analysis] = &[
     &ssdt::SSDT,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
+    &timeline::TIMELINE,
     &tokens::TOKENS,
     &unloaded::UNLOADED,
     &vadinfo::VADINFO,
