@@ -210,6 +210,57 @@ fn services_callbacks_and_drivers_are_those_of_the_truth() {
     }
 }
 
+/// A driver taken off the list of modules is still a driver object and still a loader entry in memory, and what it registered leads out of
+/// every module.
+#[test]
+fn a_driver_taken_off_the_list_is_told() {
+    let samples = own_samples();
+    let (sample, dump) = whole(&samples).find(|(s, _)| s.name == "win10-22h2-benign").unwrap();
+    let before = rows_with_places("modules", dump, &sample.store);
+    let at = |name: &str| before.iter().position(|r| r["name"] == name).unwrap();
+    let place = |i: usize| usize::try_from(number(&before[i]["place"]["file"]).unwrap()).unwrap();
+    let gone = at("tcpip.sys");
+    // The entry begins with its link in load order: next, previous.
+    let mut bytes = std::fs::read(dump).unwrap();
+    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let (next, previous) = (word(&bytes, place(gone)), word(&bytes, place(gone) + 8));
+    bytes[place(gone - 1)..][..8].copy_from_slice(&next.to_le_bytes());
+    bytes[place(gone + 1) + 8..][..8].copy_from_slice(&previous.to_le_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    let patched = folder.path().join("patched.dmp");
+    std::fs::write(&patched, &bytes).unwrap();
+
+    let crossed = rows("drivermodule", &patched, Some(&sample.store)).unwrap();
+    let row = crossed.iter().find(|r| r["driver_name"] == "\\Driver\\tcpip").expect("the driver object is there");
+    assert_eq!(texts(&row["unexplained"]), ["modules"], "{row}");
+    assert_eq!(
+        (&row["driverscan"], &row["modscan"], &row["module"]),
+        (&true.into(), &true.into(), &"tcpip.sys".into())
+    );
+    assert_eq!(crossed.iter().filter(|r| !texts(&r["unexplained"]).is_empty()).count(), 1);
+    let outside = rows("callbacks", &patched, Some(&sample.store)).unwrap();
+    let outside: Vec<_> = outside.iter().filter(|r| r["hook"] == "outside").collect();
+    let base = address(&before[gone]["base"]);
+    assert_eq!(outside.len(), 3, "its process, thread and image routine");
+    assert!(outside.iter().all(|r| address(&r["address"]) - base < number(&before[gone]["size"]).unwrap()));
+}
+
+fn rows_with_places(analysis: &str, dump: &Path, store: &Path) -> Vec<Value> {
+    let words: [&std::ffi::OsStr; 8] = [
+        analysis.as_ref(),
+        dump.as_os_str(),
+        "--offline".as_ref(),
+        "--symbols".as_ref(),
+        store.as_os_str(),
+        "--format".as_ref(),
+        "json".as_ref(),
+        "--provenance".as_ref(),
+    ];
+    let ran = dumpwalk(&words);
+    assert!(matches!(ran.code, 0 | 4), "{}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
 /// The stream is sorted, has every creation and end of the truth, and shows no doubtful time as a fact.
 #[test]
 fn the_timeline_is_sorted_and_whole() {
