@@ -46,6 +46,7 @@ pub mod standing;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
+mod timeline;
 pub mod tokens;
 mod unloaded;
 pub mod unloadeddlls;
@@ -179,6 +180,7 @@ pub static ALL: &[&Analysis] = &[
     &standing::STANDING,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
+    &timeline::TIMELINE,
     &tokens::TOKENS,
     &findings::TRIAGE,
     &unloaded::UNLOADED,
