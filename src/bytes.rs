@@ -240,10 +240,21 @@ fn short(len: usize) -> u32 {
 
 /// A little-endian number of 1 to 8 bytes, zero-extended. `None` for any other length.
 #[must_use]
+#[inline]
 pub fn le(bytes: &[u8]) -> Option<u64> {
-    let mut word = [0u8; 8];
-    word.get_mut(..bytes.len())?.copy_from_slice(bytes);
-    (!bytes.is_empty()).then(|| u64::from_le_bytes(word))
+    // Nearly every number has one of these widths; a copy of a length not known beforehand is a call.
+    match *bytes {
+        [a, b, c, d, e, f, g, h] => Some(u64::from_le_bytes([a, b, c, d, e, f, g, h])),
+        [a, b, c, d] => Some(u32::from_le_bytes([a, b, c, d]).into()),
+        [a, b] => Some(u16::from_le_bytes([a, b]).into()),
+        [a] => Some(a.into()),
+        [] => None,
+        _ => {
+            let mut word = [0u8; 8];
+            word.get_mut(..bytes.len())?.copy_from_slice(bytes);
+            Some(u64::from_le_bytes(word))
+        }
+    }
 }
 /// The little-endian `u16` at `offset`.
 #[must_use]

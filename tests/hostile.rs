@@ -2,7 +2,7 @@
 //! notes or a clear error, and never with a panic.
 //!
 //! Every sample is damaged in seeded ways and put through every analysis, in this process: truncations, flipped bits,
-//! pointers bent to themselves, to each other, into user space, to addresses that cannot be, to the end of memory, counts
+//! pointers bent to themselves, to each other, into user space, to addresses that cannot be, to the end of the file, counts
 //! of 2³²−1, header fields at their extremes, pages lost. Damage aims at the objects themselves: where they stand is
 //! learned from the places of an undamaged run's rows. `DUMPWALK_HOSTILE=10` runs ten times as many cases; a failure names
 //! sample, case and analysis, which repeat it.
@@ -57,16 +57,19 @@ impl Random {
 #[derive(Default)]
 struct Counting {
     rows: u64,
-    places: Option<BTreeSet<u64>>,
+    places: Option<BTreeSet<Spot>>,
 }
+/// Where an object stands in the file, and its virtual address (0 where it has none).
+type Spot = (u64, u64);
+
 impl Sink for Counting {
     fn row(&mut self, row: Row) -> Result<()> {
         self.rows += 1;
         if let Some(places) = &mut self.places
             && places.len() < 20_000
         {
-            places.extend(row.place.and_then(|p| p.file));
-            places.extend(row.fields.iter().filter_map(|(_, p)| p.file));
+            let all = row.place.iter().chain(row.fields.iter().map(|(_, p)| p));
+            places.extend(all.filter_map(|p| Some((p.file?, p.va.map_or(0, |va| va.0)))));
         }
         if self.rows > MOST_ROWS {
             return Err(Error::Output(std::io::Error::other("far too many rows")));
@@ -109,10 +112,12 @@ impl Damage<'_> {
 const KINDS: [&str; 7] = ["truncated", "bits", "pointers", "counts", "header", "cycles", "pages"];
 
 /// Damages the file; a truncation is told by its length.
-fn damage(kind: &str, random: &mut Random, places: &[u64], len: u64, on: &mut Damage<'_>) -> Option<u64> {
+fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut Damage<'_>) -> Option<u64> {
     let many = 1 + random.below(24);
     // A word of an object, up to half a page behind a place that a row names.
-    let word = |random: &mut Random| (random.of(places) + 8 * random.below(256)) & !7;
+    let word = |random: &mut Random| (random.of(places).0 + 8 * random.below(256)) & !7;
+    // The last byte but seven of the file that an address leads to: an object there ends past the end.
+    let end = places.iter().max().map_or(0, |(_, va)| va | 0xff8);
     match kind {
         "truncated" => {
             let near = random.of(&[0, 1, 0x20, 0xfff, 0x1000, 0x1001, 0x2000, 0x2038]);
@@ -130,7 +135,10 @@ fn damage(kind: &str, random: &mut Random, places: &[u64], len: u64, on: &mut Da
         "pointers" => {
             let mut bent = 0;
             for _ in 0..many * 16 {
-                let at = word(random);
+                let (place, va) = random.of(places);
+                let inside = 8 * random.below(256);
+                let at = (place + inside) & !7;
+                let itself = va.wrapping_add(at.wrapping_sub(place));
                 let Some(old) = on.read(at, 8) else { continue };
                 let old = u64::from_le_bytes(old.try_into().unwrap());
                 if old >> 47 == 0x1_ffff || (0x1_0000..1 << 47).contains(&old) {
@@ -146,13 +154,24 @@ fn damage(kind: &str, random: &mut Random, places: &[u64], len: u64, on: &mut Da
                         0xffff_ffff_ffff_fff8,
                         u64::MAX,
                         0x0000_0000_7ffe_0000,
+                        itself,
+                        end,
                     ]);
                     on.write(at, &new.to_le_bytes());
                     bent += 1;
                 } else if old & 0x8000_0000 != 0 {
                     // A pointer of a 32-bit kernel.
                     let low = u32::try_from(old & 0xffff_ffff).unwrap();
-                    let new = random.of(&[0, low ^ 0x1000, low.wrapping_add(1), 0x7fff_fff8, 0xffff_fff8, u32::MAX]);
+                    let new = random.of(&[
+                        0,
+                        low ^ 0x1000,
+                        low.wrapping_add(1),
+                        0x7fff_fff8,
+                        0xffff_fff8,
+                        u32::MAX,
+                        u32::try_from(itself & 0xffff_ffff).unwrap(),
+                        u32::try_from(end & 0xffff_ffff).unwrap(),
+                    ]);
                     on.write(at, &new.to_le_bytes());
                     bent += 1;
                 }
@@ -179,7 +198,7 @@ fn damage(kind: &str, random: &mut Random, places: &[u64], len: u64, on: &mut Da
         "cycles" => {
             // The same field of two objects, and objects that point at themselves.
             for _ in 0..many {
-                let (a, b) = (random.of(places), random.of(places));
+                let (a, b) = (random.of(places).0, random.of(places).0);
                 let field = 8 * random.below(256);
                 if let Some(old) = on.read((b + field) & !7, 8) {
                     on.write((a + field) & !7, &old);
@@ -188,7 +207,7 @@ fn damage(kind: &str, random: &mut Random, places: &[u64], len: u64, on: &mut Da
         }
         "pages" => {
             for _ in 0..1 + random.below(6) {
-                let at = if random.below(3) == 0 { random.below(len) } else { random.of(places) } & !0xfff;
+                let at = if random.below(3) == 0 { random.below(len) } else { random.of(places).0 } & !0xfff;
                 let fill = random.of(&[0x00, 0xff, 0x41, 0x63]);
                 on.write(at, &[fill; 0x1000]);
             }
@@ -238,7 +257,7 @@ fn within_patience(what: &str, path: &Path, symbols: &Path) {
 }
 
 /// Where the objects of an undamaged sample stand in its file.
-fn places_of(sample: &Sample) -> Vec<u64> {
+fn places_of(sample: &Sample) -> Vec<Spot> {
     let mut sink = Counting { places: Some(BTreeSet::new()), ..Counting::default() };
     if let Ok(case) = open(&sample.path, &sample.symbols) {
         for analysis in ALL {
@@ -246,9 +265,9 @@ fn places_of(sample: &Sample) -> Vec<u64> {
             let _ = (analysis.run)(&case, &ask, &mut sink);
         }
     }
-    let mut out: Vec<u64> = sink.places.unwrap().into_iter().collect();
+    let mut out: Vec<Spot> = sink.places.unwrap().into_iter().collect();
     // The header too; and something to aim at where nothing was found.
-    out.extend([0, 0x1000, 0x2000]);
+    out.extend([0, 0x1000, 0x2000].map(|at| (at, 0)));
     out
 }
 

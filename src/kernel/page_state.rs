@@ -129,12 +129,13 @@ pub fn pages<'s>(space: &'s Space<'_>, from: Va, last: Va, runs: bool) -> impl I
 }
 
 /// One region as pages: a large page is one row, unless the dump holds it only in part.
-fn split<'s>(space: &'s Space<'_>, region: Region) -> Box<dyn Iterator<Item = Pages> + 's> {
-    match region.found {
-        Ok(mapping) if region.size > PAGE_SIZE => Box::new(large(space, region, mapping)),
-        Ok(mapping) => Box::new(std::iter::once(mapped(space, region.va, region.size, mapping))),
-        Err(fault) => Box::new(std::iter::once(absent(region, fault))),
-    }
+fn split<'s>(space: &'s Space<'_>, region: Region) -> impl Iterator<Item = Pages> + 's {
+    let (one, many) = match region.found {
+        Ok(mapping) if region.size > PAGE_SIZE => (None, Some(large(space, region, mapping))),
+        Ok(mapping) => (Some(mapped(space, region.va, region.size, mapping)), None),
+        Err(fault) => (Some(absent(region, fault)), None),
+    };
+    one.into_iter().chain(many.into_iter().flatten())
 }
 
 fn large<'s>(space: &'s Space<'_>, region: Region, mapping: Mapping) -> impl Iterator<Item = Pages> + 's {

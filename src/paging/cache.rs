@@ -31,6 +31,8 @@ const TABLES: usize = 16;
 pub(super) struct Cache {
     pages: [Cell<Option<(u64, Hit)>>; PAGES],
     tables: [Cell<Option<(u64, Table)>>; TABLES],
+    /// The last region without a lowest table, and the reach of the entry that says so.
+    nothing: Cell<Option<(u64, u8)>>,
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "taken modulo the number of slots")]
@@ -40,7 +42,11 @@ const fn slot(key: u64, slots: usize) -> usize {
 
 impl Cache {
     pub(super) fn new() -> Self {
-        Self { pages: [const { Cell::new(None) }; PAGES], tables: [const { Cell::new(None) }; TABLES] }
+        Self {
+            pages: [const { Cell::new(None) }; PAGES],
+            tables: [const { Cell::new(None) }; TABLES],
+            nothing: Cell::new(None),
+        }
     }
     pub(super) fn page(&self, number: u64) -> Option<Hit> {
         let (key, hit) = self.pages.get(slot(number, PAGES))?.get()?;
@@ -60,5 +66,14 @@ impl Cache {
         if let Some(cell) = self.tables.get(slot(region, TABLES)) {
             cell.set(Some((region, table)));
         }
+    }
+    /// The reach of the entry that leaves a region without a lowest table, if this region was met last. What walks a file's pages by
+    /// its VAD asks for each of them.
+    pub(super) fn nothing(&self, region: u64) -> Option<u8> {
+        let (key, shift) = self.nothing.get()?;
+        (key == region).then_some(shift)
+    }
+    pub(super) fn keep_nothing(&self, region: u64, shift: u8) {
+        self.nothing.set(Some((region, shift)));
     }
 }

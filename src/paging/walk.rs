@@ -114,6 +114,9 @@ impl Space<'_> {
                 None => (Err(Fault::TableNotInDump { table: at }), last.shift),
             };
         }
+        if own && let Some(shift) = self.cache.nothing(region) {
+            return (Err(Fault::Unmapped), shift);
+        }
         let mut at = Pa(root.0 & shape.root);
         let mut rights = Rights::ALL;
         for level in shape.levels {
@@ -143,7 +146,13 @@ impl Space<'_> {
                 {
                     at = next
                 }
-                _ => return (self.judge(va, *level, entry, rights, own), level.shift),
+                _ => {
+                    let found = self.judge(va, *level, entry, rights, own);
+                    if own && found == Err(Fault::Unmapped) {
+                        self.cache.keep_nothing(region, level.shift);
+                    }
+                    return (found, level.shift);
+                }
             }
         }
         (Err(Fault::Unmapped), last.shift)

@@ -192,6 +192,12 @@ fn place(out: &mut String, place: Place) {
 /// A JSON string.
 fn string(out: &mut String, text: &str) {
     out.push('"');
+    // Nearly every name: nothing in it needs an escape.
+    if text.bytes().all(|b| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\') {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for c in text.chars() {
         match c {
             '"' => out.push_str("\\\""),
