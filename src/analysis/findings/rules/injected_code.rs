@@ -36,7 +36,11 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             [] => String::new(),
             [(tid, _), ..] => format!(", thread {tid} starts there"),
         };
-        let said = suspect.notes.iter().filter(|n| !n.starts_with("thread ")).cloned().collect::<Vec<_>>().join(", ");
+        // Of what malfind notes, what is not said otherwise here: threads and header are, the PEB's word is `replaced-image`'s.
+        let other = |n: &&String| {
+            !n.starts_with("thread ") && !n.contains("a PE header: ") && !n.starts_with("the PEB names it")
+        };
+        let said = suspect.notes.iter().filter(other).cloned().collect::<Vec<_>>().join(", ");
         let said = if said.is_empty() { said } else { format!(": {said}") };
         let name = rights.map(|r| r.name().into_owned()).unwrap_or_default();
         let finding = scene

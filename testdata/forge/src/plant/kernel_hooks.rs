@@ -90,7 +90,10 @@ fn drivers(m: &mut Machine, modules: &Json, hooks: &[Hook], rogue: u64, report: 
         o.set_text("DriverName", &path, buffer).set("DriverUnload", base + 0x1100);
         let mut majors = Vec::new();
         for major in 0..MAJORS {
-            let hooked = hooks.iter().any(|h| h.driver == stem && h.index == major);
+            let hook = hooks.iter().find(|h| h.driver == stem && h.index == major);
+            let rogue =
+                if hook.is_some_and(|h| h.unloaded) { super::modules::first_unloaded(m) + 0x100 } else { rogue };
+            let hooked = hook.is_some();
             // What a driver does not serve goes to a routine of the kernel.
             let own = if major % 3 == 1 { m.regions.kernel + 0x1230 } else { base + 0x1200 + 0x40 * major };
             let target = if hooked { rogue } else { own };
