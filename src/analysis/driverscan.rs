@@ -1,5 +1,6 @@
 //! `driverscan`: driver objects found in physical memory. `driverirp`: where their requests go.
 
+use super::routine::{self, Routines};
 use super::{Analysis, Ask, Case, scans};
 use crate::addr::Va;
 use crate::error::Result;
@@ -7,7 +8,7 @@ use crate::kernel::driver::{Driver, MAJOR_FUNCTIONS};
 use crate::kernel::module::Modules;
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Kind, Row, Sink, col, joined, wide};
 use crate::value::Value;
 
 /// The register's entry.
@@ -25,8 +26,8 @@ pub static DRIVERSCAN: Analysis = Analysis {
 pub static DRIVERIRP: Analysis = Analysis {
     name: "driverirp",
     about: "Dispatch routines of each driver, and the module each lies in",
-    help: "One row for each of the 28 major functions of each driver object. A routine in no module is where a rootkit's hook would \
-           be; one in another module is normal for drivers that share code (miniport and class drivers).\n\n\
+    help: "One row for each of the 28 major functions of each driver object. `hook` says so where a routine lies in no loaded module, \
+           or begins with a jump out of all modules, as a rootkit's would; one in another module is normal for drivers that share code (miniport and class drivers).\n\n\
            Example: dumpwalk driverirp memory.dmp --format csv",
     columns: &IRP_COLUMNS,
     switches: &[],
@@ -46,14 +47,14 @@ const COLUMNS: [Column; 11] = [
     wide("start_io", Kind::Hex, "StartIo routine"),
     wide("loader_entry", Kind::Hex, "Its loader entry"),
 ];
-const IRP_COLUMNS: [Column; 6] = [
+const IRP_FIRST: [Column; 3] = [
     col("offset", Kind::Hex, "Address of the _DRIVER_OBJECT"),
     col("driver_name", Kind::Text, "Name in the object manager"),
     col("irp", Kind::Text, "Major function (IRP_MJ_…)"),
-    col("address", Kind::Hex, "Dispatch routine"),
-    col("module", Kind::Text, "Loaded module it lies in; none outside of all"),
-    col("own", Kind::Bool, "Whether it lies in the driver's own image"),
 ];
+const IRP_BOTH: [Column; IRP_FIRST.len() + routine::COLUMNS.len()] = joined(IRP_FIRST, routine::COLUMNS);
+const IRP_COLUMNS: [Column; IRP_BOTH.len() + 1] =
+    joined(IRP_BOTH, [col("own", Kind::Bool, "Whether it lies in the driver's own image")]);
 
 /// Every driver object of the scan, with where it was met.
 ///
@@ -103,19 +104,16 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 }
 
 fn run_irp(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let modules = super::modules::loaded(case)?;
+    let kernel = case.kernel()?;
+    let routines = Routines::new(kernel, super::modules::loaded(case)?);
+    let space = kernel.space();
     for (_, d) in drivers(case, ask, sink)? {
         for (name, routine) in MAJOR_FUNCTIONS.iter().zip(&d.major) {
             let inside = |va: Va| Some(va.0.checked_sub(d.start.ok()?.0)? < u64::from(d.size.ok()?));
-            let cells: [Cell; IRP_COLUMNS.len()] = [
-                d.object.into(),
-                d.name.clone().into(),
-                (*name).into(),
-                (*routine).into(),
-                module_of(&modules, *routine),
-                routine.map(|va| inside(va) == Some(true)).into(),
-            ];
-            sink.row(Row::new(cells.into()).at(d.place))?;
+            let mut cells: Vec<Cell> = vec![d.object.into(), d.name.clone().into(), (*name).into()];
+            cells.extend(routine::cells(&routines, &space, *routine));
+            cells.push(routine.map(|va| inside(va) == Some(true)).into());
+            sink.row(Row::new(cells).at(d.place))?;
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
+mod callbacks;
 pub mod callstacks;
 mod case;
 pub mod cmdline;
@@ -7,6 +8,7 @@ pub mod code;
 mod crashinfo;
 pub mod disassembly;
 pub mod dlllist;
+mod drivermodule;
 mod driverscan;
 pub mod envars;
 mod filescan;
@@ -30,7 +32,10 @@ pub mod privileges;
 pub mod pslist;
 mod psscan;
 mod pstree;
+mod psxview;
+pub mod routine;
 mod scans;
+mod ssdt;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
@@ -126,11 +131,13 @@ pub struct Analysis {
 
 /// Every analysis. Adding a question is one file and one line here.
 pub static ALL: &[&Analysis] = &[
+    &callbacks::CALLBACKS,
     &callstacks::CALLSTACKS,
     &cmdline::CMDLINE,
     &crashinfo::CRASHINFO,
     &dlllist::DLLLIST,
     &driverscan::DRIVERIRP,
+    &drivermodule::DRIVERMODULE,
     &driverscan::DRIVERSCAN,
     &envars::ENVARS,
     &filescan::FILESCAN,
@@ -155,6 +162,8 @@ pub static ALL: &[&Analysis] = &[
     &pslist::PSLIST,
     &psscan::PSSCAN,
     &pstree::PSTREE,
+    &psxview::PSXVIEW,
+    &ssdt::SSDT,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
     &tokens::TOKENS,

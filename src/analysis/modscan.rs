@@ -30,10 +30,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     for f in &found {
         let Some(va) = f.va else { continue };
         let module = kernel.module_at(&space, va)?;
-        let real = module.base.is_ok_and(|b| kernel.in_kernel_half(b) && b.offset_in_page() == 0)
-            && module.size.is_ok_and(|s| s != 0)
-            && module.name.as_ref().is_ok_and(|n| !n.is_empty());
-        if !real {
+        if !kernel.can_be_module(&module) {
             continue;
         }
         let mut row = modules::row(&module);

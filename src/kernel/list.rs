@@ -87,6 +87,13 @@ impl List<'_> {
         out
     }
 
+    /// Both directions apart, each followed to its own end: what a forward walk meets, and what a backward walk meets, in the order
+    /// they are met. An entry unlinked in one direction only is in one of the two.
+    pub fn each_way(&self, space: &Space<'_>, member: impl Fn(Va) -> bool) -> [Vec<Va>; 2] {
+        let nothing = FxHashSet::default();
+        [self.one_way(space, None, &member).links, self.one_way(space, Some(&nothing), &member).links]
+    }
+
     /// The link of an entry: next and previous.
     fn link(&self, space: &Space<'_>, at: Va) -> Value<(Va, Va)> {
         let bytes = space.fetch(at, self.width.saturating_mul(2));
@@ -276,6 +283,15 @@ mod tests {
         // Taken out of the backward links: found forwards.
         let (found, ..) = of(&but(&[(3, 4, 1)]));
         assert_eq!(found, [1, 2, 3, 4, 5]);
+    }
+    #[test]
+    fn each_way_meets_what_its_own_links_have() {
+        let m = memory(&but(&[(1, 3, 0)])); // 2 was taken out of the forward links only
+        let dump = m.dump();
+        let space = Space::new(&dump, Mode::X64, m.root);
+        let list = List { what: "test list", head: at(0), width: WIDTH, limit: 100 };
+        let met = list.each_way(&space, |_| true).map(|w| w.iter().map(|l| (l.0 - BASE) / 0x1000).collect::<Vec<_>>());
+        assert_eq!(met, [vec![1, 3, 4, 5], vec![5, 4, 3, 2, 1]]);
     }
     #[test]
     fn a_loop_ends() {

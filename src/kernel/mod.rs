@@ -2,8 +2,11 @@
 
 pub mod address_space;
 pub mod bugcheck;
+pub mod callbacks;
 pub mod context;
+pub mod crossview;
 pub mod driver;
+pub mod driver_cross;
 pub mod file_object;
 pub mod find;
 pub mod globals;
@@ -30,6 +33,7 @@ pub mod scan;
 pub mod section;
 pub mod section_object;
 pub mod service_names;
+pub mod service_table;
 pub mod session;
 pub mod shared_data;
 pub mod sid;

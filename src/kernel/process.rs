@@ -178,7 +178,7 @@ layout! {
 }
 
 /// More processes than a list may have: process ids are multiples of 4 below 2³², yet no machine holds a million.
-const MOST_PROCESSES: usize = 1 << 20;
+pub(super) const MOST_PROCESSES: usize = 1 << 20;
 /// `STATUS_PENDING`: the exit status of what has not ended.
 const STATUS_PENDING: u32 = 0x103;
 

@@ -1,9 +1,12 @@
 //! Windows sessions: what a process's session number is.
 
+use super::Kernel;
+use super::list::List;
 use super::process::Process;
 use crate::addr::Va;
 use crate::layout;
 use crate::paging::Space;
+use crate::symbols::layout::{Here, Link};
 use crate::value::{Absent, Value};
 
 layout! {
@@ -11,6 +14,17 @@ layout! {
     pub struct SessionSpace: "_MM_SESSION_SPACE" {
         /// `SessionId`.
         id: u32 = "SessionId",
+        /// `ProcessList`: its processes, by their `SessionProcessLinks`.
+        processes: Here = "ProcessList",
+    }
+}
+layout! {
+    /// How a process hangs in its session's list.
+    pub struct SessionMember: "_EPROCESS" {
+        /// `SessionProcessLinks`.
+        links: Link = "SessionProcessLinks",
+        /// `Session`.
+        session: Va = "Session",
     }
 }
 layout! {
@@ -31,6 +45,42 @@ layout! {
 /// The offset of `SessionId` in the session structure of every kernel that describes it (22 of 22 layout tables, x86 and x64).
 /// 24H2's PDB has no such type, yet keeps the structure.
 const SESSION_ID: u64 = 8;
+/// The offset of `ProcessList` in it, the same in 21 of 22 layout tables (XP alone has 0x14). For kernels whose PDB lacks the type; what
+/// hangs there is believed only where its processes name the session themselves.
+const PROCESS_LIST: u64 = 0x10;
+/// More processes than a session has.
+const MOST_PROCESSES: usize = 1 << 20;
+
+impl Kernel {
+    /// The processes on the list of the session at `session` (what `_EPROCESS.Session` holds): the addresses of their `_EPROCESS`, in list
+    /// order. What does not name this session itself is left out.
+    ///
+    /// # Errors
+    /// [`Absent::NoSymbol`]: the symbols do not say where the list is, and nothing that looks like it is in the usual place; or why the
+    /// session cannot be read.
+    pub fn session_processes(&self, space: &Space<'_>, session: Va) -> Value<Vec<Va>> {
+        let member = self.layout::<SessionMember>().map_err(|_| Absent::NoSymbol)?;
+        let described = self.layout::<SessionSpace>().ok();
+        let head = match described {
+            Some(layout) => {
+                let view = space.view(layout, session);
+                view.id()?; // tells whether the session can be read at all
+                view.processes()?
+            }
+            None => {
+                let head = session.add(PROCESS_LIST);
+                space.pointer(head)?;
+                head
+            }
+        };
+        let offset = u64::from(crate::symbols::layout::Layout::field(member, "links").ok_or(Absent::NoSymbol)?.offset);
+        let belongs = |link: Va| space.view(member, link.sub(offset)).session() == Ok(session);
+        let list = List { what: "session's process list", head, width: space.pointer_size(), limit: MOST_PROCESSES };
+        let links = list.walk(space, belongs).links;
+        let found: Vec<Va> = links.into_iter().filter(|l| belongs(*l)).map(|l| l.sub(offset)).collect();
+        if found.is_empty() && described.is_none() { Err(Absent::NoSymbol) } else { Ok(found) }
+    }
+}
 
 /// The number of the session a process belongs to.
 pub(super) fn id(process: &Process<'_>, space: &Space<'_>) -> Value<u32> {

@@ -171,7 +171,16 @@ impl<'k> World<'k> {
                 Vec::new()
             })
         };
-        let people = people(kernel, listed, &scanned, identities.as_ref())?;
+        let people = match people(kernel, listed, &scanned, identities.as_ref()) {
+            Ok(people) => people,
+            Err(e) => {
+                notes.push(Note::loss(format!("no process is judged: {e}")));
+                Vec::new()
+            }
+        };
+        if people.is_empty() && kernel.modules().is_err() {
+            return Err(crate::error::Error::NotAvailable("neither processes nor kernel modules can be read".into()));
+        }
         let mut by_pid: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
         let mut by_offset = FxHashMap::default();
         for (i, person) in people.iter().enumerate() {

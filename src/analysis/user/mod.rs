@@ -16,7 +16,7 @@ pub(super) use handles::handles;
 pub(super) use info::info;
 pub(super) use modules::{modules, unloaded};
 pub(super) use parameters::{cmdline, envars};
-pub(super) use pslist::pslist;
+pub(super) use pslist::{named, pslist};
 pub(super) use threads::{callstacks, threads};
 pub(super) use vadinfo::vadinfo;
 

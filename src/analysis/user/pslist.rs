@@ -5,7 +5,26 @@ use crate::analysis::Ask;
 use crate::analysis::pslist::COLUMNS;
 use crate::dump::user::{List, UserDump};
 use crate::error::Result;
-use crate::report::{Cell, Row, Sink};
+use crate::report::{Cell, Column, Row, Sink};
+
+/// A row of `columns` in which the process' name is all that a minidump knows.
+pub(in crate::analysis) fn named(
+    user: &UserDump<'_>,
+    ask: &Ask,
+    columns: &[Column],
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    if !asked(user, ask) {
+        return Ok(());
+    }
+    let [pid, name] = whose(user);
+    let known = vec![("pid", pid), ("name", name), ("create_time", user.info().create_time.into())];
+    let row = Row::new(cells(columns, known));
+    sink.row(match user.info().file {
+        Some(file) => row.at(record(file)),
+        None => row,
+    })
+}
 
 /// The row.
 pub(in crate::analysis) fn pslist(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {

@@ -2,8 +2,12 @@
 
 use super::{Fact, Facts, Objects};
 use crate::addr::Va;
+use crate::kernel::Kernel;
+use crate::kernel::list::List;
+use crate::kernel::process::EProcess;
 use crate::layout;
-use crate::symbols::layout::{Here, Link};
+use crate::paging::Space;
+use crate::symbols::layout::{Here, Layout as _, Link};
 use crate::value::{Absent, Value};
 
 layout! {
@@ -57,6 +61,29 @@ pub const LIMITS: [(u32, &str); 16] = [
     (0x0000_4000, "SUBSET_AFFINITY"),
     (0x0000_8000, "JOB_MEMORY_LOW"),
 ];
+
+/// More processes than a job has.
+const MOST_PROCESSES: usize = 1 << 20;
+
+impl Kernel {
+    /// The processes on the list of the job at `job` (what `_EPROCESS.Job` holds): the addresses of their `_EPROCESS`, in list order. What does
+    /// not name this job itself is left out.
+    ///
+    /// # Errors
+    /// Why the job cannot be read.
+    pub fn job_processes(&self, space: &Space<'_>, job: Va) -> Value<Vec<Va>> {
+        let layout = self.layout::<Job>().map_err(|_| Absent::NoSymbol)?;
+        let process = self.layout::<EProcess>().map_err(|_| Absent::NoSymbol)?;
+        let offset = u64::from(process.field("job_links").ok_or(Absent::NoSymbol)?.offset);
+        let view = space.view(layout, job);
+        view.active()?; // tells whether the job can be read at all
+        let head = view.processes()?;
+        let belongs = |link: Va| space.view(process, link.sub(offset)).job() == Ok(job);
+        let list = List { what: "job's process list", head, width: space.pointer_size(), limit: MOST_PROCESSES };
+        let links = list.walk(space, belongs).links;
+        Ok(links.into_iter().filter(|l| belongs(*l)).map(|l| l.sub(offset)).collect())
+    }
+}
 
 /// Its processes and limits.
 pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {

@@ -43,7 +43,11 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         (0, false) => "nothing else in the kernel agrees".to_owned(),
         (0, true) => "the table of ids still leads to it".to_owned(),
         (n, ids) => {
-            format!("{n} thread{} of it run{}", if n == 1 { "" } else { "s" }, if ids { ", and the table of ids leads to it" } else { "" })
+            format!(
+                "{n} thread{} of it run{}",
+                if n == 1 { "" } else { "s" },
+                if ids { ", and the table of ids leads to it" } else { "" }
+            )
         }
     };
     let finding = scene

@@ -255,7 +255,7 @@ pub struct Injection {
 /// A place in the kernel that leads out of every module.
 #[derive(Debug, Clone, Default)]
 pub struct Hook {
-    /// `ssdt`, `process`, `thread`, `image` (notification), `dispatch`.
+    /// `ssdt`, `process`, `thread`, `image` (notification), `dispatch`, `unload`.
     pub kind: String,
     /// Index of the service, slot or major function.
     pub index: u64,
