@@ -74,7 +74,9 @@ pub struct Person<'k> {
 
 impl Person<'_> {
     /// The image's path without its volume, in lower case.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Why there is none.
     pub fn plain_path(&self) -> Value<String> {
         self.path.as_ref().map(|p| paths::plain(p)).map_err(|why| *why)
     }

@@ -5,7 +5,6 @@ use super::super::scene::Scene;
 use super::super::world::Standing;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::report::Cell;
-use crate::symbols::layout::Layout;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -67,5 +66,4 @@ fn own_threads(scene: &Scene<'_, '_>) -> usize {
 fn in_id_table(scene: &Scene<'_, '_>) -> bool {
     let Ok((ids, _)) = scene.world.kernel.client_ids(&scene.desk.space) else { return false };
     ids.iter().any(|h| Some(h.target) == scene.person.process.offset() && Ok(h.value) == scene.person.pid)
-        && scene.person.process.view.layout.field("id").is_some()
 }

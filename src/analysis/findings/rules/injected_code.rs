@@ -59,7 +59,10 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
 /// How much a range weighs: what code at run time never has weighs most.
 fn weight(suspect: &Suspect, rwx: bool) -> Severity {
     let said = |what: &str| suspect.notes.iter().any(|n| n.contains(what));
-    if suspect.header.is_some() || !suspect.threads.is_empty() || said("header was wiped") || said("reads the PEB") {
+    // Among functions in rows the bytes of a system call can be chance.
+    let calls = said("system call") && !said("functions in rows");
+    let loaded = suspect.header.is_some() || said("header was wiped");
+    if loaded || !suspect.threads.is_empty() || said("reads the PEB") || calls {
         Severity::High
     } else if said("system call") || said("where it lies") || said("wiped or left out") {
         Severity::Medium
