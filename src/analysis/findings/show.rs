@@ -193,7 +193,8 @@ fn run_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         sink.note(Note::info(format!("{rest} more stories weigh less: --all shows them")));
     }
     if all.iter().all(|s| s.severity() == Severity::Info) {
-        sink.note(Note::info("nothing found that does not fit; what cannot be read was not judged"));
+        let whom = if ask.pids.is_empty() && ask.names.is_empty() { "" } else { " in what was asked for" };
+        sink.note(Note::info(format!("nothing found{whom} that does not fit; what cannot be read was not judged")));
     }
     for story in all.iter().take(shown) {
         let Some(first) = story.findings.first() else { continue };

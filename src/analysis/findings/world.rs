@@ -9,6 +9,7 @@ use crate::kernel::Kernel;
 use crate::kernel::driver::Driver;
 use crate::kernel::handle_table::HandleTables;
 use crate::kernel::module::Modules;
+use crate::kernel::object::Objects;
 use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::process::{EProcess, Process};
 use crate::kernel::protection::Protections;
@@ -194,9 +195,14 @@ impl<'k> World<'k> {
             }
         }
         let space = kernel.space();
+        // What is left of an object that was deleted still looks like one; nothing refers to it any more.
+        let objects = Objects::of(kernel, types).ok();
+        let alive = |va: Va| {
+            objects.as_ref().is_none_or(|o| o.with_body(va).header.view.pointer_count().map_or(true, |n| n > 0))
+        };
         let drivers = scanned
             .iter()
-            .filter(|f| f.kind == Scanned::Driver)
+            .filter(|f| f.kind == Scanned::Driver && f.va.is_some_and(alive))
             .filter_map(|f| kernel.driver_at(&space, f.va?).ok()?)
             .collect();
         let unloaded = match kernel.unloaded_drivers() {

@@ -54,7 +54,17 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, "links", shown))
         .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", person.pid))
         .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", person.process.exit_time()));
-    out.push(if leaving { finding.explained("it is being torn down: its exiting flag is set") } else { finding });
+    let clock = scene.world.kernel.clock(&scene.desk.space).now;
+    let newer = matches!((clock, person.created), (Ok(now), Ok(made)) if made > now);
+    out.push(if newer {
+        finding.explained(
+            "it was made after the moment the dump's clock shows: the machine ran on while the dump was taken",
+        )
+    } else if leaving {
+        finding.explained("it is being torn down: its exiting flag is set")
+    } else {
+        finding
+    });
 }
 
 /// Threads on its own list that say they belong to it.
