@@ -22,7 +22,8 @@ pub struct WellKnown {
 }
 
 const SYSTEM32: &[&str] = &[r"\windows\system32\"];
-const BOTH: &[&str] = &[r"\windows\system32\", r"\windows\syswow64\"];
+/// Native, and for 32-bit programs on x64 and ARM64.
+const BOTH: &[&str] = &[r"\windows\system32\", r"\windows\syswow64\", r"\windows\sysarm32\", r"\windows\sychpe32\"];
 
 const fn known(name: &'static str, folders: &'static [&'static str], parents: &'static [&'static str]) -> WellKnown {
     WellKnown { name, folders, parents, session_zero: false, system: false, childless: false }

@@ -15,6 +15,7 @@ mod rules;
 mod scene;
 mod show;
 mod story;
+mod user_dump;
 mod world;
 
 pub use evidence::Evidence;

@@ -18,10 +18,11 @@ pub fn plain(path: &str) -> String {
         }
     }
     if let Some(rest) = path.strip_prefix(r"\device\") {
-        // `\Device\Mup\server\share` is a path on another machine: its server stays.
+        // `\Device\Mup\server\share` is a path on another machine, which programs call `\\server\share`.
         return match rest.split_once('\\') {
-            Some((device, rest)) if device != "mup" => format!(r"\{rest}"),
-            _ => path,
+            Some(("mup", rest)) => format!(r"\\{rest}"),
+            Some((_, rest)) => format!(r"\{rest}"),
+            None => path,
         };
     }
     let drive = path.as_bytes().get(1) == Some(&b':') && path.as_bytes().first().is_some_and(u8::is_ascii_lowercase);
@@ -91,7 +92,8 @@ mod tests {
         ] {
             assert_eq!(plain(path), r"\windows\system32\lsass.exe", "{path}");
         }
-        assert_eq!(plain(r"\Device\Mup\server\share\a.exe"), r"\device\mup\server\share\a.exe");
+        assert_eq!(plain(r"\Device\Mup\server\share\a.exe"), r"\\server\share\a.exe");
+        assert_eq!(plain(r"\\server\share\a.exe"), r"\\server\share\a.exe");
         assert_eq!(plain("Registry"), "registry");
     }
     #[test]

@@ -3,7 +3,7 @@
 use super::scene::{Desk, Scene};
 use super::story::{Story, stories};
 use super::world::World;
-use super::{Check, Finding, RULES, Severity, Subject, explain};
+use super::{Check, Finding, RULES, Severity, Subject, explain, user_dump};
 use crate::analysis::{Analysis, Ask, Case, Switch};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -81,6 +81,9 @@ const READ_FIRST: usize = 10;
 
 /// Runs every rule: the stories of what was asked for, the heaviest first.
 fn found(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<Vec<Story>> {
+    if let Some(user) = case.dump.user() {
+        return Ok(stories(user_dump::findings(&case.dump, user, ask, sink)?));
+    }
     let kernel = case.kernel()?;
     let types = kernel.object_types();
     let mut notes = types.notes.clone();
@@ -190,7 +193,8 @@ fn run_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         sink.note(Note::info(format!("{rest} more stories weigh less: --all shows them")));
     }
     if all.iter().all(|s| s.severity() == Severity::Info) {
-        sink.note(Note::info("nothing found that does not fit; what cannot be read was not judged"));
+        let whom = if ask.pids.is_empty() && ask.names.is_empty() { "" } else { " in what was asked for" };
+        sink.note(Note::info(format!("nothing found{whom} that does not fit; what cannot be read was not judged")));
     }
     for story in all.iter().take(shown) {
         let Some(first) = story.findings.first() else { continue };

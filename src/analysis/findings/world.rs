@@ -9,6 +9,7 @@ use crate::kernel::Kernel;
 use crate::kernel::driver::Driver;
 use crate::kernel::handle_table::HandleTables;
 use crate::kernel::module::Modules;
+use crate::kernel::object::Objects;
 use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::process::{EProcess, Process};
 use crate::kernel::protection::Protections;
@@ -74,7 +75,9 @@ pub struct Person<'k> {
 
 impl Person<'_> {
     /// The image's path without its volume, in lower case.
-    #[must_use]
+    ///
+    /// # Errors
+    /// Why there is none.
     pub fn plain_path(&self) -> Value<String> {
         self.path.as_ref().map(|p| paths::plain(p)).map_err(|why| *why)
     }
@@ -171,7 +174,16 @@ impl<'k> World<'k> {
                 Vec::new()
             })
         };
-        let people = people(kernel, listed, &scanned, identities.as_ref())?;
+        let people = match people(kernel, listed, &scanned, identities.as_ref()) {
+            Ok(people) => people,
+            Err(e) => {
+                notes.push(Note::loss(format!("no process is judged: {e}")));
+                Vec::new()
+            }
+        };
+        if people.is_empty() && kernel.modules().is_err() {
+            return Err(crate::error::Error::NotAvailable("neither processes nor kernel modules can be read".into()));
+        }
         let mut by_pid: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
         let mut by_offset = FxHashMap::default();
         for (i, person) in people.iter().enumerate() {
@@ -183,9 +195,14 @@ impl<'k> World<'k> {
             }
         }
         let space = kernel.space();
+        // What is left of an object that was deleted still looks like one; nothing refers to it any more.
+        let objects = Objects::of(kernel, types).ok();
+        let alive = |va: Va| {
+            objects.as_ref().is_none_or(|o| o.with_body(va).header.view.pointer_count().map_or(true, |n| n > 0))
+        };
         let drivers = scanned
             .iter()
-            .filter(|f| f.kind == Scanned::Driver)
+            .filter(|f| f.kind == Scanned::Driver && f.va.is_some_and(alive))
             .filter_map(|f| kernel.driver_at(&space, f.va?).ok()?)
             .collect();
         let unloaded = match kernel.unloaded_drivers() {

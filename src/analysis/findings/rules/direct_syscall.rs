@@ -27,23 +27,24 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         if !matches!(before.at(0, 2), Ok([0x0f, 0x05] | [0x0f, 0x34] | [0xcd, 0x2e])) {
             continue;
         }
-        let place = match scene.vad(ip) {
+        let (severity, place) = match scene.vad(ip) {
             Some(vad) if vad.is_image() => {
                 let Ok(file) = scene.file_of(vad).and_then(|f| f.name) else { continue };
                 // Windows' own libraries have stubs: ntdll, win32u; gdi32, user32 and others before 10; those of the 32-bit side.
                 if paths::plain(&file).starts_with(r"\windows\") {
                     continue;
                 }
-                file
+                (Severity::Medium, file)
             }
-            _ => "memory that is no image".to_owned(),
+            // Compilers at run time leave system calls to the libraries.
+            _ => (Severity::High, "memory that is no image".to_owned()),
         };
         let tid = named(thread);
         out.push(
             scene
                 .finding(
                     &RULE,
-                    Severity::Medium,
+                    severity,
                     format!("thread {tid} made a system call outright at {}, in {place}", ip.sub(2)),
                 )
                 .with(Evidence::memory("the instruction", &memory.space, ip.sub(2), 16, ip.sub(2)))

@@ -3,7 +3,9 @@
 use super::super::evidence::Evidence;
 use super::super::world::World;
 use super::super::{Check, Finding, Rule, Severity, Subject, paths};
+use super::kernel_tables::out_of_modules;
 use crate::addr::Va;
+use crate::analysis::routine::Routines;
 use crate::kernel::driver::{DriverObject, MAJOR_FUNCTIONS};
 use crate::kernel::image::Image;
 use crate::report::Cell;
@@ -39,7 +41,7 @@ pub static UNLOADED: Rule = Rule {
     name: "unloaded-driver",
     technique: "T1014",
     about: "Something still leads into a driver that was unloaded",
-    means: "A driver object's image or routine lies where a driver was before it was unloaded: whoever goes there runs what has been put in its place.",
+    means: "A driver object's image, entry point, unload or StartIo routine lies where a driver was before it was unloaded: whoever goes there runs what has been put in its place.",
     fooled: "The ring keeps the last fifty unloaded drivers only. Innocent: another driver loaded to the same place since (then it is on the list, and \
              nothing is said).",
     verify: "`dumpwalk unloaded` for the ranges; read the routine's address at its place.",
@@ -50,10 +52,10 @@ pub static UNLOADED: Rule = Rule {
 pub static DISPATCH: Rule = Rule {
     name: "dispatch-hook",
     technique: "T1014",
-    about: "A driver's dispatch routine that lies in no module",
+    about: "A driver's dispatch routine that leads out of every module",
     means: "Requests to the driver go to code outside of every module: somebody put a routine of their own into the driver's table, to see or change \
             what passes (file system, network).",
-    fooled: "A jump written into the routine itself; a routine in another module, which is common and innocent.",
+    fooled: "A change past the routine's first instructions; a routine in another module, which is common and innocent.",
     verify: "Read the pointer at its place; `dumpwalk driverirp` shows all of them.",
     check: Check::Machine(dispatch),
 };
@@ -137,8 +139,9 @@ pub fn was_unloaded(world: &World<'_>, va: Va) -> Option<String> {
 fn unloaded(world: &World<'_>, out: &mut Vec<Finding>) {
     let space = world.kernel.space();
     for driver in &world.drivers {
-        let routines = driver.major.iter().copied().chain([driver.start, driver.init, driver.unload, driver.start_io]);
-        let gone = routines.filter_map(|r| r.ok()).find_map(|va| Some((va, was_unloaded(world, va)?)));
+        // The dispatch routines are `dispatch-hook`'s, which says the same of them.
+        let routines = [driver.start, driver.init, driver.unload, driver.start_io];
+        let gone = routines.into_iter().filter_map(|r| r.ok()).find_map(|va| Some((va, was_unloaded(world, va)?)));
         let Some((va, name)) = gone else { continue };
         let subject = Subject::Driver(driver.name.clone().unwrap_or_else(|_| driver.object.to_string()));
         let what = format!("leads to {va}, where {name} was before it was unloaded");
@@ -155,26 +158,27 @@ fn dispatch(world: &World<'_>, out: &mut Vec<Finding>) {
     let Some(modules) = world.modules.as_ref().filter(|m| m.list.len() > 1) else { return };
     let space = world.kernel.space();
     let table = world.kernel.layout::<DriverObject>().ok().and_then(|l| l.field("major"));
+    let routines = Routines::new(world.kernel, modules.clone());
     for driver in &world.drivers {
         // A driver that is off the list has all its routines out of every module: `unlisted-driver` says so once.
         if driver.start.is_ok_and(|va| modules.of(va).is_none()) {
             continue;
         }
         for (i, (major, routine)) in MAJOR_FUNCTIONS.iter().zip(&driver.major).enumerate() {
-            let Ok(va) = routine else { continue };
-            if va.is_null() || modules.of(*va).is_some() || !world.kernel.in_kernel_half(*va) {
-                continue;
-            }
+            let Some(va) = routine.ok().filter(|va| !va.is_null()) else { continue };
+            let lead = routines.look(&space, va);
+            let Some(text) = out_of_modules(world, &lead) else { continue };
             let name = driver.name.clone().unwrap_or_else(|_| driver.object.to_string());
-            let what = format!("IRP_MJ_{major} goes to {va}, in no module");
+            let what = format!("IRP_MJ_{major} {text}");
             let mut finding = Finding::new(&DISPATCH, Severity::High, Subject::Driver(name), what);
             if let Some(table) = table {
                 let width = space.pointer_size();
                 let at = u64::from(table.offset).saturating_add((i as u64).saturating_mul(width.into()));
                 let label = format!("_DRIVER_OBJECT.MajorFunction[{i}]");
-                finding = finding.with(Evidence::memory(label, &space, driver.object.add(at), width, Cell::from(*va)));
+                finding = finding.with(Evidence::memory(label, &space, driver.object.add(at), width, Cell::from(va)));
             }
-            out.push(finding.with(Evidence::memory("code there", &space, *va, 32, *va)));
+            let code = lead.jumps_to.unwrap_or(va);
+            out.push(finding.with(Evidence::memory("code there", &space, code, 32, code)));
         }
     }
 }

@@ -5,7 +5,6 @@ use super::super::scene::Scene;
 use super::super::world::Standing;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::report::Cell;
-use crate::symbols::layout::Layout;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -43,7 +42,11 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         (0, false) => "nothing else in the kernel agrees".to_owned(),
         (0, true) => "the table of ids still leads to it".to_owned(),
         (n, ids) => {
-            format!("{n} threads of it run{}", if ids { ", and the table of ids leads to it" } else { "" })
+            format!(
+                "{n} thread{} of it run{}",
+                if n == 1 { "" } else { "s" },
+                if ids { ", and the table of ids leads to it" } else { "" }
+            )
         }
     };
     let finding = scene
@@ -51,7 +54,17 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, "links", shown))
         .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", person.pid))
         .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", person.process.exit_time()));
-    out.push(if leaving { finding.explained("it is being torn down: its exiting flag is set") } else { finding });
+    let clock = scene.world.kernel.clock(&scene.desk.space).now;
+    let newer = matches!((clock, person.created), (Ok(now), Ok(made)) if made > now);
+    out.push(if newer {
+        finding.explained(
+            "it was made after the moment the dump's clock shows: the machine ran on while the dump was taken",
+        )
+    } else if leaving {
+        finding.explained("it is being torn down: its exiting flag is set")
+    } else {
+        finding
+    });
 }
 
 /// Threads on its own list that say they belong to it.
@@ -63,5 +76,4 @@ fn own_threads(scene: &Scene<'_, '_>) -> usize {
 fn in_id_table(scene: &Scene<'_, '_>) -> bool {
     let Ok((ids, _)) = scene.world.kernel.client_ids(&scene.desk.space) else { return false };
     ids.iter().any(|h| Some(h.target) == scene.person.process.offset() && Ok(h.value) == scene.person.pid)
-        && scene.person.process.view.layout.field("id").is_some()
 }

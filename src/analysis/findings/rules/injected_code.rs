@@ -36,7 +36,11 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             [] => String::new(),
             [(tid, _), ..] => format!(", thread {tid} starts there"),
         };
-        let said = suspect.notes.iter().filter(|n| !n.starts_with("thread ")).cloned().collect::<Vec<_>>().join(", ");
+        // Of what malfind notes, what is not said otherwise here: threads and header are, the PEB's word is `replaced-image`'s.
+        let other = |n: &&String| {
+            !n.starts_with("thread ") && !n.contains("a PE header: ") && !n.starts_with("the PEB names it")
+        };
+        let said = suspect.notes.iter().filter(other).cloned().collect::<Vec<_>>().join(", ");
         let said = if said.is_empty() { said } else { format!(": {said}") };
         let name = rights.map(|r| r.name().into_owned()).unwrap_or_default();
         let finding = scene
@@ -55,7 +59,10 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
 /// How much a range weighs: what code at run time never has weighs most.
 fn weight(suspect: &Suspect, rwx: bool) -> Severity {
     let said = |what: &str| suspect.notes.iter().any(|n| n.contains(what));
-    if suspect.header.is_some() || !suspect.threads.is_empty() || said("header was wiped") || said("reads the PEB") {
+    // Among functions in rows the bytes of a system call can be chance.
+    let calls = said("system call") && !said("functions in rows");
+    let loaded = suspect.header.is_some() || said("header was wiped");
+    if loaded || !suspect.threads.is_empty() || said("reads the PEB") || calls {
         Severity::High
     } else if said("system call") || said("where it lies") || said("wiped or left out") {
         Severity::Medium

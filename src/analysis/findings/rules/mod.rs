@@ -8,6 +8,7 @@ mod ended_process;
 mod handles;
 mod hidden_process;
 mod injected_code;
+mod kernel_tables;
 mod masquerade;
 mod misspelt_name;
 mod patched_image;
@@ -24,8 +25,11 @@ mod wrong_place;
 
 use super::Rule;
 
+pub use injected_code::RULE as INJECTED_CODE;
+
 /// Every rule, by name.
 pub static RULES: &[&Rule] = &[
+    &kernel_tables::CALLBACKS,
     &debug_port::RULE,
     &deleted_image::RULE,
     &direct_syscall::RULE,
@@ -45,13 +49,14 @@ pub static RULES: &[&Rule] = &[
     &protection::ADDED,
     &protection::REMOVED,
     &replaced_image::RULE,
+    &kernel_tables::SERVICES,
     &tokens::SHARED,
     &suspended_thread::RULE,
     &tokens::SYSTEM,
     &thread_outside::RULE,
     &drivers::UNLISTED,
-    &drivers::UNLOADED,
     &unlisted_module::RULE,
+    &drivers::UNLOADED,
     &wiped_tag::RULE,
     &wrong_parent::RULE,
     &wrong_place::RULE,

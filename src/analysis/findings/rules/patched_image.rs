@@ -23,7 +23,8 @@ pub static RULE: Rule = Rule {
             has such a copy and the shared page is in the dump, the two are compared byte by byte. A function that returns at once was switched \
             off (event tracing, AMSI); one that jumps out of all modules is hooked by injected code.",
     fooled: "A patch undone before the dump; a shared page that is not in the dump (told as low, for the libraries that matter). Innocent: \
-             anti-virus and other guards hook by a jump into a module of their own, or into a trampoline that leads to one: told as explained.",
+             anti-virus and other guards hook by a jump into a module of their own, or into a trampoline that leads to one: told as \
+             explained; overlays installed in a user's profile do the same, and are medium.",
     verify: "Compare the bytes at the process's place with those at the shared page's place, both given; or with the file of the same build.",
     check: Check::Process(check),
 };
@@ -50,7 +51,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         return;
     }
     let Some(memory) = scene.memory() else { return };
-    for vad in memory.tree.vads.iter().filter(|v| v.is_image()) {
+    for vad in memory.tree.vads.iter().filter(|v| v.is_image() && !moved(scene, v)) {
         let Ok(image) = Image::read(&memory.space, vad.start) else { continue };
         let (changes, lost) = changes(scene, vad, &image);
         let name = scene.image_name(vad).unwrap_or_else(|| "an image".to_owned());
@@ -69,6 +70,18 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             out.push(scene.finding(&RULE, Severity::Low, what).with(evidence));
         }
     }
+}
+
+/// Whether the image lies elsewhere here than the section was prepared for: then this process's pages were relocated by itself, and all of
+/// them differ.
+fn moved(scene: &Scene<'_, '_>, vad: &Vad) -> bool {
+    if vad.flags.has("private_fixup") {
+        return true;
+    }
+    let Some(sections) = &scene.world.sections else { return false };
+    let segment = sections.control_area_of(&scene.desk.space, vad).and_then(|area| area.segment);
+    let based = segment.and_then(|at| sections.segment(&scene.desk.space, at).based());
+    based.is_ok_and(|based| !based.is_null() && based != vad.start)
 }
 
 /// All changes of an image's code, and the private copies that cannot be compared: the first, and how many.
@@ -194,7 +207,7 @@ fn hook(scene: &Scene<'_, '_>, narrow: bool, own: &Vad, target: Va) -> (Severity
             }
             let text = format!("jumps to {at} in {module}{via}");
             return if folder.is_ok_and(|f| paths::user_writable(&f)) {
-                (Severity::High, text, None)
+                (Severity::Medium, text, None)
             } else {
                 (Severity::Info, text, Some(format!("a guard's hook: it leads into {module}, an installed module")))
             };

@@ -54,14 +54,21 @@ fn removed(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     });
     // The level's low four bits; higher ones tell how it was checked.
     let signature = view.signature_level().ok().filter(|l| l & 0xf >= NO_ORDINARY_LEVEL && person.is_system());
+    let name = person.name.to_lowercase();
+    let always = ALWAYS.contains(&name.as_str());
+    // lsass.exe is protected where it is configured so; its label may be its parent's.
+    if !always && name != "lsass.exe" {
+        return;
+    }
     if let Ok((label, evidence)) = trust
         && label.authority() == 19
     {
+        let severity = if always { Severity::High } else { Severity::Medium };
         let what = format!("protection removed: its token still has the trust label {label}");
-        out.push(scene.finding(&REMOVED, Severity::High, what).with(field()).with(evidence));
+        out.push(scene.finding(&REMOVED, severity, what).with(field()).with(evidence));
         return;
     }
-    if !ALWAYS.contains(&person.name.to_lowercase().as_str()) {
+    if !always {
         return;
     }
     let peers = || scene.world.people.iter().filter(|p| p.lives() && ALWAYS.contains(&p.name.to_lowercase().as_str()));

@@ -32,35 +32,39 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let view = &person.process.view;
     let Some(memory) = scene.memory() else { return };
     let Ok(mapped) = view.image_base() else { return };
-    let sides = scene.sides();
-    let Some(native) = sides.first() else { return };
-    let named = native.view(&memory.space).and_then(|peb| peb.image_base());
-    let Ok(named) = named else { return };
-    if mapped.is_null() || named.is_null() {
+    if mapped.is_null() {
         return;
     }
+    let sides = scene.sides();
+    let peb = sides.first().and_then(|s| s.view(&memory.space).ok());
+    // Where the PEB is not in the dump, the kernel's own note is all there is.
+    let named = peb.as_ref().and_then(|peb| peb.image_base().ok()).filter(|va| !va.is_null());
     let field = || Evidence::field("_EPROCESS.SectionBaseAddress", view, "image_base", mapped);
-    let peb = native.view(&memory.space).ok();
-    let in_peb = |finding: Finding| match &peb {
-        Some(peb) => finding.with(Evidence::field("_PEB.ImageBaseAddress", peb, "image_base", named)),
-        None => finding,
+    let in_peb = |finding: Finding| match (&peb, named) {
+        (Some(peb), Some(named)) => finding.with(Evidence::field("_PEB.ImageBaseAddress", peb, "image_base", named)),
+        _ => finding,
     };
-    if let Some(what) = not_an_image(scene, named) {
-        let header = Image::read(&memory.space, named).is_ok();
-        let kind = if header { "MZ" } else { "no PE header" };
-        let mut finding = scene
-            .finding(&RULE, Severity::Critical, format!("hollowed: its image at {named} is {what} ({kind})"))
-            .with(field());
-        finding = in_peb(finding);
-        finding = finding.with(Evidence::memory("memory at the image's base", &memory.space, named, 32, kind));
-        if let Some(vad) = scene.vad(named) {
+    let base = named.unwrap_or(mapped);
+    if let Some(what) = not_an_image(scene, base) {
+        let header = match Image::read(&memory.space, base) {
+            Ok(_) => "a PE header there",
+            Err(Absent::Implausible) => "no PE header there",
+            Err(_) => "not to be read",
+        };
+        let mut finding = in_peb(
+            scene
+                .finding(&RULE, Severity::Critical, format!("hollowed: its image at {base} is {what}, {header}"))
+                .with(field()),
+        );
+        finding = finding.with(Evidence::memory("memory at the image's base", &memory.space, base, 32, header));
+        if let Some(vad) = scene.vad(base) {
             let kind: Cell = vad.kind.map(VadKind::key).into();
             finding = finding.with(Evidence::memory("its _MMVAD", &scene.desk.space, vad.node, 32, kind));
         }
         out.push(finding);
         return;
     }
-    if named != mapped {
+    if let Some(named) = named.filter(|va| *va != mapped) {
         let finding = scene
             .finding(
                 &RULE,

@@ -69,7 +69,7 @@ fn user_thread(scene: &Scene<'_, '_>, thread: &Thread<'_>, out: &mut Vec<Finding
         };
         out.push(
             scene
-                .finding(&RULE, severity, format!("thread {tid} starts at {va}, {place}"))
+                .finding(&RULE, severity, format!("thread {tid} starts {place}, at {va}"))
                 .with(Evidence::field("_ETHREAD.Win32StartAddress", &thread.view, "win32_start_raw", va))
                 .with(Evidence::memory("code there", &memory.space, va, 32, va)),
         );

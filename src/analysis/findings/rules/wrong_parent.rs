@@ -53,7 +53,9 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     {
         let what =
             format!("its parent is {}; {} is started by {}", parent.called(), known.name, known.parents.join(" or "));
-        out.push(with(scene.finding(&RULE, Severity::High, what)));
+        // What users' programs start under such a name is none of Windows' own; the system's may have reasons.
+        let severity = if parent.is_somebody() { Severity::High } else { Severity::Medium };
+        out.push(with(scene.finding(&RULE, severity, what)));
         return;
     }
     let childless = known::well_known(&parent.name).is_some_and(|k| k.childless);

@@ -160,6 +160,9 @@ impl Files {
         let segment = m.alloc(PoolKind::Paged, b"MmSt", m.layouts.size("_SEGMENT"));
         let pointers = m.put(PoolKind::NonPaged, b"MmSe", &m.obj("_SECTION_OBJECT_POINTERS"));
         let object = self.object(m, &file.path, pointers);
+        if file.deleted {
+            m.poke(object, "_FILE_OBJECT", "DeletePending", 1);
+        }
         // The subsections stand right behind their control area, in one block.
         let (area_size, sub_size) = (m.layouts.size("_CONTROL_AREA"), m.layouts.size("_SUBSECTION"));
         let area = m.alloc(PoolKind::NonPaged, b"MmCi", area_size + 2 * sub_size);

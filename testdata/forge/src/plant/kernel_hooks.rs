@@ -30,7 +30,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, modules: &Json) -> Vec<(&'static str
         );
     };
     let wanted = |kind: &str| s.hooks.iter().filter(|h| h.kind == kind).cloned().collect::<Vec<Hook>>();
-    let drivers = drivers(m, modules, &wanted("dispatch"), rogue, &mut hook);
+    let drivers = drivers(m, modules, &[wanted("dispatch"), wanted("unload")].concat(), rogue, &mut hook);
     let services = services(m, &wanted("ssdt"), rogue, &mut hook);
     let mut callbacks = Vec::new();
     for (kind, symbol) in [
@@ -87,10 +87,19 @@ fn drivers(m: &mut Machine, modules: &Json, hooks: &[Hook], rogue: u64, report: 
         let mut o = m.obj("_DRIVER_OBJECT");
         o.set("Type", 4).set("Size", m.layouts.size("_DRIVER_OBJECT")).set("DeviceObject", device).set("Flags", 0x12);
         o.set("DriverStart", base).set("DriverSize", size).set("DriverSection", entry).set("DriverInit", base + 0x1000);
-        o.set_text("DriverName", &path, buffer).set("DriverUnload", base + 0x1100);
+        // A driver whose unload routine lies in one that is gone.
+        let astray = hooks.iter().any(|h| h.kind == "unload" && h.driver == stem);
+        let unload = if astray { super::modules::first_unloaded(m) + 0x80 } else { base + 0x1100 };
+        if astray {
+            report("unload", 0, va + m.layouts.offset("_DRIVER_OBJECT", "DriverUnload"), unload, &path);
+        }
+        o.set_text("DriverName", &path, buffer).set("DriverUnload", unload);
         let mut majors = Vec::new();
         for major in 0..MAJORS {
-            let hooked = hooks.iter().any(|h| h.driver == stem && h.index == major);
+            let hook = hooks.iter().find(|h| h.kind == "dispatch" && h.driver == stem && h.index == major);
+            let rogue =
+                if hook.is_some_and(|h| h.unloaded) { super::modules::first_unloaded(m) + 0x100 } else { rogue };
+            let hooked = hook.is_some();
             // What a driver does not serve goes to a routine of the kernel.
             let own = if major % 3 == 1 { m.regions.kernel + 0x1230 } else { base + 0x1200 + 0x40 * major };
             let target = if hooked { rogue } else { own };
@@ -109,7 +118,7 @@ fn drivers(m: &mut Machine, modules: &Json, hooks: &[Hook], rogue: u64, report: 
                 .with("start", base)
                 .with("size", size)
                 .with("init", base + 0x1000)
-                .with("unload", base + 0x1100)
+                .with("unload", unload)
                 .with("device", device)
                 .with("device_name", device_path)
                 .with("majors", Json::List(majors)),

@@ -23,15 +23,16 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
         m.regions.kernel,
         kernel_size(&m.layouts),
         timestamp(s),
+        false,
     )];
     let mut next = m.regions.drivers;
     for d in &s.drivers {
         driver(m, next, d.size, d.timestamp, &d.path);
-        list.push((d.path.clone(), next, d.size, d.timestamp));
+        list.push((d.path.clone(), next, d.size, d.timestamp, d.hidden));
         next += (d.size + 0x3_0000).next_multiple_of(0x1_0000) + 0x3000;
     }
     let (mut links, mut truth) = (Vec::new(), Vec::new());
-    for (path, base, size, time) in &list {
+    for (path, base, size, time, hidden) in &list {
         let name = path.rsplit('\\').next().unwrap_or("").to_string();
         let (full_at, name_at) = (m.text(b"MmLd", path), m.text(b"MmLd", &name));
         let mut e = m.obj(ty);
@@ -44,7 +45,13 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
         // 8.1's user-mode form of the entry, which the kernel shares up to here, keeps the time elsewhere.
         e.set("TimeDateStamp", (*time).into()).set_opt("SizeOfImageNotRounded", *size);
         let va = m.put(PoolKind::NonPaged, b"MmLd", &e);
-        links.push(va + m.layouts.offset(ty, "InLoadOrderLinks"));
+        let link = va + m.layouts.offset(ty, "InLoadOrderLinks");
+        if *hidden {
+            // As one that unlinked itself: its links lead to itself.
+            m.link(link, &[]);
+            continue;
+        }
+        links.push(link);
         truth.push(
             Json::object()
                 .with("entry", va)
@@ -86,6 +93,11 @@ fn driver(m: &mut Machine, base: u64, size: u64, timestamp: u32, path: &str) {
     }
 }
 
+/// Where the first unloaded driver was.
+pub fn first_unloaded(m: &Machine) -> u64 {
+    m.regions.drivers + 0x200_0000
+}
+
 /// The unloaded drivers: a ring of fifty, the global saying how many there ever were.
 pub fn unloaded(m: &mut Machine, s: &Scenario) -> Json {
     let entry = unloaded_size(m);
@@ -94,7 +106,7 @@ pub fn unloaded(m: &mut Machine, s: &Scenario) -> Json {
     for (i, u) in s.unloaded.iter().enumerate() {
         let buffer = m.text(b"MmDT", &u.name);
         let length = 2 * u.name.encode_utf16().count() as u64;
-        let start = m.regions.drivers + 0x200_0000 + 0x10_0000 * i as u64;
+        let start = first_unloaded(m) + 0x10_0000 * i as u64;
         let head = length | (length + 2) << 16;
         let mut bytes = m.words(&[head, buffer, start, start + u.size]);
         bytes.extend(u.time.to_le_bytes());

@@ -29,6 +29,7 @@ fn portable(base: u64, pages: u64, wiped: bool) -> Vec<(u64, Vec<u8>)> {
         wide: true,
         timestamp: 0x6511_2233,
         ring: false,
+        deleted: false,
     };
     let mut pieces = build(&spec(&file)).pieces;
     if wiped {
@@ -78,6 +79,8 @@ pub fn injections(
             "trampoline" => {
                 vec![(0, [&[0xFFu8, 0x25, 0, 0, 0, 0][..], &0x7FF6_D8B0_1040u64.to_le_bytes()].concat().repeat(8))]
             }
+            // The stub of a system call, copied out of ntdll.
+            "syscall" => vec![(0, vec![0x4C, 0x8B, 0xD1, 0xB8, 0x3A, 0, 0, 0, 0x0F, 0x05, 0xC3])],
             _ => {
                 let noise: Vec<u8> = (0..0x30).flat_map(|_| m.rng.word().to_le_bytes()).collect();
                 vec![(0, [&SHELLCODE[..], &noise].concat())]

@@ -36,6 +36,9 @@ pub fn plant(
     b.set("NumberOfProcessors", 2).set("OSMajorVersion", s.nt.0.into()).set("OSMinorVersion", s.nt.1.into());
     b.set("OSBuildNumber", s.build.into()).set("OSCSDVersion", u64::from(s.service_pack) << 8).set("OSPlatformId", 2);
     b.set("ImageSubsystem", 3).set("SessionId", p.session.unwrap_or(0).into());
+    if p.debugged.as_deref() == Some("open") {
+        b.set("BeingDebugged", 1);
+    }
     if s.service_pack > 0 {
         let text = format!("Service Pack {}", s.service_pack);
         let buffer = user.text(m, &text);

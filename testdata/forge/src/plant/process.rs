@@ -201,6 +201,17 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     e.set_opt("Flags3", if p.minimal { 1 } else { 0 }).set_opt("HighestUserAddress", super::globals::user_end(m, s));
     let flags = 0x144D_0C01 | if p.exit.is_some() { 0x2C } else { 0 };
     e.set("Flags", flags).set("DefaultHardErrorProcessing", 5);
+    if p.leaving {
+        e.set("ProcessExiting", 1);
+    }
+    if p.signature != 0 {
+        e.set("SignatureLevel", p.signature).set("SectionSignatureLevel", p.signature);
+    }
+    if p.debugged.is_some() {
+        // A debug object: an event, a mutex, a list of events, flags. No public PDB describes it.
+        let port = m.alloc(PoolKind::NonPaged, b"DbgK", 0x60);
+        e.set("DebugPort", port);
+    }
     if p.pid != 4 && !p.minimal {
         let path = format!("\\Device\\HarddiskVolume3{}", p.path.as_deref().unwrap_or(""));
         let name =
@@ -227,6 +238,9 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     truth.set("session", p.session.filter(|_| p.pid != 4 && !p.minimal));
     truth.set("wow64", p.wow64);
     truth.set("protection", p.protection);
+    if let Some(how) = &p.debugged {
+        truth.set("debugged", how.as_str());
+    }
     truth.set("user", super::accounts::account(&p.user).user);
     let why = match () {
         () if p.why.is_some() => p.why.as_deref(),
@@ -344,6 +358,7 @@ fn images(m: &mut Machine, p: &Process, u: &mut User, files: &mut Files) -> Vec<
         }
         out.push(file);
     }
+    out.extend(p.phantom_dll.iter().map(|name| files.image(m, name)));
     out
 }
 
@@ -362,8 +377,10 @@ fn threads(
     let mut truths = Vec::new();
     for (i, t) in d.p.threads.iter().enumerate() {
         let tid = next_tid.next(m);
-        let start = start_address(m, t, modules, &d.injected);
-        let thread = thread::plant(m, &owner, t, i as u64, tid, start, user.as_deref_mut().filter(|_| alive_user));
+        let start = start_address(m, &t.start, modules, &d.injected);
+        let at = t.at.as_ref().map(|at| start_address(m, at, modules, &d.injected));
+        let user = user.as_deref_mut().filter(|_| alive_user);
+        let thread = thread::plant(m, &owner, t, i as u64, tid, (start, at), user);
         let mut truth = thread.truth.clone();
         if let Some(user) = &t.impersonate {
             let as_user = Process { user: user.clone(), session: d.p.session, ..Process::default() };
@@ -383,8 +400,7 @@ fn threads(
     d.truth.set("threads", truths);
 }
 
-fn start_address(m: &Machine, t: &crate::scenario::Thread, modules: &[Mapped], injected: &[u64]) -> u64 {
-    let (module, offset) = &t.start;
+fn start_address(m: &Machine, (module, offset): &(String, u64), modules: &[Mapped], injected: &[u64]) -> u64 {
     // `inject` is the first injected region, `inject2` the second.
     if let Some(n) = module.strip_prefix("inject") {
         let index = n.parse::<usize>().unwrap_or(1) - 1;

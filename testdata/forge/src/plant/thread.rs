@@ -37,14 +37,14 @@ pub struct Made {
     pub ebp: u64,
 }
 
-/// Plants thread number `index` of a process; `start` is where it began.
+/// Plants thread number `index` of a process; `start` is where it began, and where it entered the kernel from, if not from ntdll.
 pub fn plant(
     m: &mut Machine,
     o: &Owner,
     t: &Thread,
     index: u64,
     tid: u64,
-    start: u64,
+    (start, at): (u64, Option<u64>),
     user: Option<&mut User>,
 ) -> Made {
     let va = m.object("Thread", m.layouts.size("_ETHREAD"), &Header { pointers: 2, quota: true, ..Header::default() });
@@ -53,7 +53,7 @@ pub fn plant(
         Some(user) => teb(m, o, index, tid, user),
         None => (0, 0),
     };
-    let trap = if teb == 0 { 0 } else { trap_frame(m, base, o.ntdll + 0x14, user_stack) };
+    let trap = if teb == 0 { 0 } else { trap_frame(m, base, at.unwrap_or(o.ntdll + 0x14), user_stack) };
     // The stack was filled a page at a time, and its base is the next multiple of 64 KB.
     let user_state =
         if teb == 0 { (0, 0, 0) } else { (o.ntdll + 0x14, user_stack, user_stack.next_multiple_of(0x1_0000)) };
@@ -80,6 +80,9 @@ pub fn plant(
         .set("Tcb.UserTime", 2)
         .set("Tcb.WaitTime", 1000 + tid);
     e.set("Tcb.PreviousMode", u64::from(teb != 0)).set("Tcb.WaitIrql", 0).set("Tcb.WaitMode", u64::from(teb != 0));
+    if t.suspended != 0 {
+        e.set("Tcb.SuspendCount", t.suspended);
+    }
     // XP keeps three other bits below the time.
     let shift = if m.layouts.find("_ETHREAD", "NestedFaultCount").is_some() { 3 } else { 0 };
     e.set("CreateTime.QuadPart", create << shift).set("StartAddress", start).set("Win32StartAddress", start);

@@ -68,7 +68,7 @@ impl Tokens {
         t.set("TokenId.LowPart", id).set("AuthenticationId.LowPart", who.luid).set("ModifiedId.LowPart", id + 1);
         t.set("ExpirationTime.QuadPart", 0x7FFF_FFFF_FFFF_FFFF);
         if labelled {
-            t.set("Privileges.Present", who.privileges[0]).set("Privileges.Enabled", who.privileges[1]);
+            t.set("Privileges.Present", who.privileges[0]).set("Privileges.Enabled", who.privileges[1] | p.enable);
             t.set("Privileges.EnabledByDefault", who.privileges[2])
                 .set("MandatoryPolicy", 3)
                 .set("LogonSession", session);
@@ -116,7 +116,7 @@ impl Tokens {
             .with("sids", groups.iter().map(|g| g.0.as_str().into()).collect::<Vec<Json>>())
             .with("attrs", groups.iter().map(|g| g.1.into()).collect::<Vec<Json>>())
             .with("present", who.privileges[0])
-            .with("enabled", who.privileges[1])
+            .with("enabled", who.privileges[1] | p.enable)
             .with("default", who.privileges[2])
             .with("integrity", if labelled { Some(integrity) } else { None })
             .with("session", p.session.unwrap_or(0))

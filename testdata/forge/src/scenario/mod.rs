@@ -75,6 +75,8 @@ pub struct Driver {
     pub size: u64,
     /// Link time.
     pub timestamp: u32,
+    /// In memory, but not on the list of modules.
+    pub hidden: bool,
 }
 
 /// An unloaded driver.
@@ -112,6 +114,8 @@ pub struct ImageFile {
     pub timestamp: u32,
     /// An ntdll with the ring of unloaded DLLs and the function that tells where it is.
     pub ring: bool,
+    /// Marked for deletion before it was mapped.
+    pub deleted: bool,
 }
 
 /// A DLL that was unloaded.
@@ -180,6 +184,16 @@ pub struct Process {
     pub injections: Vec<Injection>,
     /// An image that is mapped and on no loader list.
     pub hidden_dll: Option<String>,
+    /// An image that is on the loader's lists and not mapped.
+    pub phantom_dll: Option<String>,
+    /// A debugger is attached: `open`, or `hidden` from the process's own PEB.
+    pub debugged: Option<String>,
+    /// `SignatureLevel`.
+    pub signature: u64,
+    /// Privileges switched on in the token that it does not hold.
+    pub enable: u64,
+    /// On its way out: its exiting flag is set, its exit time is not.
+    pub leaving: bool,
     /// Bytes changed in an image: module and offset, bytes.
     pub patches: Vec<(String, u64, Vec<u8>)>,
     /// The image was replaced by private memory.
@@ -221,6 +235,10 @@ pub struct Thread {
     pub impersonate: Option<String>,
     /// Exit time and status.
     pub exit: Option<(u64, u32)>,
+    /// Times it was suspended.
+    pub suspended: u64,
+    /// Where it was in user mode when it entered the kernel: module and offset; else in ntdll.
+    pub at: Option<(String, u64)>,
 }
 
 /// A handle.
@@ -269,12 +287,14 @@ pub struct Injection {
 /// A place in the kernel that leads out of every module.
 #[derive(Debug, Clone, Default)]
 pub struct Hook {
-    /// `ssdt`, `process`, `thread`, `image` (notification), `dispatch`.
+    /// `ssdt`, `process`, `thread`, `image` (notification), `dispatch`, `unload`.
     pub kind: String,
     /// Index of the service, slot or major function.
     pub index: u64,
     /// Driver, for `dispatch`.
     pub driver: String,
+    /// Leads to where an unloaded driver was.
+    pub unloaded: bool,
 }
 
 /// A private region.

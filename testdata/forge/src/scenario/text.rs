@@ -33,7 +33,8 @@ impl Scenario {
             let line = split(line);
             match line.words[0].as_str() {
                 "include" => self.include(folder, &line.words[1]),
-                "thread" | "handle" | "dll" | "vad" | "page" | "map" | "heap" | "inject" | "hidden-dll" | "patch" => {
+                "thread" | "handle" | "dll" | "vad" | "page" | "map" | "heap" | "inject" | "hidden-dll"
+                | "phantom-dll" | "patch" => {
                     let boot = self.boot;
                     let process = self.processes.last_mut().unwrap_or_else(|| panic!("{}: of no process", line.text));
                     part(process, &line, boot);
@@ -67,6 +68,7 @@ impl Scenario {
                 kind: l.word(1),
                 index: l.number(2),
                 driver: l.keys.get("driver").cloned().unwrap_or_default(),
+                unloaded: l.flag("unloaded"),
             }),
             "compact" => self.compact = true,
             "tight" => self.tight = true,
@@ -85,8 +87,12 @@ impl Scenario {
             "bugcheck" => self.bugcheck = (l.number(1) as u32, [2, 3, 4, 5].map(|i| l.number(i))),
             "container" => self.containers.extend(l.words[1..].iter().cloned()),
             "driver" => {
-                let driver =
-                    Driver { path: l.word(1), size: l.key("size", 0x20000), timestamp: l.key("time", 0) as u32 };
+                let driver = Driver {
+                    path: l.word(1),
+                    size: l.key("size", 0x20000),
+                    timestamp: l.key("time", 0) as u32,
+                    hidden: l.flag("hidden"),
+                };
                 self.drivers.push(driver);
             }
             "unloaded" => {
@@ -100,6 +106,7 @@ impl Scenario {
                 wide: !l.flag("x86"),
                 timestamp: l.key("time", 0x6000_0000) as u32,
                 ring: l.flag("ring"),
+                deleted: l.flag("deleted"),
             }),
             "process" => {
                 let process = self.process(l);
@@ -130,6 +137,10 @@ impl Scenario {
             hollowed: l.flag("hollowed"),
             wiped: l.flag("wiped"),
             deep: l.flag("deep"),
+            leaving: l.flag("leaving"),
+            debugged: l.keys.get("debugged").cloned(),
+            signature: l.key("signature", 0),
+            enable: l.key("enable", 0),
             token_of: l.keys.get("token").cloned(),
             shown: l.keys.get("shown").cloned(),
             job: l.keys.get("job").cloned(),
@@ -157,8 +168,10 @@ fn part(process: &mut Process, l: &Line, boot: u64) {
     match l.words[0].as_str() {
         "thread" => {
             let start = l.keys.get("start").cloned().unwrap_or_default();
-            let start = match start.split_once('+') {
-                Some((module, offset)) => (module.to_string(), number(offset)),
+            let place = |text: &str| text.split_once('+').map(|(module, offset)| (module.to_string(), number(offset)));
+            let at = l.keys.get("at").and_then(|t| place(t));
+            let start = match place(&start) {
+                Some(place) => place,
                 None if start.is_empty() => (process.name.clone(), 0x1000),
                 None => (String::new(), number(&start)),
             };
@@ -170,6 +183,8 @@ fn part(process: &mut Process, l: &Line, boot: u64) {
                 name: l.keys.get("name").cloned(),
                 impersonate: l.keys.get("impersonate").cloned(),
                 exit,
+                suspended: l.key("suspended", 0),
+                at,
             };
             process.threads.extend(std::iter::repeat_n(thread, l.key("count", 1) as usize));
         }
@@ -195,6 +210,7 @@ fn part(process: &mut Process, l: &Line, boot: u64) {
             benign: l.keys.get("benign").cloned(),
         }),
         "hidden-dll" => process.hidden_dll = Some(l.word(1)),
+        "phantom-dll" => process.phantom_dll = Some(l.word(1)),
         "patch" => {
             let place = l.word(1);
             let (module, offset) = place.split_once('+').unwrap_or_else(|| panic!("{}: module+offset", l.text));
