@@ -79,9 +79,10 @@ pub fn rows<'k>(types: &'k ObjectTypes, process: &Process<'k>, space: &Space<'k>
     let Ok(job) = process.view.job().and_then(applicable) else { return Ok(()) };
     let layout = kernel.layout::<Job>().map_err(|e| kernel.unreadable(&e))?;
     let mut objects = Objects::of(kernel, types)?;
-    let (on_list, notes) = job::processes(kernel, space, job);
-    notes.into_iter().for_each(|n| sink.note(n));
-    let in_job = process.offset().is_some_and(|at| on_list.contains(&at));
+    let in_job = kernel.job_processes(space, job).map(|(on_list, notes)| {
+        notes.into_iter().for_each(|n| sink.note(n));
+        process.offset().is_some_and(|at| on_list.contains(&at))
+    });
     let object = objects.with_body(job);
     let path = objects.path(&object);
     let member = Member { process: process.clone(), listed: true, in_job };
