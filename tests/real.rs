@@ -84,6 +84,21 @@ fn triage_dumps() {
     }
 }
 
+/// What a dump needs is said, also where only its kernel's image can name the PDB; nothing is fetched then.
+#[test]
+fn a_triage_dump_names_the_image_that_names_the_pdb() {
+    let Some(real) = real() else { return };
+    let dump = real.join("kernel-triage/x64-19041.804.dmp");
+    let image = "https://msdl.microsoft.com/download/symbols/ntoskrnl.exe/0D8333E61046000/ntoskrnl.exe";
+    for words in [&["symbols", "list", "-f", "json"][..], &["symbols", "fetch"]] {
+        let mut all: Vec<&std::ffi::OsStr> = words.iter().map(std::convert::AsRef::as_ref).collect();
+        all.extend([dump.as_os_str(), "--offline".as_ref()]);
+        let ran = dumpwalk(&all);
+        assert_eq!(ran.code, 3, "{words:?}: {}", ran.stderr);
+        assert!(format!("{}{}", ran.stdout, ran.stderr).contains(image), "{words:?}: {}{}", ran.stdout, ran.stderr);
+    }
+}
+
 /// The first bytes of two full dumps: they open with a note and tell what their headers tell.
 #[test]
 fn heads_of_full_dumps() {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernel::find;
 use crate::report::{Cell, Column, Kind, Report, Row, Sink, Style, col, guard};
 use crate::symbols::manage::{self, Wanted};
-use crate::symbols::store::Store;
+use crate::symbols::store::{MICROSOFT, Store};
 use crate::symbols::{PdbId, SymbolSource, Symbols, file};
 use crate::value::{Absent, Note};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
@@ -204,8 +204,20 @@ fn wanted_by(path: &Path) -> Result<Vec<PdbId>> {
     asked.dedup();
     match found {
         Err(why) if asked.is_empty() => Err(Error::NoKernel(why)),
+        Ok(_) if asked.is_empty() => Err(Error::NoSymbols(by_image(&dump))),
         _ => Ok(asked),
     }
+}
+
+/// What leads to the PDB of a kernel whose debug record is not in the dump: its image, which a symbol server keeps under
+/// time stamp and size (Microsoft's SSQP key conventions, "PE-timestamp-filesize").
+fn by_image(dump: &Dump) -> String {
+    let none = "the dump does not hold the record that names the kernel's PDB";
+    let kernel = dump.triage().and_then(|t| t.drivers().first());
+    let Some((driver, Ok(path))) = kernel.map(|d| (d, &d.name)) else { return none.into() };
+    let name = path.rsplit('\\').next().unwrap_or(path);
+    let key = format!("{:08X}{:x}", driver.time_stamp, driver.size);
+    format!("{none}; the debug directory of its image does: {MICROSOFT}/{name}/{key}/{name}")
 }
 
 fn fetch(store: &Store, matches: &ArgMatches) -> Result<Exit> {

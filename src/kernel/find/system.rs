@@ -53,6 +53,10 @@ impl Kernel {
             (self.invalid_pte_mask(&space), self.virtual_store(&space))
         };
         self.format.invalid_mask = mask;
+        // A build without the swizzle bit has no mask.
+        if mask.is_none() && !self.format.lacks_mask() {
+            self.format.invalid_mask = Some(0);
+        }
         self.format.virtual_store = store;
     }
     /// The mask by what it did, where no symbol tells it: it lies above every page of the machine, so in entries in
