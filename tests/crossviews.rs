@@ -296,6 +296,26 @@ fn dumpwalk_time(ticks: u64) -> String {
     dumpwalk::time::FileTime(ticks).to_string()
 }
 
+/// The header's time stands where its place says, in 64-bit and in 32-bit dumps.
+#[test]
+fn the_crash_has_its_place_in_the_header() {
+    let samples = own_samples();
+    let mut widths = BTreeSet::new();
+    for (sample, dump) in samples.iter().flat_map(|s| s.dumps.iter().map(move |d| (s, d))) {
+        let bytes = std::fs::read(dump).unwrap();
+        if !bytes.starts_with(b"PAGE") {
+            continue;
+        }
+        let rows = rows_with_places("timeline", dump, &sample.store);
+        let crash = rows.iter().find(|r| r["kind"] == "crash").unwrap_or_else(|| panic!("{}", dump.display()));
+        let at = usize::try_from(number(&crash["place"]["file"]).unwrap()).unwrap();
+        let ticks = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        assert_eq!(crash["time"], dumpwalk_time(ticks).as_str(), "{}", dump.display());
+        widths.insert(bytes[4..8].to_vec());
+    }
+    assert_eq!(widths.len(), 2, "PAGEDU64 and PAGEDUMP");
+}
+
 /// A body file has eleven fields a line, one time in each, and the place of the stamp for an inode.
 #[test]
 fn a_body_file_is_one() {
