@@ -210,6 +210,32 @@ fn services_callbacks_and_drivers_are_those_of_the_truth() {
     }
 }
 
+/// A service bent out of every module is told, however the processor's tables are written.
+#[test]
+fn a_bent_service_is_told_on_every_processor() {
+    let samples = own_samples();
+    let folder = tempfile::tempdir().unwrap();
+    for (sample, dump) in whole(&samples).filter(|(s, _)| !s.truth["services"].is_null()) {
+        let before = rows_with_places("ssdt", dump, &sample.store);
+        let flagged = |rows: &[Value]| -> Vec<String> {
+            rows.iter().filter(|r| !r["hook"].is_null()).map(|r| r["call"].as_str().unwrap().to_owned()).collect()
+        };
+        let base = number(&sample.truth["kernel_base"]).unwrap();
+        let (table, target) = (number(&before[0]["entry"]).unwrap(), base - 0x2_0000);
+        let raw = if base > u64::from(u32::MAX) { (target.wrapping_sub(table) << 4) as u32 } else { target as u32 };
+        let mut bytes = std::fs::read(dump).unwrap();
+        let at = usize::try_from(number(&before[40]["place"]["file"]).unwrap()).unwrap();
+        bytes[at..at + 4].copy_from_slice(&raw.to_le_bytes());
+        let patched = folder.path().join("patched.dmp");
+        std::fs::write(&patched, &bytes).unwrap();
+        let after = rows("ssdt", &patched, Some(&sample.store)).unwrap();
+        assert_eq!(number(&after[40]["address"]), Some(target), "{}", sample.name);
+        let mut wanted = flagged(&before);
+        wanted.push("0x28".into());
+        assert_eq!(flagged(&after), wanted, "{}", sample.name);
+    }
+}
+
 /// A driver taken off the list of modules is still a driver object and still a loader entry in memory, and what it registered leads out of
 /// every module.
 #[test]
@@ -294,6 +320,26 @@ fn the_timeline_is_sorted_and_whole() {
 
 fn dumpwalk_time(ticks: u64) -> String {
     dumpwalk::time::FileTime(ticks).to_string()
+}
+
+/// The header's time stands where its place says, in 64-bit and in 32-bit dumps.
+#[test]
+fn the_crash_has_its_place_in_the_header() {
+    let samples = own_samples();
+    let mut widths = BTreeSet::new();
+    for (sample, dump) in samples.iter().flat_map(|s| s.dumps.iter().map(move |d| (s, d))) {
+        let bytes = std::fs::read(dump).unwrap();
+        if !bytes.starts_with(b"PAGE") {
+            continue;
+        }
+        let rows = rows_with_places("timeline", dump, &sample.store);
+        let crash = rows.iter().find(|r| r["kind"] == "crash").unwrap_or_else(|| panic!("{}", dump.display()));
+        let at = usize::try_from(number(&crash["place"]["file"]).unwrap()).unwrap();
+        let ticks = u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+        assert_eq!(crash["time"], dumpwalk_time(ticks).as_str(), "{}", dump.display());
+        widths.insert(bytes[4..8].to_vec());
+    }
+    assert_eq!(widths.len(), 2, "PAGEDU64 and PAGEDUMP");
 }
 
 /// A body file has eleven fields a line, one time in each, and the place of the stamp for an inode.

@@ -1,6 +1,9 @@
 //! One event: a time stamp, what it is the time of, and where it stands.
 
+use crate::addr::Va;
 use crate::bytes::Place;
+use crate::kernel::image::Image;
+use crate::paging::Space;
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
 use std::cmp::Ordering;
@@ -70,6 +73,29 @@ impl Kind {
     }
 }
 
+/// What the stamp of an image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stamp {
+    /// A time.
+    Time,
+    /// A hash: the image says it was built reproducibly.
+    Hash,
+    /// The image's own word cannot be read.
+    Unknown,
+}
+
+impl Stamp {
+    /// Of the image at `base`.
+    pub fn of(space: &Space<'_>, base: Value<Va>) -> Self {
+        let told = base.and_then(|base| Image::read(space, base)).and_then(|image| image.reproducible(space));
+        match told {
+            Ok(true) => Self::Hash,
+            Ok(false) => Self::Time,
+            Err(_) => Self::Unknown,
+        }
+    }
+}
+
 /// Why a time is no fact of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doubt {
@@ -77,6 +103,10 @@ pub enum Doubt {
     Before1990,
     /// After the dump was taken.
     AfterDump,
+    /// No time but a hash.
+    Hash,
+    /// The stamp of an image that cannot be asked, on a machine that has images with hashes.
+    MayBeHash,
 }
 
 impl Doubt {
@@ -85,6 +115,8 @@ impl Doubt {
         match self {
             Self::Before1990 => "before_1990",
             Self::AfterDump => "after_dump",
+            Self::Hash => "hash",
+            Self::MayBeHash => "may_be_hash",
         }
     }
 }
@@ -114,15 +146,39 @@ pub struct Event {
     pub description: Option<String>,
     /// Where the stamp stands.
     pub place: Place,
+    /// Whether it is a time at all.
+    pub stamp: Stamp,
+}
+
+/// What a machine's times are measured by.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// When the dump was taken.
+    pub end: Option<FileTime>,
+    /// Whether images of the machine have hashes for stamps.
+    pub hashes: bool,
+}
+
+impl Bounds {
+    /// Of these events: an image that says so, or a stamp that can be no time, shows that stamps are hashes here.
+    pub fn of(end: Option<FileTime>, events: &[Event]) -> Self {
+        let bare = Self { end, hashes: false };
+        let hash = |e: &Event| e.kind == Kind::ImageBuilt && e.doubt(bare).is_some();
+        Self { end, hashes: events.iter().any(hash) }
+    }
 }
 
 impl Event {
     /// Whether the time can be one of this machine's life that ended with the dump.
-    pub fn doubt(&self, end: Option<FileTime>) -> Option<Doubt> {
-        if self.time.unix_seconds() < YEAR_1990 {
+    pub fn doubt(&self, bounds: Bounds) -> Option<Doubt> {
+        if self.stamp == Stamp::Hash {
+            Some(Doubt::Hash)
+        } else if self.time.unix_seconds() < YEAR_1990 {
             Some(Doubt::Before1990)
-        } else if end.is_some_and(|end| self.time > end) {
+        } else if bounds.end.is_some_and(|end| self.time > end) {
             Some(Doubt::AfterDump)
+        } else if bounds.hashes && self.stamp == Stamp::Unknown {
+            Some(Doubt::MayBeHash)
         } else {
             None
         }
@@ -136,7 +192,7 @@ impl Event {
     }
     fn key(&self) -> impl Ord + '_ {
         let name: Result<&str, &Absent> = self.name.as_deref();
-        (self.time, self.kind, self.pid, name, self.description.as_deref(), self.place.file, self.place.va)
+        (self.time, self.kind, self.pid, name, self.description.as_deref(), self.place.file, self.place.va, self.stamp)
     }
 }
 
@@ -157,18 +213,37 @@ mod tests {
 
     fn at(time: FileTime) -> Event {
         let name = Err(Absent::NotApplicable);
-        Event { time, kind: Kind::Boot, pid: None, name, description: None, place: Place::default() }
+        let place = Place::default();
+        Event { time, kind: Kind::Boot, pid: None, name, description: None, place, stamp: Stamp::Time }
     }
 
     #[test]
     fn times_outside_the_machines_life_are_doubted() {
         let end = FileTime::from_unix(1_700_000_000);
-        let doubt = |seconds| at(FileTime::from_unix(seconds)).doubt(Some(end));
+        let bounds = Bounds { end: Some(end), hashes: false };
+        let doubt = |seconds| at(FileTime::from_unix(seconds)).doubt(bounds);
         assert_eq!(doubt(631_151_999), Some(Doubt::Before1990));
         assert_eq!(doubt(631_152_000), None);
         assert_eq!(doubt(1_700_000_000), None);
         assert_eq!(doubt(1_700_000_001), Some(Doubt::AfterDump));
-        assert_eq!(at(FileTime(u64::MAX)).doubt(None), None, "without an end nothing is after it");
+        let endless = Bounds { end: None, hashes: false };
+        assert_eq!(at(FileTime(u64::MAX)).doubt(endless), None, "without an end nothing is after it");
+    }
+    #[test]
+    fn one_hash_makes_stamps_that_cannot_be_asked_doubtful() {
+        let end = Some(FileTime::from_unix(1_700_000_000));
+        let image = |seconds, stamp| Event { kind: Kind::ImageBuilt, stamp, ..at(FileTime::from_unix(seconds)) };
+        let doubts = |events: &[Event]| {
+            let bounds = Bounds::of(end, events);
+            events.iter().map(|e| e.doubt(bounds)).collect::<Vec<_>>()
+        };
+        let sure = image(1_600_000_000, Stamp::Time);
+        let unsure = image(1_600_000_000, Stamp::Unknown);
+        assert_eq!(doubts(&[sure.clone(), unsure.clone()]), [None, None]);
+        let hash = image(1_500_000_000, Stamp::Hash);
+        assert_eq!(doubts(&[sure, unsure.clone(), hash]), [None, Some(Doubt::MayBeHash), Some(Doubt::Hash)]);
+        let late = image(2_000_000_000, Stamp::Unknown);
+        assert_eq!(doubts(&[unsure, late]), [Some(Doubt::MayBeHash), Some(Doubt::AfterDump)]);
     }
     #[test]
     fn sorted_by_time_first() {

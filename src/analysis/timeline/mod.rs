@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::time::FileTime;
 use crate::value::{Absent, Note};
-use event::{Doubt, Event};
+use event::{Bounds, Doubt, Event, Stamp};
 
 /// The register's entry.
 pub static TIMELINE: Analysis = Analysis {
@@ -19,7 +19,8 @@ pub static TIMELINE: Analysis = Analysis {
            an open registry key was last written, an image was built by its header, a driver was unloaded, a symbolic link was made, the \
            machine was started, the dump was taken. Places and addresses are those of the stamp itself.\n\n\
            A time before 1990 or after the dump's own is no fact of this machine: `doubt` says so, and a body file leaves it out. \
-           Images of reproducible builds have a hash in the place of a time, which may look like one.\n\n\
+           Images of reproducible builds have a `hash` in the place of a time; where such images are, the stamp of one whose headers cannot be \
+           read `may_be_hash`.\n\n\
            `--body` writes a body file as mactime reads it (TSK 3): creation as birth (crtime), loading and writing as modification (mtime), the end and the rest as \
            change (ctime); the inode is the offset of the stamp in the dump file.\n\n\
            Example: dumpwalk timeline memory.dmp --body -o memory.body",
@@ -40,7 +41,11 @@ const COLUMNS: [Column; 8] = [
     col("pid", Kind::Number, "Process id; none of what belongs to no process"),
     col("name", Kind::Text, "Process, module or object"),
     col("description", Kind::Text, "What else is known: thread id and start, path, key"),
-    col("doubt", Kind::Text, "before_1990 or after_dump: no time of this machine's life"),
+    col(
+        "doubt",
+        Kind::Text,
+        "before_1990, after_dump: no time of this machine's life; hash, may_be_hash: no time at all",
+    ),
     wide("offset", Kind::Hex, "Virtual address of the time stamp"),
 ];
 
@@ -61,19 +66,27 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     notes.into_iter().for_each(|n| sink.note(n));
     events.sort();
     // One stamp met twice, by a list and by the scan; and an image that many processes loaded.
-    events.dedup_by(|later, first| later.is_same(first));
+    events.dedup_by(|later, first| {
+        let same = later.is_same(first);
+        // Where one process' copy of the headers is missing, another's may be there.
+        if same && first.stamp == Stamp::Unknown {
+            first.stamp = later.stamp;
+        }
+        same
+    });
     let end = taken(case);
     if end.is_none() {
         sink.note(Note::info("when the dump was taken is not known: times after it cannot be told"));
     }
+    let bounds = Bounds::of(end, &events);
     let mut doubtful = 0u64;
     for event in events {
-        let doubt = event.doubt(end);
+        let doubt = event.doubt(bounds);
         doubtful = doubtful.saturating_add(doubt.is_some().into());
         sink.row(row(event, doubt))?;
     }
     if doubtful > 0 {
-        let text = format!("{doubtful} times are no times of this machine's life: see the column doubt");
+        let text = format!("{doubtful} time stamps are no times of this machine's life: see the column doubt");
         sink.note(Note::info(text));
     }
     Ok(())

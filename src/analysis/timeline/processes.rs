@@ -1,6 +1,6 @@
 //! Times of processes, their threads, the libraries they loaded and the keys they have open.
 
-use super::event::{Event, Kind};
+use super::event::{Event, Kind, Stamp};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::Result;
@@ -112,7 +112,7 @@ fn of_thread(thread: &Thread<'_>, name: Value<String>) -> Vec<Event> {
     let event = |kind, time: Value<FileTime>, accessor: &str| {
         let place = thread.view.place_of(accessor).unwrap_or_default();
         let description = Some(format!("thread {tid}{start}"));
-        Some(Event { time: time.ok()?, kind, pid, name: name.clone(), description, place })
+        Some(Event { time: time.ok()?, kind, pid, name: name.clone(), description, place, stamp: Stamp::Time })
     };
     let made = event(Kind::ThreadCreated, thread.created(), "create_time_raw");
     let ended = if thread.ended() == Ok(true) { thread.exited() } else { Err(crate::value::Absent::NotApplicable) };
@@ -131,7 +131,7 @@ impl<'k> Part<'_, 'k> {
     fn push(&mut self, time: Value<FileTime>, kind: Kind, description: Option<String>, place: Place) {
         if let Ok(time) = time {
             let (pid, name) = (self.process.pid().ok(), self.process.name());
-            self.events.push(Event { time, kind, pid, name, description, place });
+            self.events.push(Event { time, kind, pid, name, description, place, stamp: Stamp::Time });
         }
     }
     fn own(&mut self) {
@@ -159,7 +159,8 @@ impl<'k> Part<'_, 'k> {
                 let name = module.path.or(module.name).ok();
                 self.push(module.load_time, Kind::ModuleLoaded, name.clone(), module.place);
                 if let (Ok(stamp), Some(path)) = (module.timestamp, name) {
-                    self.events.extend(built(stamp, path, module.place));
+                    let kind = Stamp::of(&memory, module.base);
+                    self.events.extend(built(stamp, kind, path, module.place));
                 }
             }
         }
@@ -193,11 +194,11 @@ impl<'k> Part<'_, 'k> {
 }
 
 /// When an image was built, by its header's stamp as its loader noted it: one event for each image, whoever loaded it.
-pub(super) fn built(stamp: u32, path: String, place: Place) -> Option<Event> {
-    if stamp == 0 {
+pub(super) fn built(seconds: u32, stamp: Stamp, path: String, place: Place) -> Option<Event> {
+    if seconds == 0 {
         return None;
     }
     let name = path.rsplit('\\').next().unwrap_or(&path).to_owned();
-    let time = FileTime::from_unix(stamp);
-    Some(Event { time, kind: Kind::ImageBuilt, pid: None, name: Ok(name), description: Some(path), place })
+    let time = FileTime::from_unix(seconds);
+    Some(Event { time, kind: Kind::ImageBuilt, pid: None, name: Ok(name), description: Some(path), place, stamp })
 }

@@ -1,6 +1,6 @@
 //! Times of the machine: its start, its end, its drivers, the links in its namespace.
 
-use super::event::{Event, Kind};
+use super::event::{Event, Kind, Stamp};
 use super::processes::built;
 use crate::analysis::filescan::SymbolicLink;
 use crate::analysis::{Case, modules};
@@ -16,7 +16,7 @@ use crate::value::{Absent, Note};
 pub(super) fn gather(case: &Case, kernel: &Kernel, events: &mut Vec<Event>, notes: &mut Vec<Note>) {
     let space = kernel.space();
     let mut push = |time, kind, name: Result<String, Absent>, description, place| {
-        events.push(Event { time, kind, pid: None, name, description, place });
+        events.push(Event { time, kind, pid: None, name, description, place, stamp: Stamp::Time });
     };
     let nothing = || Err(Absent::NotApplicable);
     if let Ok(boot) = kernel.system(&space).boot {
@@ -31,7 +31,8 @@ pub(super) fn gather(case: &Case, kernel: &Kernel, events: &mut Vec<Event>, note
         && let Some(time) = header.system_time
     {
         let what = format!("crash dump header, bug check {:#x}", header.bugcheck);
-        push(time, Kind::Crash, nothing(), Some(what), Place::default());
+        let place = Place { file: Some(header.system_time_at), ..Place::default() };
+        push(time, Kind::Crash, nothing(), Some(what), place);
     }
     match kernel.unloaded_drivers() {
         Ok((list, told)) => {
@@ -48,7 +49,9 @@ pub(super) fn gather(case: &Case, kernel: &Kernel, events: &mut Vec<Event>, note
     match modules::loaded(case) {
         Ok(found) => {
             notes.extend(found.notes);
-            let of = |m: crate::kernel::module::Module| built(m.timestamp.ok()?, m.path.or(m.name).ok()?, m.place);
+            let of = |m: crate::kernel::module::Module| {
+                built(m.timestamp.ok()?, Stamp::of(&space, m.base), m.path.or(m.name).ok()?, m.place)
+            };
             events.extend(found.list.into_iter().filter_map(of));
         }
         Err(e) => notes.push(Note::info(e.to_string())),
@@ -76,6 +79,7 @@ fn links(kernel: &Kernel, events: &mut Vec<Event>, notes: &mut Vec<Note>) {
             name: names.object_name(va),
             description,
             place,
+            stamp: Stamp::Time,
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{asked, base_name, process_name, record};
 use crate::analysis::Ask;
-use crate::analysis::timeline::event::{Event, Kind};
+use crate::analysis::timeline::event::{Event, Kind, Stamp};
 use crate::bytes::Place;
 use crate::dump::user::UserDump;
 use crate::time::FileTime;
@@ -19,7 +19,8 @@ pub(in crate::analysis) fn events(user: &UserDump<'_>, ask: &Ask) -> Vec<Event> 
     let mut push = |time: Value<FileTime>, kind, name: &Value<String>, description, file: Option<u64>| {
         if let Ok(time) = time {
             let place = file.map_or_else(Place::default, record);
-            out.push(Event { time, kind, pid, name: name.clone(), description, place });
+            let stamp = if kind == Kind::ImageBuilt { Stamp::Unknown } else { Stamp::Time };
+            out.push(Event { time, kind, pid, name: name.clone(), description, place, stamp });
         }
     };
     push(info.written, Kind::DumpWritten, &program, None, None);

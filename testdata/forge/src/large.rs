@@ -101,6 +101,7 @@ fn library(i: u64) -> ImageFile {
         size: 0x1_8000 + 0x5000 * (i % 24),
         wide: true,
         timestamp: 0x5E00_0000 + i as u32,
+        ..ImageFile::default()
     }
 }
 
