@@ -53,6 +53,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ("pid 3392 shell.exe", "integrity-above-parent", "high"),
     ("pid 3648 calc.exe", "wrong-parent", "high"),
     ("pid 3648 calc.exe", "suspended-thread", "medium"),
+    ("pid 3840 agent.exe", "hidden-process", "high"),
     ("pid 3840 agent.exe", "direct-syscall", "high"),
     ("pid 3840 agent.exe", "phantom-module", "low"),
     ("pid 3904 csrss.exe", "protection-removed", "high"),

@@ -39,6 +39,7 @@ mod ssdt;
 pub mod tell;
 mod thrdscan;
 pub mod threads;
+mod timeline;
 pub mod tokens;
 mod unloaded;
 mod user;
@@ -166,6 +167,7 @@ pub static ALL: &[&Analysis] = &[
     &ssdt::SSDT,
     &thrdscan::THRDSCAN,
     &threads::THREADS,
+    &timeline::TIMELINE,
     &tokens::TOKENS,
     &findings::TRIAGE,
     &unloaded::UNLOADED,

@@ -105,7 +105,9 @@ const FIELDS: [(&str, &str); 14] = [
     ("machine", "machine"),
 ];
 
-fn places(process: &Process<'_>) -> Vec<(&'static str, crate::bytes::Place)> {
+/// The places of a process's fields, by the keys of [`COLUMNS`].
+#[must_use]
+pub fn places(process: &Process<'_>) -> Vec<(&'static str, crate::bytes::Place)> {
     FIELDS.iter().filter_map(|(key, accessor)| Some((*key, process.view.place_of(accessor)?))).collect()
 }
 

@@ -24,10 +24,11 @@ pub static PSSCAN: Analysis = Analysis {
     run,
 };
 
-const OWN: [Column; 3] = [
+const OWN: [Column; 4] = [
     scans::PHYSICAL,
     scans::FOUND_BY,
     col("standing", Kind::Text, "listed, terminated, or unlinked (alive, but on no active list)"),
+    col("same_pid", Kind::Number, "Processes met that have this id: more than one where it was used again, or forged"),
 ];
 const COLUMNS: [Column; pslist::COLUMNS.len() + OWN.len()] = joined(pslist::COLUMNS, OWN);
 
@@ -46,13 +47,15 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let space = kernel.space();
     let mut same_id: FxHashMap<u64, u32> = FxHashMap::default();
     for f in &found {
+        if let Ok(pid) = kernel.process_of(f.bytes(kernel, layout.span()))?.pid() {
+            let n = same_id.entry(pid).or_default();
+            *n = n.saturating_add(1);
+        }
+    }
+    for f in &found {
         let process = kernel.process_of(f.bytes(kernel, layout.span()))?;
         if !ask.wants(process.pid().ok(), process.name().ok().as_deref()) {
             continue;
-        }
-        if let Ok(pid) = process.pid() {
-            let n = same_id.entry(pid).or_default();
-            *n = n.saturating_add(1);
         }
         let standing = if f.va.is_some_and(|va| listed.contains(&va)) {
             "listed"
@@ -63,17 +66,18 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         };
         let mut row = pslist::row(&process, &space, ask);
         row.cells.extend(own_cells(f, standing));
+        row.cells.push(process.pid().map(|pid| same_id.get(&pid).copied().unwrap_or(1)).into());
         sink.row(row)?;
     }
     let mut twice: Vec<_> = same_id.into_iter().filter(|(_, n)| *n > 1).collect();
     twice.sort_unstable();
-    for (pid, n) in twice {
+    for (pid, n) in twice.into_iter().filter(|(pid, _)| ask.pids.is_empty() || ask.pids.contains(pid)) {
         sink.note(crate::value::Note::info(format!("process id {pid} was met {n} times")));
     }
     Ok(())
 }
 
-fn own_cells(f: &Found, standing: &'static str) -> [Cell; OWN.len()] {
+fn own_cells(f: &Found, standing: &'static str) -> [Cell; 3] {
     let standing =
         if f.va.is_none() && standing == "unlinked" { Cell::Absent(Absent::NotMapped) } else { standing.into() };
     let [physical, by] = scans::cells(f);

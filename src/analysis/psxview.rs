@@ -1,6 +1,6 @@
 //! `psxview`: every way the kernel knows its processes, side by side.
 
-use super::{Analysis, Ask, Case, parallel, user, who};
+use super::{Analysis, Ask, Case, parallel, pslist, user, who};
 use crate::error::Result;
 use crate::kernel::crossview::{Crossed, Reason, Standing, View};
 use crate::kernel::scan::find::By;
@@ -61,7 +61,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let space = kernel.space();
     for crossed in &found.processes {
         if parallel::wanted(ask, &crossed.process, &space) {
-            sink.row(row(crossed))?;
+            sink.row(row(crossed, ask))?;
         }
     }
     Ok(())
@@ -76,7 +76,7 @@ fn no_page(c: &Crossed<'_>) -> Absent {
     c.process.view.kind().err().unwrap_or(Absent::NotRecorded)
 }
 
-fn row(c: &Crossed<'_>) -> Row {
+fn row(c: &Crossed<'_>, ask: &Ask) -> Row {
     let [pid, name] = who::cells(&c.process);
     let has = |view: View| Cell::from(c.has(view));
     let explained = c.seen.iter().filter_map(|s| match s.reason {
@@ -107,5 +107,10 @@ fn row(c: &Crossed<'_>) -> Row {
         c.pa.map_or_else(|| Cell::Absent(no_page(c)), Cell::from),
         Cell::List(c.found_by.iter().map(|b| By::word(*b).into()).collect()),
     ];
-    Row::new(cells.into()).at(c.process.place())
+    let mut row = Row::new(cells.into()).at(c.process.place());
+    if ask.provenance {
+        row.fields = pslist::places(&c.process);
+        row.fields.retain(|(key, _)| COLUMNS.iter().any(|column| column.key == *key));
+    }
+    row
 }

@@ -49,6 +49,7 @@ impl Job {
                 switches.push((switch.name, String::new()));
             }
         }
+        let body = switches.iter().any(|(name, _)| *name == "body");
         let fail_on = words::has_severity(analysis).then(|| text(words, "fail-on")).flatten();
         let progress = Progress::default();
         Ok(Self {
@@ -68,7 +69,7 @@ impl Job {
                 brief: format(words) == Format::Table,
                 progress,
             },
-            format: format(words),
+            format: if body { Format::Body } else { format(words) },
             wide: words.get_flag("wide"),
             provenance,
             output: words.get_one::<PathBuf>("output").filter(|p| p.as_os_str() != "-").cloned(),

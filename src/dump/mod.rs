@@ -94,6 +94,8 @@ pub struct Header {
     pub pae: Option<bool>,
     /// `SystemTime` of the header.
     pub system_time: Option<crate::time::FileTime>,
+    /// File offset of that time.
+    pub system_time_at: u64,
     /// `SystemUpTime`, in 100 ns.
     pub uptime: Option<u64>,
     /// File offset and length of the CONTEXT record.

@@ -37,6 +37,11 @@ pub struct Head64 {
     pub debugger_data: u64,
 }
 
+/// File offset of `SystemTime`: [`Tail64::system_time`] behind [`TAIL64`].
+pub const SYSTEM_TIME64: u64 = TAIL64 as u64 + 16;
+/// File offset of `SystemTime`: [`Tail32::system_time`] behind [`TAIL32`].
+pub const SYSTEM_TIME32: u64 = TAIL32 as u64 + 56;
+
 /// What follows the records of a 64-bit header, at [`TAIL64`].
 #[derive(Debug, Clone, Copy, Pread, SizeWith)]
 pub struct Tail64 {

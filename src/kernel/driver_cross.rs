@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::paging::Space;
 use crate::progress::Progress;
 use crate::value::{Absent, Note, Value};
+use rustc_hash::FxHashSet;
 use std::collections::BTreeMap;
 
 /// Why a way lacks a driver or a module, or why one has none of the other.
@@ -105,7 +106,9 @@ struct Sources<'k> {
     kernel: &'k Kernel,
     space: Space<'k>,
     listed: Modules,
+    listed_bases: FxHashSet<Va>,
     scanned: Modules,
+    scanned_bases: FxHashSet<Va>,
     scan: Value<()>,
     directory: Value<Vec<Va>>,
     unloaded: Vec<Va>,
@@ -140,7 +143,10 @@ impl Kernel {
         let unloaded = self.unloaded_drivers().map(|(list, _)| list).unwrap_or_default();
         let unloaded = unloaded.into_iter().filter_map(|u| u.start.ok()).collect();
         let scanned = Modules::new(entries, Vec::new());
-        let sources = Sources { kernel: self, space, listed, scanned, scan, directory, unloaded };
+        let bases = |m: &Modules| m.list.iter().filter_map(|m| m.base.ok()).collect();
+        let (listed_bases, scanned_bases) = (bases(&listed), bases(&scanned));
+        let sources =
+            Sources { kernel: self, space, listed, listed_bases, scanned, scanned_bases, scan, directory, unloaded };
 
         // Driver objects by address, however they were met.
         let mut drivers: BTreeMap<Va, Met> = BTreeMap::new();
@@ -161,9 +167,8 @@ impl Kernel {
         let mut with_driver: Vec<Va> = rows.iter().filter_map(|r| r.module.as_ref()?.base.ok()).collect();
         with_driver.sort_unstable();
         let alone = |m: &&Module| m.base.is_ok_and(|b| with_driver.binary_search(&b).is_err());
-        let listed_bases: Vec<Va> = sources.listed.list.iter().filter_map(|m| m.base.ok()).collect();
         rows.extend(sources.listed.list.iter().filter(alone).map(|m| sources.of_module(m)));
-        let only_scanned = |m: &&Module| alone(m) && m.base.is_ok_and(|b| !listed_bases.contains(&b));
+        let only_scanned = |m: &&Module| alone(m) && m.base.is_ok_and(|b| !sources.listed_bases.contains(&b));
         rows.extend(sources.scanned.list.iter().filter(only_scanned).map(|m| sources.of_module(m)));
         rows.sort_by_key(Crossed::order);
         Ok((rows, notes))
@@ -238,8 +243,8 @@ impl Sources<'_> {
         Crossed { driver: Some(driver), found, module, seen: seen(by) }
     }
     fn of_module(&self, module: &Module) -> Crossed {
-        let listed = self.listed.list.iter().any(|m| m.base == module.base);
-        let scanned = self.scanned.list.iter().any(|m| m.base == module.base);
+        let within = |bases: &FxHashSet<Va>| module.base.is_ok_and(|b| bases.contains(&b));
+        let (listed, scanned) = (within(&self.listed_bases), within(&self.scanned_bases));
         let gone =
             module.base.is_ok_and(|b| self.unloaded.contains(&b) || self.space.slice(b, 2) == Err(Absent::NotMapped));
         let by = [

@@ -49,7 +49,7 @@ layout! {
 }
 
 /// The object type number of a file (`IO_TYPE_FILE` of the Windows driver kit's `wdm.h`).
-const IO_TYPE_FILE: u16 = 5;
+pub const IO_TYPE_FILE: u16 = 5;
 
 /// One file object, decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -210,6 +210,20 @@ impl Image {
         }
         Err(why)
     }
+    /// Whether the image was built reproducibly, so that its time stamp is a hash: its debug directory has an entry of type 16
+    /// (`IMAGE_DEBUG_TYPE_REPRO` of winnt.h).
+    ///
+    /// # Errors
+    /// Why the debug directory cannot be read whole. An image without one is not reproducible.
+    pub fn reproducible(&self, space: &Space<'_>) -> Value<bool> {
+        let (rva, size) = match self.directory(DEBUG) {
+            Ok(directory) => directory,
+            Err(_) => return Ok(false),
+        };
+        let entries = space.fetch(self.at(rva), size.min(28 * 32));
+        let all = entries.all()?;
+        Ok(all.chunks_exact(28).any(|raw| u32_at(raw, 12) == Some(16)))
+    }
     /// The version resource.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 
 use super::Kernel;
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::bytes::le;
 use crate::dump::Arch;
 use crate::layout;
@@ -80,6 +81,12 @@ impl Kernel {
             Arch::X86 => Va(0xffdf_0000),
             Arch::X64 | Arch::Arm64 => Va(0xffff_f780_0000_0000),
         }
+    }
+    /// Where the system time stands.
+    #[must_use]
+    pub fn system_time_place(&self, space: &Space<'_>) -> Option<Place> {
+        let layout = self.layout::<SharedData>().ok()?;
+        space.view(layout, self.shared_data_va()).place_of("system_time_raw")
     }
     /// The clocks of the moment the dump was taken.
     #[must_use]

@@ -9,6 +9,7 @@
 //!   spreadsheet; JSON keeps every character (dangerous ones as `\u` escapes, which mean the same to a parser).
 //! * **Order** is the analysis' own; nothing here depends on a hash or on time.
 
+mod body;
 mod cell;
 mod csv;
 pub mod guard;

@@ -1,7 +1,7 @@
 //! The choice of a format, and the sink that writes.
 
 use super::row::{Column, Row, Sink};
-use super::{csv, json, table};
+use super::{body, csv, json, table};
 use crate::error::Result;
 use crate::value::Note;
 use std::collections::BTreeSet;
@@ -19,10 +19,12 @@ pub enum Format {
     Jsonl,
     /// Comma-separated values with a heading.
     Csv,
+    /// A body file for `mactime`, of rows that have one time each.
+    Body,
 }
 
 impl Format {
-    /// All of them.
+    /// Those that every analysis has.
     pub const ALL: [Self; 4] = [Self::Table, Self::Json, Self::Jsonl, Self::Csv];
 
     /// Its name on the command line; also the extension of its golden files.
@@ -33,6 +35,7 @@ impl Format {
             Self::Json => "json",
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
+            Self::Body => "body",
         }
     }
 }
@@ -125,6 +128,7 @@ impl<'w> Report<'w> {
             Format::Json => Box::new(json::Json::array(out, columns, style)),
             Format::Jsonl => Box::new(json::Json::lines(out, columns, style)),
             Format::Csv => Box::new(csv::Csv::new(out, columns, style)),
+            Format::Body => Box::new(body::Body::new(out, columns)),
         };
         Self { writer, rows: 0, notes: Vec::new(), seen: BTreeSet::new(), more: 0, more_loss: false }
     }

@@ -8,6 +8,7 @@ mod modules;
 mod parameters;
 mod pslist;
 mod threads;
+mod timeline;
 mod vadinfo;
 
 pub(super) use crashinfo::crashinfo;
@@ -18,6 +19,7 @@ pub(super) use modules::{modules, unloaded};
 pub(super) use parameters::{cmdline, envars};
 pub(super) use pslist::{named, pslist};
 pub(super) use threads::{callstacks, threads};
+pub(super) use timeline::events;
 pub(super) use vadinfo::vadinfo;
 
 use super::Ask;

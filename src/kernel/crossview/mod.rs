@@ -124,8 +124,8 @@ pub struct Crossed<'k> {
     pub standing: Value<Standing>,
     /// What each view says, in the order of [`View::ALL`].
     pub seen: [Seen; View::ALL.len()],
-    /// How many processes hold a handle to it or to one of its threads.
-    pub holders: u32,
+    /// How many other processes hold a handle to it or to one of its threads.
+    pub holders: Value<u32>,
 }
 
 impl Crossed<'_> {
@@ -228,7 +228,14 @@ enum Place {
 impl<'k> Crossed<'k> {
     fn blank(process: Process<'k>, pa: Option<Pa>) -> Self {
         let seen = View::ALL.map(|view| Seen { view, has: Err(Absent::NotRecorded), reason: None });
-        Self { process, pa, found_by: Vec::new(), standing: Err(Absent::NotRecorded), seen, holders: 0 }
+        Self {
+            process,
+            pa,
+            found_by: Vec::new(),
+            standing: Err(Absent::NotRecorded),
+            seen,
+            holders: Err(Absent::NotRecorded),
+        }
     }
     /// What a view says of it.
     ///

@@ -79,9 +79,9 @@ struct Facts {
 /// Gives each miss its reason.
 pub(super) fn explain(rows: &mut [Crossed<'_>], sources: &Sources) {
     let mut first: FxHashMap<Va, FileTime> = FxHashMap::default();
-    for (at, session) in &sources.csrss {
-        let made = rows.iter().find(|r| r.process.offset() == Some(*at)).and_then(|r| r.process.create_time().ok());
-        if let Some(made) = made {
+    for row in rows.iter() {
+        let session = row.process.offset().and_then(|at| sources.csrss.get(&at));
+        if let (Some(session), Ok(made)) = (session, row.process.create_time()) {
             let known = first.entry(*session).or_insert(made);
             *known = (*known).min(made);
         }
@@ -97,7 +97,7 @@ pub(super) fn explain(rows: &mut [Crossed<'_>], sources: &Sources) {
             made: p.create_time().ok(),
             threads: p.threads().ok(),
             job: p.view.job().ok().filter(|j| !j.is_null()),
-            is_csrss: sources.csrss.iter().any(|(at, _)| Some(*at) == p.offset()),
+            is_csrss: p.offset().is_some_and(|at| sources.csrss.contains_key(&at)),
             csrss_made: session.and_then(|s| first.get(&s).copied()),
         };
         for seen in &mut row.seen {

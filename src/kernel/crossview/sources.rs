@@ -34,10 +34,14 @@ pub(super) struct Sources {
     sessions: FxHashMap<Va, Value<Addresses>>,
     /// By what `_EPROCESS.Job` holds.
     jobs: FxHashMap<Va, Value<Addresses>>,
-    reached: Value<Reached>,
-    system: Option<Va>,
+    /// What System's handles lead to.
+    system: Value<Addresses>,
+    /// What the handles of every `csrss.exe` lead to; where one has a table that cannot be read, why not.
+    held_by_csrss: (Addresses, Option<Absent>),
+    /// How many other processes hold a handle that leads to a process.
+    holders: Value<FxHashMap<Va, u32>>,
     /// Every `csrss.exe`, with what `_EPROCESS.Session` holds.
-    pub csrss: Vec<(Va, Va)>,
+    pub csrss: FxHashMap<Va, Va>,
     /// Every address any way gave.
     all: BTreeSet<Va>,
 }
@@ -84,14 +88,63 @@ pub(super) fn gather(kernel: &Kernel, progress: &Progress, notes: &mut Vec<Note>
     let more: Vec<Va> = more.flatten().flatten().copied().filter(is_process).collect();
     all.extend(more);
     let system = known.iter().find(|p| p.pid() == Ok(4)).and_then(Process::offset).or(kernel.system);
-    let csrss = known
+    let csrss: FxHashMap<Va, Va> = known
         .iter()
         .filter(|p| p.name().is_ok_and(|n| n.eq_ignore_ascii_case("csrss.exe")) && p.exit_time().is_err())
         .filter_map(|p| Some((p.offset()?, p.view.session().ok()?)))
         .collect();
     let scan = found.as_ref().map(|f| f.iter().map(|f| f.pa).collect()).map_err(|e| *e);
     let found = found.unwrap_or_default();
-    Ok(Sources { forwards, backwards, scan, found, cid, threads, sessions, jobs, reached, system, csrss, all })
+    let system = held_by(&reached, system);
+    let held_by_csrss = union(&reached, csrss.keys());
+    let holders = reached.map(|r| count(&r));
+    Ok(Sources {
+        forwards,
+        backwards,
+        scan,
+        found,
+        cid,
+        threads,
+        sessions,
+        jobs,
+        system,
+        held_by_csrss,
+        holders,
+        csrss,
+        all,
+    })
+}
+
+/// What one process's handles lead to.
+fn held_by(reached: &Value<Reached>, holder: Option<Va>) -> Value<Addresses> {
+    let reached = reached.as_ref().map_err(|why| *why)?;
+    reached.get(&holder.ok_or(Absent::NotRecorded)?).cloned().unwrap_or(Err(Absent::NotRecorded))
+}
+/// What the handles of some processes lead to, and why one of their tables cannot be read.
+fn union<'a>(reached: &Value<Reached>, holders: impl Iterator<Item = &'a Va>) -> (Addresses, Option<Absent>) {
+    let Ok(reached) = reached else { return (Addresses::default(), reached.as_ref().err().copied()) };
+    let (mut all, mut unread) = (Addresses::default(), None);
+    let mut holders: Vec<&Va> = holders.collect();
+    holders.sort_unstable(); // the reason must not depend on a hash
+    for holder in holders {
+        match reached.get(holder) {
+            Some(Ok(to)) => all.extend(to),
+            Some(Err(why)) => unread = Some(*why),
+            None => unread = Some(Absent::NotRecorded),
+        }
+    }
+    (all, unread)
+}
+/// How many others hold each process. One that holds itself is no witness.
+fn count(reached: &Reached) -> FxHashMap<Va, u32> {
+    let mut out: FxHashMap<Va, u32> = FxHashMap::default();
+    for (holder, to) in reached {
+        for target in to.iter().flatten().filter(|t| *t != holder) {
+            let n = out.entry(*target).or_default();
+            *n = n.saturating_add(1);
+        }
+    }
+    out
 }
 
 /// The active list, each way by itself.
@@ -180,12 +233,10 @@ impl Sources {
     pub(super) fn scanned(&self) -> &[Found] {
         &self.found
     }
-    /// How many processes hold a handle that leads to one of these addresses.
-    pub(super) fn holders_of(&self, addresses: &Addresses) -> u32 {
-        let leads = |to: &Value<Addresses>| to.as_ref().is_ok_and(|to| addresses.iter().any(|a| to.contains(a)));
-        // A process that holds itself is no witness.
-        let held = self.reached.iter().flatten().filter(|(holder, to)| !addresses.contains(holder) && leads(to));
-        u32::try_from(held.count()).unwrap_or(u32::MAX)
+    /// How many other processes hold a handle that leads to one of these addresses.
+    pub(super) fn holders_of(&self, addresses: &Addresses) -> Value<u32> {
+        let holders = self.holders.as_ref().map_err(|why| *why)?;
+        Ok(addresses.iter().filter_map(|a| holders.get(a)).copied().fold(0, u32::saturating_add))
     }
     /// Whether a view has the process at these addresses.
     pub(super) fn has(
@@ -203,10 +254,6 @@ impl Sources {
             at if at.is_null() => Ok(false),
             at => lists.get(&at).map_or_else(|| space.pointer(at).map(|_| false), of),
         };
-        let held = |holder: Va| {
-            let reached = self.reached.as_ref().map_err(|why| *why)?;
-            reached.get(&holder).map_or(Err(Absent::NotRecorded), of)
-        };
         match view {
             View::List => of(&self.forwards),
             View::ListBack => of(&self.backwards),
@@ -219,18 +266,13 @@ impl Sources {
             View::Threads => of(&self.threads),
             View::Session => named(&self.sessions, process.view.session()),
             View::Job => named(&self.jobs, process.view.job()),
-            View::System => self.system.map_or(Err(Absent::NotRecorded), held),
-            View::Csrss => {
-                self.reached.as_ref().map_err(|why| *why)?;
-                // Any of them may hold it; one whose table cannot be read leaves the question open.
-                let answers: Vec<Value<bool>> = self.csrss.iter().map(|(at, _)| held(*at)).collect();
-                let unread = answers.iter().find_map(|a| a.err());
-                match (answers.contains(&Ok(true)), unread) {
-                    (true, _) => Ok(true),
-                    (false, Some(why)) => Err(why),
-                    (false, None) => Ok(false),
-                }
-            }
+            View::System => of(&self.system),
+            // Any of them may hold it; one whose table cannot be read leaves the question open.
+            View::Csrss => match &self.held_by_csrss {
+                (held, _) if within(held) => Ok(true),
+                (_, Some(why)) => Err(*why),
+                (_, None) => Ok(false),
+            },
         }
     }
 }

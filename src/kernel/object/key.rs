@@ -2,6 +2,7 @@
 
 use super::{Description, Fact, Facts, Objects};
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::layout;
 use crate::symbols::layout::{Bits, Here};
 use crate::time::FileTime;
@@ -47,6 +48,32 @@ layout! {
 
 /// Keys nest at most this deep (documented limit: 512 levels).
 const DEEPEST: usize = 512;
+
+/// When a key was last written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// `KcbLastWriteTime`.
+    pub time: FileTime,
+    /// Where it stands.
+    pub place: Place,
+    /// The key's path.
+    pub path: Value<String>,
+}
+
+impl Objects<'_> {
+    /// When the key behind an open key object was last written.
+    ///
+    /// # Errors
+    /// Why it cannot be told.
+    pub fn key_written(&mut self, body: Va) -> Value<Written> {
+        let layout = self.kernel.layout::<KeyBody>().map_err(|_| Absent::NoSymbol)?;
+        let block = self.kernel.layout::<KeyBlock>().map_err(|_| Absent::NoSymbol)?;
+        let at = self.space.view(layout, body).block()?;
+        let key = self.space.view(block, at);
+        let place = key.place_of("written").ok_or(Absent::NotInBuild)?;
+        Ok(Written { time: key.written()?, place, path: path(self, at) })
+    }
+}
 
 /// The key's path.
 pub(super) fn describe(objects: &mut Objects<'_>, body: Va) -> Description {

@@ -1,5 +1,6 @@
 //! All scanned objects of a kernel: the sweep's candidates, checked by kind and mapped back to virtual addresses.
 
+use super::checks::{Checks, PROCESS_OBJECT, THREAD_OBJECT};
 use super::mapped;
 use super::object::{self, Finder, Pool};
 use super::sweep::{self, Candidate, Pattern, Wanted};
@@ -8,12 +9,8 @@ use crate::addr::{Pa, Va};
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
-use crate::kernel::process::{EProcess, Process};
-use crate::kernel::thread::{EThread, Thread};
 use crate::progress::{Progress, Unit};
-use crate::symbols::layout::Layout;
-use crate::time::FileTime;
-use crate::value::{Absent, Note, Value};
+use crate::value::Note;
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 
@@ -52,6 +49,19 @@ pub struct Found {
     pub pool: Option<Pool>,
 }
 
+/// A pool allocation met by its tag.
+#[derive(Clone, Debug)]
+pub struct Allocation {
+    /// Its header.
+    pub pool: Pool,
+    /// Where the kernel maps it.
+    pub va: Option<Va>,
+    /// What the tag stands for, of a tag that the scan knows.
+    pub kind: Option<Kind>,
+    /// The object in it, where header and fields bear it out.
+    pub object: Option<Found>,
+}
+
 impl Found {
     /// The object's bytes: by its virtual address where there is one, else what its own physical page holds.
     #[must_use]
@@ -62,10 +72,6 @@ impl Found {
         }
     }
 }
-
-/// `_KOBJECTS`: ProcessObject and ThreadObject, the same in every known kernel.
-const PROCESS_OBJECT: u8 = 3;
-const THREAD_OBJECT: u8 = 6;
 
 impl Kernel {
     /// Every object of these kinds in physical memory, in the order of physical addresses in the file.
@@ -105,12 +111,13 @@ impl Kernel {
                     .collect(),
             })
             .collect();
+        let checks = Checks::of(self, kinds);
         let pages: FxHashSet<u64> = found.iter().map(|f| f.pa.pfn().0).collect();
         let mapped = mapped::addresses_of(self, &pages, notes);
         for f in &mut found {
-            f.va = mapped.get(&f.pa.pfn().0).and_then(|aliases| self.own_address(f, aliases));
+            f.va = mapped.get(&f.pa.pfn().0).and_then(|aliases| checks.own_address(f, aliases));
         }
-        let mut found: Vec<Found> = found.into_par_iter().filter(|f| self.holds(f)).collect();
+        let mut found: Vec<Found> = found.into_par_iter().filter(|f| checks.hold(f)).collect();
         // One object, found both ways, is one: the pool's finding comes first in memory order.
         found.sort_by_key(|f| (f.kind, f.pa, f.by.first().copied()));
         found.dedup_by(|later, first| {
@@ -123,16 +130,11 @@ impl Kernel {
         Ok(found)
     }
 
-    /// Every pool header with one of these tags, and where the kernel maps it.
+    /// Every pool header with one of these tags, where the kernel maps it, and the object in it where it is one that the scan knows.
     ///
     /// # Errors
     /// As [`scan`](Self::scan); more than 64 tags.
-    pub fn scan_pool(
-        &self,
-        tags: &[Tag],
-        progress: &Progress,
-        notes: &mut Vec<Note>,
-    ) -> Result<Vec<(Pool, Option<Va>)>> {
+    pub fn scan_pool(&self, tags: &[Tag], progress: &Progress, notes: &mut Vec<Note>) -> Result<Vec<Allocation>> {
         let finder = self.finder()?;
         let (unit, tag_offset) = finder.unit();
         let tags =
@@ -143,12 +145,18 @@ impl Kernel {
         progress.end();
         let pages: FxHashSet<u64> = candidates.iter().map(|c| c.pa().pfn().0).collect();
         let mapped = mapped::addresses_of(self, &pages, notes);
-        let with_address = |pool: Pool| {
-            let page = mapped.get(&pool.pa.pfn().0).and_then(|aliases| aliases.first());
-            let va = page.map(|page| page.add(pool.pa.offset_in_page()));
-            (pool, va)
+        let checks = Checks::of(self, &Kind::ALL);
+        let allocation = |c: &Candidate| {
+            let pool = finder.pool(&self.dump, c.pa()).ok()?;
+            let aliases = mapped.get(&pool.pa.pfn().0).map(Vec::as_slice).unwrap_or_default();
+            let va = aliases.first().map(|page| page.add(pool.pa.offset_in_page()));
+            let kind = Kind::of_tag(pool.tag);
+            let objects = self.in_pool(&finder, kind.as_slice(), pool.pa, pool.tag).into_iter();
+            // The object lies in the same page: allocations of a page and more have no such header.
+            let object = objects.map(|f| Found { va: checks.own_address(&f, aliases), ..f }).find(|f| checks.hold(f));
+            Some(Allocation { pool, va, kind, object })
         };
-        Ok(candidates.iter().filter_map(|c| finder.pool(&self.dump, c.pa()).ok()).map(with_address).collect())
+        Ok(candidates.par_iter().filter_map(allocation).collect())
     }
 
     fn finder(&self) -> Result<Finder<'_>> {
@@ -159,51 +167,17 @@ impl Kernel {
         Finder::of(self).map_err(|e| self.unreadable(&e))
     }
 
-    /// The address by which the kernel itself knows an object, of several that map it: what waits for a dispatcher object hangs in a list
-    /// whose first entry points back to the object's list head.
-    fn own_address(&self, f: &Found, aliases: &[Va]) -> Option<Va> {
-        let of = |page: &Va| page.add(f.pa.offset_in_page());
-        let first = aliases.first().map(of);
-        if aliases.len() < 2 || !matches!(f.kind, Kind::Process | Kind::Thread | Kind::Mutant) {
-            return first;
-        }
-        let space = self.space();
-        let points_back = |va: &Va| {
-            let head = va.add(8);
-            let next = space.pointer(head);
-            next.and_then(|n| space.pointer(n.add(space.pointer_size().into()))) == Ok(head)
-        };
-        aliases.iter().map(of).find(points_back).or(first)
-    }
-
     fn in_pool(&self, finder: &Finder<'_>, kinds: &[Kind], pa: Pa, tag: Tag) -> Vec<Found> {
         let kind = kinds.iter().copied().find(|k| k.tags().iter().any(|t| Tag::parse(t) == Some(tag.plain())));
         let (Some(kind), Ok(pool)) = (kind, finder.pool(&self.dump, pa)) else { return Vec::new() };
         let bodies = if kind.has_object_header() {
-            finder.bodies(&self.dump, &pool)
+            let least = kind.structure().and_then(|ty| self.symbols.types.size_of(ty)).unwrap_or(0);
+            finder.bodies(&self.dump, &pool, least.into())
         } else {
             vec![pa.add(finder.unit().0 as u64)]
         };
         let make = |body| Found { kind, pa: body, va: None, by: vec![By::PoolTag], pool: Some(pool) };
         bodies.into_iter().map(make).collect()
-    }
-
-    /// Whether the bytes can be what the finding says: the checks of the object's own kind.
-    fn holds(&self, f: &Found) -> bool {
-        match f.kind {
-            Kind::Process => self
-                .layout::<EProcess>()
-                .is_ok_and(|l| self.process_of(f.bytes(self, l.span())).is_ok_and(|p| self.is_process(&p))),
-            Kind::Thread => self
-                .layout::<EThread>()
-                .is_ok_and(|l| self.thread_of(f.bytes(self, l.span())).is_ok_and(|t| self.is_thread(&t))),
-            _ => true,
-        }
-    }
-
-    /// In the kernel's half, or null: what a pointer between kernel objects must be. One that cannot be read says nothing.
-    fn kernel_or_null(&self, pointer: Value<Va>) -> bool {
-        pointer.map_or(true, |p| p.is_null() || self.in_kernel_half(p))
     }
 
     /// Whether an address lies in the kernel's half of the address space.
@@ -212,33 +186,4 @@ impl Kernel {
         let lowest = if self.symbols.types.pointer_size == 4 { 0x8000_0000 } else { 0xffff_8000_0000_0000 };
         va.0 >= lowest
     }
-
-    /// A process: an id, a name, page tables, pointers into the kernel, a time of creation that can be one.
-    fn is_process(&self, p: &Process<'_>) -> bool {
-        let links = p.view.links();
-        p.looks_alive()
-            && p.pid().is_ok_and(|id| id != 0)
-            && self.kernel_or_null(links.map(|l| l.flink))
-            && self.kernel_or_null(links.map(|l| l.blink))
-            && self.kernel_or_null(p.view.token())
-            && self.kernel_or_null(p.view.handle_table())
-            && p.create_time().map_or_else(|why| why != Absent::Implausible, plausible)
-    }
-
-    /// A thread: ids, and the process it points to is one with the same id.
-    fn is_thread(&self, t: &Thread<'_>) -> bool {
-        let id = |v: Value<u64>| v.is_ok_and(|id| id != 0 && id.is_multiple_of(4) && id <= u64::from(u32::MAX));
-        let Ok(owner) = t.view.owner() else { return false };
-        let Ok(process) = self.process_at(&self.space(), owner) else { return false };
-        t.view.kind() == Ok(THREAD_OBJECT)
-            && id(t.tid())
-            && id(t.view.pid())
-            && process.pid() == t.view.pid()
-            && process.looks_alive()
-    }
-}
-
-/// Between 1998 and 2100: before the first kernel dumpwalk knows there was nothing to create.
-fn plausible(time: FileTime) -> bool {
-    (883_612_800..4_102_444_800).contains(&time.unix_seconds())
 }

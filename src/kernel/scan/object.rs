@@ -108,15 +108,18 @@ impl<'k> Finder<'k> {
         Ok(Pool { pa, size: view.block_size()?.saturating_mul(self.pool_size), kind: view.pool_type()?, tag })
     }
     /// Where the object's body may start, best first: headers whose `InfoMask` accounts for every byte between the pool's header and the
-    /// object's. Kernels before 7 have no mask; there every place is tried by the caller's own checks.
-    pub fn bodies(&self, dump: &Dump, pool: &Pool) -> Vec<Pa> {
+    /// object's, and whose allocation has room for `least` bytes of object. Kernels before 7 have no mask; there every place is tried by the
+    /// caller's own checks.
+    pub fn bodies(&self, dump: &Dump, pool: &Pool, least: u64) -> Vec<Pa> {
         let room: u64 = self.sizes.iter().sum();
         let mut found = Vec::new();
         let mut before = 0u64;
         while before <= room {
             let header = pool.pa.add(self.pool_size).add(before);
             let view = View::new(self.header, at(dump, header, self.header.span()));
-            if self.accounts_for(&view, before) {
+            let needed = self.pool_size.saturating_add(before).saturating_add(self.body).saturating_add(least);
+            let fits = pool.size == 0 || needed <= pool.size;
+            if fits && self.accounts_for(&view, before) {
                 found.push(header.add(self.body));
             }
             before = before.saturating_add(self.pool_size.min(8));

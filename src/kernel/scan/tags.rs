@@ -64,10 +64,64 @@ impl Kind {
             Self::Network => &["TcpE", "TcpL", "UdpA"],
         }
     }
+    /// The name of its object type, of what has an object header.
+    #[must_use]
+    pub const fn object_type(self) -> Option<&'static str> {
+        match self {
+            Self::Process => Some("Process"),
+            Self::Thread => Some("Thread"),
+            Self::Driver => Some("Driver"),
+            Self::File => Some("File"),
+            Self::Mutant => Some("Mutant"),
+            Self::SymbolicLink => Some("SymbolicLink"),
+            Self::Token => Some("Token"),
+            Self::Job => Some("Job"),
+            Self::Module | Self::Hive | Self::Network => None,
+        }
+    }
+    /// The structure it is, where the kernel's symbols describe it.
+    #[must_use]
+    pub const fn structure(self) -> Option<&'static str> {
+        match self {
+            Self::Process => Some("_EPROCESS"),
+            Self::Thread => Some("_ETHREAD"),
+            Self::Driver => Some("_DRIVER_OBJECT"),
+            Self::Module => Some("_KLDR_DATA_TABLE_ENTRY"),
+            Self::File => Some("_FILE_OBJECT"),
+            Self::Mutant => Some("_KMUTANT"),
+            Self::SymbolicLink => Some("_OBJECT_SYMBOLIC_LINK"),
+            Self::Token => Some("_TOKEN"),
+            Self::Job => Some("_EJOB"),
+            Self::Hive => Some("_CMHIVE"),
+            Self::Network => None,
+        }
+    }
+    /// In a word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Thread => "thread",
+            Self::Driver => "driver",
+            Self::Module => "module",
+            Self::File => "file",
+            Self::Mutant => "mutant",
+            Self::SymbolicLink => "symbolic_link",
+            Self::Token => "token",
+            Self::Job => "job",
+            Self::Hive => "hive",
+            Self::Network => "network_endpoint",
+        }
+    }
+    /// The kind whose allocations carry a tag.
+    #[must_use]
+    pub fn of_tag(tag: Tag) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.tags().iter().any(|t| Tag::parse(t) == Some(tag.plain())))
+    }
     /// Whether an `_OBJECT_HEADER` stands before the body.
     #[must_use]
     pub const fn has_object_header(self) -> bool {
-        !matches!(self, Self::Module | Self::Hive | Self::Network)
+        self.object_type().is_some()
     }
 }
 

@@ -531,7 +531,9 @@ fn cids(m: &mut Machine, drafts: &[Draft]) -> u64 {
     let slot = |value, pointer| Slot { value, pointer, access: 0, attributes: 0 };
     let mut slots: Vec<Slot> = Vec::new();
     for d in drafts {
-        slots.push(slot(d.p.pid, d.va));
+        if !d.p.unnumbered {
+            slots.push(slot(d.p.pid, d.va));
+        }
         slots.extend(d.threads.iter().map(|t| slot(t.tid, t.va)));
     }
     handles::table(m, &slots, 0, 0)

@@ -1,0 +1,118 @@
+//! `timeline`: every time stamp that is known, as one sorted stream.
+
+pub(super) mod event;
+mod processes;
+mod system;
+
+use super::{Analysis, Ask, Case, Switch, parallel, user};
+use crate::error::Result;
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::time::FileTime;
+use crate::value::{Absent, Note};
+use event::{Bounds, Doubt, Event, Stamp};
+
+/// The register's entry.
+pub static TIMELINE: Analysis = Analysis {
+    name: "timeline",
+    about: "Every time stamp that is known, sorted: processes, threads, modules, keys, drivers, boot, crash",
+    help: "One row for each time stamp: a process or thread was made or ended (those of the lists and those of the scan), a library was loaded, \
+           an open registry key was last written, an image was built by its header, a driver was unloaded, a symbolic link was made, the \
+           machine was started, the dump was taken. Places and addresses are those of the stamp itself.\n\n\
+           A time before 1990 or after the dump's own is no fact of this machine: `doubt` says so, and a body file leaves it out. \
+           Images of reproducible builds have a `hash` in the place of a time; where such images are, the stamp of one whose headers cannot be \
+           read `may_be_hash`.\n\n\
+           `--body` writes a body file as mactime reads it (TSK 3): creation as birth (crtime), loading and writing as modification (mtime), the end and the rest as \
+           change (ctime); the inode is the offset of the stamp in the dump file.\n\n\
+           Example: dumpwalk timeline memory.dmp --body -o memory.body",
+    columns: &COLUMNS,
+    switches: &[Switch { name: "body", value: None, about: "Write a body file for mactime instead of rows" }],
+    run,
+};
+
+const COLUMNS: [Column; 8] = [
+    col("time", Kind::Time, "The time stamp"),
+    col(
+        "kind",
+        Kind::Text,
+        "process_created, process_exited, thread_created, thread_exited, module_loaded, image_built, key_written, link_created, \
+         driver_unloaded, boot, system_time, dump_written, crash",
+    ),
+    wide("macb", Kind::Text, "m, c or b: what a body file takes it for"),
+    col("pid", Kind::Number, "Process id; none of what belongs to no process"),
+    col("name", Kind::Text, "Process, module or object"),
+    col("description", Kind::Text, "What else is known: thread id and start, path, key"),
+    col(
+        "doubt",
+        Kind::Text,
+        "before_1990, after_dump: no time of this machine's life; hash, may_be_hash: no time at all",
+    ),
+    wide("offset", Kind::Hex, "Virtual address of the time stamp"),
+];
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let mut events = Vec::new();
+    let mut notes = Vec::new();
+    if let Some(dump) = case.dump.user() {
+        events = user::events(&dump, ask);
+    } else {
+        let kernel = case.kernel()?;
+        let space = kernel.space();
+        let wanted = |p: &crate::kernel::process::Process<'_>| parallel::wanted(ask, p, &space);
+        processes::gather(kernel, &ask.progress, &wanted, &mut events, &mut notes)?;
+        if ask.pids.is_empty() && ask.names.is_empty() {
+            system::gather(case, kernel, &mut events, &mut notes);
+        }
+    }
+    notes.into_iter().for_each(|n| sink.note(n));
+    events.sort();
+    // One stamp met twice, by a list and by the scan; and an image that many processes loaded.
+    events.dedup_by(|later, first| {
+        let same = later.is_same(first);
+        // Where one process' copy of the headers is missing, another's may be there.
+        if same && first.stamp == Stamp::Unknown {
+            first.stamp = later.stamp;
+        }
+        same
+    });
+    let end = taken(case);
+    if end.is_none() {
+        sink.note(Note::info("when the dump was taken is not known: times after it cannot be told"));
+    }
+    let bounds = Bounds::of(end, &events);
+    let mut doubtful = 0u64;
+    for event in events {
+        let doubt = event.doubt(bounds);
+        doubtful = doubtful.saturating_add(doubt.is_some().into());
+        sink.row(row(event, doubt))?;
+    }
+    if doubtful > 0 {
+        let text = format!("{doubtful} time stamps are no times of this machine's life: see the column doubt");
+        sink.note(Note::info(text));
+    }
+    Ok(())
+}
+
+/// When the dump was taken, by the latest of what says so.
+fn taken(case: &Case) -> Option<FileTime> {
+    if let Some(dump) = case.dump.user() {
+        return dump.info().written.ok().map(event::end_of_second);
+    }
+    let header = case.dump.header.as_ref().and_then(|h| h.system_time);
+    let clock = case.kernel().ok().and_then(|k| k.clock(&k.space()).now.ok());
+    header.max(clock)
+}
+
+fn row(event: Event, doubt: Option<Doubt>) -> Row {
+    let nothing = Cell::Absent(Absent::NotApplicable);
+    let cells: [Cell; COLUMNS.len()] = [
+        event.time.into(),
+        event.kind.word().into(),
+        event.kind.macb().into(),
+        event.pid.map_or(nothing.clone(), Cell::from),
+        event.name.into(),
+        event.description.map_or(nothing.clone(), Cell::from),
+        doubt.map_or(nothing, |d| d.word().into()),
+        event.place.va.map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
+    ];
+    Row::new(cells.into()).at(event.place)
+}

@@ -1,0 +1,204 @@
+//! Whether the bytes at a place can be the object the scan takes them for: each kind by what its own fields must hold.
+
+use super::find::Found;
+use super::tags::Kind;
+use crate::addr::Va;
+use crate::kernel::Kernel;
+use crate::kernel::driver::{DriverObject, IO_TYPE_DRIVER};
+use crate::kernel::file_object::IO_TYPE_FILE;
+use crate::kernel::object::header::Headers;
+use crate::kernel::object::types::{self, ObjectTypes};
+use crate::kernel::process::{EProcess, Process};
+use crate::kernel::thread::{EThread, Thread};
+use crate::layout;
+use crate::symbols::layout::{Layout, View};
+use crate::time::FileTime;
+use crate::value::{Absent, Value};
+
+layout! {
+    /// `_FILE_OBJECT`, as much of it as tells whether it is one.
+    pub struct ScanFile: "_FILE_OBJECT" {
+        /// `Type`.
+        kind: u16 = "Type",
+        /// `Size`: bytes, as the I/O manager wrote them.
+        size: u16 = "Size",
+    }
+}
+layout! {
+    /// `_KMUTANT`, as much of it as tells whether it is one.
+    pub struct ScanMutant: "_KMUTANT" {
+        /// `Header.Type`.
+        kind: u8 = "Header.Type",
+    }
+}
+layout! {
+    /// `_TOKEN`, as much of it as tells whether it is one.
+    pub struct ScanToken: "_TOKEN" {
+        /// `TokenType`: 1 primary, 2 impersonation (`TOKEN_TYPE` of winnt.h).
+        kind: u32 = "TokenType",
+        /// `UserAndGroupCount`: at least the user.
+        groups: u32 = "UserAndGroupCount",
+    }
+}
+layout! {
+    /// `_EJOB`, as much of it as tells whether it is one.
+    pub struct ScanJob: "_EJOB" {
+        /// `Event.Header.Type`.
+        kind: u8 = "Event.Header.Type",
+        /// `TotalProcesses`.
+        total: u32 = "TotalProcesses",
+        /// `ActiveProcesses`.
+        active: u32 = "ActiveProcesses",
+    }
+}
+layout! {
+    /// `_CMHIVE`, as much of it as tells whether it is one.
+    pub struct ScanHive: "_CMHIVE" {
+        /// `Hive.Signature`.
+        signature: u32 = "Hive.Signature",
+    }
+}
+
+/// `_KOBJECTS`: what `_DISPATCHER_HEADER.Type` says, the same in every known kernel. Events are 0 and 1.
+pub(super) const PROCESS_OBJECT: u8 = 3;
+pub(super) const THREAD_OBJECT: u8 = 6;
+const MUTANT_OBJECT: u8 = 2;
+const LAST_EVENT_OBJECT: u8 = 1;
+/// `_HHIVE.Signature` of every hive in memory, as public descriptions of the registry's hive library agree.
+const HIVE_SIGNATURE: u32 = 0xbee0_bee0;
+/// Groups a token has at most: `SE_MAX_GROUPS_SUPPORTED` is 1,024, and the user.
+const MOST_GROUPS: u32 = 1_025;
+
+/// What the checks need, made once a scan.
+#[derive(Debug)]
+pub(super) struct Checks<'k> {
+    kernel: &'k Kernel,
+    types: Option<(ObjectTypes, Headers<'k>)>,
+}
+
+impl<'k> Checks<'k> {
+    /// For a scan for these kinds. Processes and threads prove themselves by their own fields: a changed type index must not hide one.
+    pub(super) fn of(kernel: &'k Kernel, kinds: &[Kind]) -> Self {
+        let by_type = |k: &Kind| k.has_object_header() && !matches!(k, Kind::Process | Kind::Thread);
+        let headers = kinds.iter().any(by_type).then(|| Headers::of(kernel).ok()).flatten();
+        Self { kernel, types: headers.map(|h| (kernel.object_types(), h)) }
+    }
+    /// The address by which the kernel itself knows an object, of several that map it: what waits for a dispatcher object hangs in a list
+    /// whose first entry points back to the object's list head; the type index of other objects is written by their own address
+    /// (Windows 10 and later).
+    pub(super) fn own_address(&self, f: &Found, aliases: &[Va]) -> Option<Va> {
+        let of = |page: &Va| page.add(f.pa.offset_in_page());
+        let first = aliases.first().map(of);
+        if aliases.len() < 2 {
+            return first;
+        }
+        let space = self.kernel.space();
+        let points_back = |va: &Va| {
+            let head = va.add(8);
+            let next = space.pointer(head);
+            next.and_then(|n| space.pointer(n.add(space.pointer_size().into()))) == Ok(head)
+        };
+        let mut own = aliases.iter().map(of);
+        let found = match f.kind {
+            Kind::Process | Kind::Thread | Kind::Mutant => own.find(points_back),
+            kind if kind.has_object_header() => own.find(|va| self.right_type(f, *va)),
+            _ => None,
+        };
+        found.or(first)
+    }
+    /// Whether header and fields can be what the finding says.
+    pub(super) fn hold(&self, f: &Found) -> bool {
+        let kernel = self.kernel;
+        match f.kind {
+            Kind::Process => kernel
+                .layout::<EProcess>()
+                .is_ok_and(|l| kernel.process_of(f.bytes(kernel, l.span())).is_ok_and(|p| kernel.is_process(&p))),
+            Kind::Thread => kernel
+                .layout::<EThread>()
+                .is_ok_and(|l| kernel.thread_of(f.bytes(kernel, l.span())).is_ok_and(|t| kernel.is_thread(&t))),
+            Kind::Driver => {
+                self.fields::<DriverObject>(f, |v| v.kind() == Ok(IO_TYPE_DRIVER)) && self.has_right_type(f)
+            }
+            Kind::File => {
+                self.fields::<ScanFile>(f, |v| v.kind() == Ok(IO_TYPE_FILE) && v.size().is_ok_and(|s| s != 0))
+                    && self.has_right_type(f)
+            }
+            Kind::Mutant => self.fields::<ScanMutant>(f, |v| v.kind() == Ok(MUTANT_OBJECT)) && self.has_right_type(f),
+            Kind::Token => {
+                self.fields::<ScanToken>(f, |v| {
+                    v.kind().is_ok_and(|t| t == 1 || t == 2) && v.groups().is_ok_and(|n| (1..=MOST_GROUPS).contains(&n))
+                }) && self.has_right_type(f)
+            }
+            Kind::Job => {
+                self.fields::<ScanJob>(f, |v| {
+                    v.kind().is_ok_and(|t| t <= LAST_EVENT_OBJECT)
+                        && v.active().is_ok_and(|active| v.total().is_ok_and(|total| active <= total))
+                }) && self.has_right_type(f)
+            }
+            Kind::Hive => self.fields::<ScanHive>(f, |v| v.signature() == Ok(HIVE_SIGNATURE)),
+            Kind::SymbolicLink => self.has_right_type(f),
+            // A module's entry is checked where its names are read; no public type describes an endpoint.
+            Kind::Module | Kind::Network => true,
+        }
+    }
+    /// Whether the fields are what they must be. A structure that the symbols do not describe cannot be checked.
+    fn fields<L: Layout + Send + Sync + 'static>(&self, f: &Found, right: impl Fn(&View<'_, L>) -> bool) -> bool {
+        let Ok(layout) = self.kernel.layout::<L>() else { return true };
+        right(&View::new(layout, f.bytes(self.kernel, layout.span())))
+    }
+    /// Whether the header's type index means the kind's own type. Where that cannot be told, the fields must do.
+    fn has_right_type(&self, f: &Found) -> bool {
+        f.va.is_none_or(|va| self.right_type(f, va))
+    }
+    fn right_type(&self, f: &Found, body: Va) -> bool {
+        let (Some((types, headers)), Some(wanted)) = (&self.types, f.kind.object_type()) else { return true };
+        let space = self.kernel.space();
+        let header = headers.at(&space, body.sub(headers.body()));
+        let name = match header.view.type_index() {
+            Ok(index) => types.name(index, header.at),
+            // Up to Vista the header points at the type itself.
+            Err(Absent::NotInBuild) => header.view.type_object().and_then(|at| types::name_of(self.kernel, &space, at)),
+            Err(why) => Err(why),
+        };
+        match name {
+            Ok(name) => name == wanted,
+            Err(why) => why != Absent::Implausible,
+        }
+    }
+}
+
+impl Kernel {
+    /// In the kernel's half, or null: what a pointer between kernel objects must be. One that cannot be read says nothing.
+    fn kernel_or_null(&self, pointer: Value<Va>) -> bool {
+        pointer.map_or(true, |p| p.is_null() || self.in_kernel_half(p))
+    }
+
+    /// A process: an id, a name, page tables, pointers into the kernel, a time of creation that can be one.
+    fn is_process(&self, p: &Process<'_>) -> bool {
+        let links = p.view.links();
+        p.looks_alive()
+            && p.pid().is_ok_and(|id| id != 0)
+            && self.kernel_or_null(links.map(|l| l.flink))
+            && self.kernel_or_null(links.map(|l| l.blink))
+            && self.kernel_or_null(p.view.token())
+            && self.kernel_or_null(p.view.handle_table())
+            && p.create_time().map_or_else(|why| why != Absent::Implausible, plausible)
+    }
+
+    /// A thread: ids, and the process it points to is one with the same id.
+    fn is_thread(&self, t: &Thread<'_>) -> bool {
+        let id = |v: Value<u64>| v.is_ok_and(|id| id != 0 && id.is_multiple_of(4) && id <= u64::from(u32::MAX));
+        let Ok(owner) = t.view.owner() else { return false };
+        let Ok(process) = self.process_at(&self.space(), owner) else { return false };
+        t.view.kind() == Ok(THREAD_OBJECT)
+            && id(t.tid())
+            && id(t.view.pid())
+            && process.pid() == t.view.pid()
+            && process.looks_alive()
+    }
+}
+
+/// Between 1998 and 2100: before the first kernel dumpwalk knows there was nothing to create.
+fn plausible(time: FileTime) -> bool {
+    (883_612_800..4_102_444_800).contains(&time.unix_seconds())
+}
