@@ -33,6 +33,7 @@
 //!
 //! **Adding a question** is one file in `analysis/` and one line in [`analysis::ALL`]: subcommand, help, table, JSON, CSV,
 //! JSON Schema, completion, manual page, golden test, thread test and hostile test follow from the register.
+//! **Adding a rule** to what `triage` finds is one file in `analysis/findings/rules/` and one line in its register.
 //! **Adding a Windows object** is one file in `kernel/`. **Adding a container** is one file in `dump/`.
 //!
 //! # A value's way, from file byte to printed cell

@@ -53,6 +53,7 @@ const PLANTED: &[(&str, &str, &str)] = &[
     ("pid 3392 shell.exe", "integrity-above-parent", "high"),
     ("pid 3648 calc.exe", "wrong-parent", "high"),
     ("pid 3648 calc.exe", "suspended-thread", "medium"),
+    ("pid 3840 agent.exe", "hidden-process", "high"),
     ("pid 3840 agent.exe", "direct-syscall", "high"),
     ("pid 3840 agent.exe", "phantom-module", "low"),
     ("pid 3904 csrss.exe", "protection-removed", "high"),
@@ -279,4 +280,13 @@ fn a_rule_explains_itself_at_the_offsets_of_its_findings() {
     let none = run(&["triage", "--explain", "no-such-rule"], &own("win10-22h2-attack"));
     assert_eq!(none.code, 2);
     assert!(none.stderr.contains("hidden-process"), "{}", none.stderr);
+}
+
+#[test]
+fn the_readme_lists_every_rule() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    for rule in dumpwalk::analysis::findings::RULES {
+        let line = format!("| `{}` | {} | {} |", rule.name, rule.about, rule.technique);
+        assert!(readme.contains(&line), "{line}");
+    }
 }

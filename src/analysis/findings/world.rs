@@ -6,6 +6,7 @@ use crate::analysis::identities::{Identities, token_of};
 use crate::analysis::malfind::Finder;
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::kernel::callbacks::Callback;
 use crate::kernel::driver::Driver;
 use crate::kernel::handle_table::HandleTables;
 use crate::kernel::module::Modules;
@@ -17,6 +18,7 @@ use crate::kernel::scan::find::{By, Found};
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::kernel::section::Sections;
 use crate::kernel::section_object::SectionObjects;
+use crate::kernel::service_table::Service;
 use crate::kernel::sid::Sid;
 use crate::kernel::sides::Sides;
 use crate::kernel::standing::Sort;
@@ -116,6 +118,8 @@ pub struct World<'k> {
     by_pid: FxHashMap<u64, Vec<usize>>,
     /// Processes by their `_EPROCESS`.
     by_offset: FxHashMap<Va, usize>,
+    /// The table of process and thread ids: each with what it stands for. None where it is not known whole.
+    pub ids: Option<FxHashSet<(u64, Va)>>,
     /// Users and names.
     pub identities: Option<Identities>,
     /// Suspect memory.
@@ -138,6 +142,10 @@ pub struct World<'k> {
     pub loader_entries: Vec<Found>,
     /// Unloaded drivers.
     pub unloaded: Vec<Unloaded>,
+    /// System calls.
+    pub services: Vec<Service>,
+    /// Notification routines.
+    pub callbacks: Vec<Callback>,
 }
 
 impl<'k> World<'k> {
@@ -205,6 +213,8 @@ impl<'k> World<'k> {
             .filter(|f| f.kind == Scanned::Driver && f.va.is_some_and(alive))
             .filter_map(|f| kernel.driver_at(&space, f.va?).ok()?)
             .collect();
+        let ids = kernel.client_ids(&space).ok().filter(|(_, notes)| !notes.iter().any(|n| n.loss));
+        let ids = ids.map(|(all, _)| all.into_iter().map(|h| (h.value, h.target)).collect());
         let unloaded = match kernel.unloaded_drivers() {
             Ok((list, more)) => {
                 notes.extend(more);
@@ -218,6 +228,7 @@ impl<'k> World<'k> {
             people,
             by_pid,
             by_offset,
+            ids,
             identities,
             finder: Finder::of(kernel),
             protections: Protections::of(kernel).0,
@@ -227,6 +238,8 @@ impl<'k> World<'k> {
             handles: HandleTables::of(kernel).ok(),
             modules: kernel.modules().ok(),
             drivers,
+            services: judged("system calls", kernel.services(), notes),
+            callbacks: judged("notification routines", kernel.callbacks(), notes),
             loader_entries: scanned.into_iter().filter(|f| f.kind == Scanned::Module).collect(),
             unloaded,
         })
@@ -254,6 +267,20 @@ impl<'k> World<'k> {
         let created = child.created.ok()?;
         let same = self.by_pid.get(&child.ppid.ok()?)?.iter().filter_map(|i| self.people.get(*i));
         same.filter(|p| p.created.is_ok_and(|c| c > created)).max_by_key(|p| p.created.ok())
+    }
+}
+
+/// A table of the kernel's, or a note that it could not be judged.
+fn judged<T>(what: &str, read: Result<(Vec<T>, Vec<Note>)>, notes: &mut Vec<Note>) -> Vec<T> {
+    match read {
+        Ok((list, more)) => {
+            notes.extend(more);
+            list
+        }
+        Err(e) => {
+            notes.push(Note::info(format!("{what} were not judged: {e}")));
+            Vec::new()
+        }
     }
 }
 

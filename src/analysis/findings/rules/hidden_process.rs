@@ -10,10 +10,11 @@ use crate::report::Cell;
 pub static RULE: Rule = Rule {
     name: "hidden-process",
     technique: "T1014",
-    about: "A living process that the active list does not have",
+    about: "A living process that the active list, or the table of ids, does not have",
     means: "The kernel's list of active processes, walked both ways, does not have it, but the object is in memory, has not ended, and other \
             structures of the kernel still agree on it: its threads point back to it, or the table of ids leads to it. Unlinking a process from \
-            that list hides it from everything that asks Windows for processes; it goes on running.",
+            that list hides it from everything that asks Windows for processes; it goes on running. One that is on the list but not in the table of \
+            ids cannot be opened by its id.",
     fooled: "A rootkit that wipes ids, threads' owners and dispatcher header too leaves nothing to agree on. Innocent: a process caught while \
              it is being made or torn down, or a dump taken while the machine ran on; such ones have the exiting flag, no thread, or an exit \
              time and are told as explained.",
@@ -24,6 +25,9 @@ pub static RULE: Rule = Rule {
 
 fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let person = scene.person;
+    if person.standing == Standing::Listed {
+        without_id(scene, out);
+    }
     if person.standing != Standing::Unlinked {
         return;
     }
@@ -74,6 +78,30 @@ fn own_threads(scene: &Scene<'_, '_>) -> usize {
 
 /// Whether the table of process ids leads to it.
 fn in_id_table(scene: &Scene<'_, '_>) -> bool {
-    let Ok((ids, _)) = scene.world.kernel.client_ids(&scene.desk.space) else { return false };
-    ids.iter().any(|h| Some(h.target) == scene.person.process.offset() && Ok(h.value) == scene.person.pid)
+    let (Some(ids), Ok(pid), Some(at)) = (&scene.world.ids, scene.person.pid, scene.person.process.offset()) else {
+        return false;
+    };
+    ids.contains(&(pid, at))
+}
+
+/// A process on the active list whose id leads nowhere: who opens it by its id is told there is none.
+fn without_id(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
+    let (person, view) = (scene.person, &scene.person.process.view);
+    // A table that does not even have the System process is not the one in use.
+    let known = scene.world.ids.as_ref().is_some_and(|ids| ids.iter().any(|(id, _)| *id == 4));
+    let leaving = view.exiting().map_or(true, |b| b != 0) || view.deleted().map_or(true, |b| b != 0);
+    if !known || !person.lives() || leaving || in_id_table(scene) {
+        return;
+    }
+    out.push(
+        scene
+            .finding(&RULE, Severity::High, "is on the active list, but the table of ids does not lead to it")
+            .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", person.pid))
+            .with(Evidence::field(
+                "_EPROCESS.ActiveProcessLinks",
+                view,
+                "links",
+                person.process.offset().map_or(Cell::Absent(crate::value::Absent::NotRecorded), Cell::from),
+            )),
+    );
 }

@@ -70,7 +70,7 @@ fn shown(finding: Finding, space: &Space<'_>, label: &'static str, place: Place,
 }
 
 fn services(world: &World<'_>, out: &mut Vec<Finding>) {
-    let (Some(modules), Ok((services, _))) = (world.modules.clone(), world.kernel.services()) else { return };
+    let (Some(modules), services) = (world.modules.clone(), &world.services) else { return };
     // The kernel alone on the list: nothing tells what is outside.
     if modules.list.len() < 2 {
         return;
@@ -78,7 +78,7 @@ fn services(world: &World<'_>, out: &mut Vec<Finding>) {
     let routines = Routines::new(world.kernel, modules);
     let space = world.kernel.space();
     let mut odd = Vec::new();
-    for service in &services {
+    for service in services {
         let Ok(at) = service.routine else { continue };
         let lead = routines.look(&space, at);
         let foreign = service.table == Table::Kernel && lead.module.is_some_and(|m| m.base != Ok(world.kernel.base));
@@ -103,13 +103,13 @@ fn services(world: &World<'_>, out: &mut Vec<Finding>) {
 }
 
 fn callbacks(world: &World<'_>, out: &mut Vec<Finding>) {
-    let (Some(modules), Ok((callbacks, _))) = (world.modules.clone(), world.kernel.callbacks()) else { return };
+    let Some(modules) = world.modules.clone() else { return };
     if modules.list.len() < 2 {
         return;
     }
     let routines = Routines::new(world.kernel, modules);
     let space = world.kernel.space();
-    for callback in &callbacks {
+    for callback in &world.callbacks {
         let Some(at) = callback.routine.ok().filter(|va| !va.is_null()) else { continue };
         let lead = routines.look(&space, at);
         let Some(text) = out_of_modules(world, &lead) else { continue };

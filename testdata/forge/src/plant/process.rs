@@ -526,9 +526,10 @@ fn cids(m: &mut Machine, drafts: &[Draft]) -> u64 {
     let slot = |value, pointer| Slot { value, pointer, access: 0, attributes: 0 };
     let mut slots: Vec<Slot> = Vec::new();
     for d in drafts {
+        if !d.p.unnumbered {
+            slots.push(slot(d.p.pid, d.va));
+        }
         slots.extend(d.threads.iter().map(|t| slot(t.tid, t.va)));
     }
-    // Threads are numbered without regard to the numbers a scenario gives its processes: of one number the process counts, and is written last.
-    slots.extend(drafts.iter().map(|d| slot(d.p.pid, d.va)));
     handles::table(m, &slots, 0, 0)
 }

@@ -192,6 +192,8 @@ pub struct Process {
     pub signature: u64,
     /// Privileges switched on in the token that it does not hold.
     pub enable: u64,
+    /// Its id is not in the table of ids.
+    pub unnumbered: bool,
     /// On its way out: its exiting flag is set, its exit time is not.
     pub leaving: bool,
     /// Bytes changed in an image: module and offset, bytes.

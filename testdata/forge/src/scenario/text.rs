@@ -138,6 +138,7 @@ impl Scenario {
             wiped: l.flag("wiped"),
             deep: l.flag("deep"),
             leaving: l.flag("leaving"),
+            unnumbered: l.flag("unnumbered"),
             debugged: l.keys.get("debugged").cloned(),
             signature: l.key("signature", 0),
             enable: l.key("enable", 0),
