@@ -69,7 +69,7 @@ impl Draft<'_> {
 pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64) -> Processes {
     let mut tokens = Tokens::default();
     let mut sessions = Sessions::default();
-    let mut next_tid = 0x9C0;
+    let mut next_tid = ThreadIds { last: 0x9C0, taken: s.processes.iter().map(|p| p.pid).collect() };
     let mut drafts: Vec<Draft> = Vec::new();
     for p in &s.processes {
         // Several headers are cache-aligned in the real kernel; sixteen bytes are enough for every reader.
@@ -260,7 +260,7 @@ fn memory(
     d: &mut Draft,
     files: &mut Files,
     shared_frame: u64,
-    next_tid: &mut u64,
+    next_tid: &mut ThreadIds,
     tokens: &mut Tokens,
 ) {
     let p = d.p;
@@ -368,7 +368,7 @@ fn threads(
     modules: &[Mapped],
     peb: u64,
     mut user: Option<&mut User>,
-    next_tid: &mut u64,
+    next_tid: &mut ThreadIds,
     tokens: &mut Tokens,
 ) {
     let alive_user = peb != 0;
@@ -518,6 +518,23 @@ fn active(m: &mut Machine, drafts: &[Draft]) {
     m.link(head, &links);
     for d in drafts.iter().filter(|d| d.p.hidden) {
         m.link(d.va + at, &[]);
+    }
+}
+
+/// Numbers for threads. They come from one table with those of processes: no thread has a process's number.
+struct ThreadIds {
+    last: u64,
+    taken: Vec<u64>,
+}
+
+impl ThreadIds {
+    fn next(&mut self, m: &mut Machine) -> u64 {
+        self.last += 4 * (1 + m.rng.below(3));
+        // Multiples of 0x400 are slots the table keeps for itself.
+        while self.last.is_multiple_of(0x400) || self.taken.contains(&self.last) {
+            self.last += 4;
+        }
+        self.last
     }
 }
 
