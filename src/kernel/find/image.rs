@@ -163,18 +163,15 @@ pub(super) fn mapped(space: &Space<'_>) -> Result<Found, String> {
     unnamed.ok_or_else(|| format!("{pages} pages mapped between {from} and {last}, {images} images, none a kernel"))
 }
 
-/// The first mapping of one of these physical pages in the kernel's half: a reverse lookup by the tables alone.
-pub(super) fn mapping_of(space: &Space<'_>, pages: &FxHashSet<Pa>) -> Option<Va> {
+/// The mappings of these physical pages in the kernel's half, in order of address: a reverse lookup by the tables alone.
+pub(super) fn mappings_of(space: &Space<'_>, pages: &FxHashSet<Pa>) -> impl Iterator<Item = Va> {
     let (from, last) = half(space.mode());
-    for region in space.regions(from, last).take(MOST_ENTRIES) {
-        let Ok(mapping) = region.found else { continue };
+    space.regions(from, last).take(MOST_ENTRIES).filter_map(|region| {
+        let pa = region.found.ok()?.pa;
         if region.size <= PAGE_SIZE {
-            if pages.contains(&mapping.pa.page()) {
-                return Some(region.va.page());
-            }
-        } else if let Some(pa) = pages.iter().find(|p| p.0.wrapping_sub(mapping.pa.0) < region.size) {
-            return Some(region.va.add(pa.0.wrapping_sub(mapping.pa.0)));
+            return pages.contains(&pa.page()).then(|| region.va.page());
         }
-    }
-    None
+        let inside = pages.iter().find(|p| p.0.wrapping_sub(pa.0) < region.size)?;
+        Some(region.va.add(inside.0.wrapping_sub(pa.0)))
+    })
 }

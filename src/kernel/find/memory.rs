@@ -96,7 +96,7 @@ pub(super) fn kernel_under(
     };
     let pages = |of: &[Pa]| of.iter().map(|pa| pa.page()).collect::<FxHashSet<Pa>>();
     if !seen.headers.is_empty() {
-        match image::mapping_of(space, &pages(&seen.headers)) {
+        match image::mappings_of(space, &pages(&seen.headers)).next() {
             Some(at) => match image::identify(space, at) {
                 Ok(found) => return Ok((found, format!("its header page in memory, mapped at {at}"))),
                 Err(_) => why.push_str(&format!("; the page mapped at {at} begins like a kernel and is none")),
@@ -111,8 +111,9 @@ pub(super) fn kernel_under(
         }
     }
     // A record can also lie in the file's pages of the cache: there, no module list is near.
-    for record in seen.records.iter().take(MOST_RECORDS) {
-        let Some(at) = image::mapping_of(space, &pages(&[*record])) else { continue };
+    let records = pages(&seen.records);
+    let most = if records.is_empty() { 0 } else { MOST_RECORDS };
+    for at in image::mappings_of(space, &records).take(most) {
         match listed::search(space, at) {
             Ok(found) => return Ok((found, format!("the module list near the debug record in page {at}"))),
             Err(not) => why.push_str(&format!("; {not}")),
