@@ -131,6 +131,9 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
             })
             .collect();
     }
+    if wow64 {
+        p.heaps32 = (0..rng.within(1, 3)).map(|_| "nt".to_string()).collect();
+    }
     if rng.once_in(5) {
         p.job = Some(format!("\\BaseNamedObjects\\Job{}", rng.below(3)));
     }
