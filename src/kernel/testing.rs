@@ -58,5 +58,7 @@ pub fn kernel(memory: &Memory, like: &str) -> Option<Kernel> {
         exports: super::pe::Exports::default(),
         kdbg: None,
         system: None,
+        met: find::Met::default(),
+        copied: None,
     })
 }

@@ -603,19 +603,24 @@ pub const OWN: &[Comparison] = &[
                 plain(&r["flags_value"]),
                 plain(&r["reserved"]),
                 plain(&r["committed"]),
+                r["wow64"].to_string(),
             ]))
         },
         of_truth: |t| {
-            each(t, "heaps", |p, h| {
-                fact(&[
-                    plain(&p["pid"]),
-                    plain(&h["base"]),
-                    text(&h["kind"]),
-                    plain(&h["flags"]),
-                    plain(&h["reserved"]),
-                    plain(&h["committed"]),
-                ])
-            })
+            let of = |key: &str, wow64: bool| {
+                each(t, key, |p, h| {
+                    fact(&[
+                        plain(&p["pid"]),
+                        plain(&h["base"]),
+                        text(&h["kind"]),
+                        plain(&h["flags"]),
+                        plain(&h["reserved"]),
+                        plain(&h["committed"]),
+                        wow64.to_string(),
+                    ])
+                })
+            };
+            of("heaps", false).into_iter().chain(of("heaps32", true)).collect()
         },
     },
 ];

@@ -207,6 +207,10 @@ const PROFILE: &[Right] = &[(1, "PROFILE_CONTROL")];
 const FILTER_PORT: &[Right] = &[(1, "FLT_PORT_CONNECT")];
 const PARTITION: &[Right] = &[(1, "MEMORY_PARTITION_QUERY_ACCESS"), (2, "MEMORY_PARTITION_MODIFY_ACCESS")];
 
+/// Windows 11's objects that freeze a process or a thread (public headers of the native interface).
+const PROCESS_STATE_CHANGE: &[Right] = &[(1, "PROCESS_STATE_CHANGE_STATE")];
+const THREAD_STATE_CHANGE: &[Right] = &[(1, "THREAD_STATE_CHANGE_STATE")];
+
 /// The specific rights of a type by its name.
 fn specific(kind: &str) -> &'static [Right] {
     match kind {
@@ -240,6 +244,8 @@ fn specific(kind: &str) -> &'static [Right] {
         "Profile" => PROFILE,
         "FilterConnectionPort" => FILTER_PORT,
         "Partition" => PARTITION,
+        "ProcessStateChange" => PROCESS_STATE_CHANGE,
+        "ThreadStateChange" => THREAD_STATE_CHANGE,
         _ => &[],
     }
 }

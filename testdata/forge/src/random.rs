@@ -20,8 +20,8 @@ const BASES: [&str; 12] = [
     "win8.1-x86",
     "win10-1507-x86",
 ];
-/// Types of handles that need no name.
-const TYPES: [&str; 7] = ["Event", "Mutant", "Semaphore", "Timer", "IoCompletion", "EtwRegistration", "Section"];
+/// Types of objects that are more than a body: planted with what they stand for.
+const OTHERS: [&str; 7] = ["Type", "Directory", "Process", "Thread", "Token", "File", "Key"];
 /// The 32-bit ntdll of the 64-bit machines.
 const FOREIGN_NTDLL: &str = "\\Windows\\SysWOW64\\ntdll.dll";
 /// Names a process may have: plain, long (cut at fourteen bytes), with blanks, with bytes beyond ASCII.
@@ -131,6 +131,9 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
             })
             .collect();
     }
+    if wow64 {
+        p.heaps32 = (0..rng.within(1, 3)).map(|_| "nt".to_string()).collect();
+    }
     if rng.once_in(5) {
         p.job = Some(format!("\\BaseNamedObjects\\Job{}", rng.below(3)));
     }
@@ -162,9 +165,11 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
     }
     // A process that has ended has no handles.
     let handles = if exit.is_none() { rng.below(6) } else { 0 };
+    let types: Vec<String> =
+        crate::plant::types::names(s.nt).into_iter().filter(|t| !OTHERS.contains(&t.as_str())).collect();
     for _ in 0..handles {
         p.handles.push(Handle {
-            ty: TYPES[rng.below(TYPES.len() as u64) as usize].into(),
+            ty: types[rng.below(types.len() as u64) as usize].clone(),
             name: String::new(),
             access: rng.below(1 << 21) as u32,
             attributes: rng.below(8),
@@ -173,7 +178,8 @@ fn process(rng: &mut Rng, s: &Scenario, id: (u64, u64), images: &[String], forei
         });
     }
     for _ in 0..rng.below(4) {
-        let kind = if rng.once_in(4) { [1u64, 3, 4, 6][rng.below(4) as usize] } else { 0 };
+        // Device memory, AWE, write watch, large pages, rotating.
+        let kind = if rng.once_in(4) { [1u64, 3, 4, 5, 6][rng.below(5) as usize] } else { 0 };
         let commit = if kind == 0 { rng.below(3) } else { 0 };
         p.vads.push(Private {
             at: 0,

@@ -25,7 +25,7 @@ mod shared;
 mod thread;
 mod token;
 mod triage;
-mod types;
+pub mod types;
 mod unloaded_dlls;
 mod user;
 mod vad;

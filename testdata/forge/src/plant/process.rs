@@ -304,7 +304,7 @@ fn memory(
                     d.truth.set(key, value);
                 }
             }
-            extra(m, d, &mut u, &modules, files, peb_va);
+            extra(m, s, d, &mut u, &modules, files, peb_va);
         }
         user = Some(u);
     }
@@ -423,7 +423,7 @@ fn basic(m: &Machine, p: &Process, u: &mut User) {
 }
 
 /// What the scenario adds: private memory, sections, heaps, what does not belong, pages in other states.
-fn extra(m: &mut Machine, d: &mut Draft, u: &mut User, modules: &[Mapped], files: &mut Files, peb: u64) {
+fn extra(m: &mut Machine, s: &Scenario, d: &mut Draft, u: &mut User, modules: &[Mapped], files: &mut Files, peb: u64) {
     let p = d.p;
     let mut next = u.area + 0x20_0000;
     for v in &p.vads {
@@ -449,7 +449,13 @@ fn extra(m: &mut Machine, d: &mut Draft, u: &mut User, modules: &[Mapped], files
         u.map_data(m, next, &data, frame, map.protection);
         next += (map.pages * PAGE).next_multiple_of(0x1_0000);
     }
-    let heaps = heaps::plant(m, &p.heaps, u, peb, &mut next);
+    let own = heaps::Shape { layouts: m.layouts.clone() };
+    let heaps = heaps::plant(m, &own, &p.heaps, u, peb, &mut next);
+    if p.wow64 && !p.heaps32.is_empty() {
+        let narrow = heaps::Shape { layouts: wow64::table(s) };
+        let peb32 = u.area + wow64::PEB32;
+        d.truth.set("heaps32", heaps::plant(m, &narrow, &p.heaps32, u, peb32, &mut next));
+    }
     let (bases, mut injected, benign) = odd::injections(m, &p.injections, u, &mut next);
     d.injected = bases;
     if p.hollowed {

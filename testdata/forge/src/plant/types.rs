@@ -22,15 +22,20 @@ const POINTERS: [(&str, &str); 14] = [
     ("ObpSymbolicLinkObjectType", "SymbolicLink"),
 ];
 
-/// Plants the types; from here on objects can be made.
-pub fn plant(m: &mut Machine, s: &Scenario) {
-    let names = match s.nt {
+/// The names of the types that a Windows of this version has, in the order of their indexes.
+pub fn names(nt: (u32, u32)) -> Vec<String> {
+    let names = match nt {
         (5, _) => TYPES_5,
         (6, 0 | 1) => TYPES_7,
         (6, _) => TYPES_8,
         _ => TYPES_10,
     };
-    let names: Vec<String> = names.split_whitespace().map(|n| n.replace('_', " ")).collect();
+    names.split_whitespace().map(|n| n.replace('_', " ")).collect()
+}
+
+/// Plants the types; from here on objects can be made.
+pub fn plant(m: &mut Machine, s: &Scenario) {
+    let names = names(s.nt);
     for (i, name) in names.iter().enumerate() {
         m.types.insert(name.clone(), (i as u8 + 2, 0));
     }

@@ -13,7 +13,7 @@ use crate::scenario::{Process, Scenario};
 use crate::truth::Json;
 
 /// The table of the 32-bit Windows whose user mode fits.
-fn table(s: &Scenario) -> Arc<Layouts> {
+pub fn table(s: &Scenario) -> Arc<Layouts> {
     let name = match (s.nt, s.build) {
         ((6, 0 | 1), _) => "x86-6.1.7601.17514",
         ((6, _), _) => "x86-6.3.9600.17415",

@@ -180,6 +180,8 @@ pub struct Process {
     pub maps: Vec<Map>,
     /// Heaps: `nt` or `segment`.
     pub heaps: Vec<String>,
+    /// Heaps of its 32-bit side.
+    pub heaps32: Vec<String>,
     /// Code put there by somebody else.
     pub injections: Vec<Injection>,
     /// An image that is mapped and on no loader list.
