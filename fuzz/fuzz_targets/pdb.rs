@@ -1,8 +1,3 @@
 #![no_main]
 //! A PDB: container, types, symbols.
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| {
-    let _ = dumpwalk::symbols::pdb::parse(data, "ntkrnlmp.pdb", "fuzz");
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| dumpwalk_fuzz::program_database(bytes));

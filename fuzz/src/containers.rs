@@ -55,7 +55,7 @@ fn with(mut file: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Asks a dump everything and holds the answers against the file.
-pub fn ask(file: &[u8]) {
+fn ask(file: &[u8]) {
     let Ok(dump) = Dump::from_bytes(Path::new("fuzz.dmp"), file) else { return };
     let mut pages = 0;
     for run in dump.runs() {

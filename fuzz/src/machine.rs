@@ -52,8 +52,10 @@ impl SymbolSource for Cached {
     }
 }
 
+/// The repository: this package's parent, or the package of the test that has these files too.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if own.join("testdata").is_dir() { own.into() } else { own.join("..") }
 }
 
 fn store() -> Store {
@@ -115,7 +117,9 @@ pub fn machine(bytes: &[u8]) {
         let place = sample.places[usize::from(u16::from_le_bytes([edit[0], edit[1]])) % sample.places.len()];
         let at = (place + 4 * usize::from(edit[2])) & !3;
         let value: [u8; 8] = edit[4..].try_into().expect("eight bytes");
-        let Some(old) = file.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))) else { continue };
+        let Some(old) = file.get(at..at + 8).map(|b| u64::from_le_bytes(b.try_into().expect("eight bytes"))) else {
+            continue;
+        };
         let n = u64::from_le_bytes(value);
         let new = match edit[3] % 8 {
             0 => n,
@@ -125,9 +129,10 @@ pub fn machine(bytes: &[u8]) {
             4 => old | 0xffff_ffff,
             5 => old & !0xfff,
             // Another object's word: what makes cycles.
-            6 => sample.bytes.get(sample.places[n as usize % sample.places.len()]..).map_or(0, |b| {
-                b.get(..8).map_or(0, |w| u64::from_le_bytes(w.try_into().expect("eight bytes")))
-            }),
+            6 => sample
+                .bytes
+                .get(sample.places[n as usize % sample.places.len()]..)
+                .map_or(0, |b| b.get(..8).map_or(0, |w| u64::from_le_bytes(w.try_into().expect("eight bytes")))),
             _ => 0,
         };
         file[at..at + 8].copy_from_slice(&new.to_le_bytes());

@@ -337,6 +337,24 @@ fn regions_skip_what_is_empty() {
     assert_eq!((some.len(), some[0].size), (1, 0x1000));
 }
 
+/// A page of tables that map nothing, named by every entry of the level above, is half a terabyte of entries to look at.
+#[test]
+fn tables_of_nothing_are_not_followed_without_end() {
+    let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+    for (table, next) in [(0x10_0000, 0x10_1000), (0x10_1000, 0x10_2000), (0x10_2000, 0x10_3000u64)] {
+        for i in 0..512 {
+            m.write(Pa(table + i * 8), &(next | 0x67).to_le_bytes());
+        }
+    }
+    m.write(Pa(0x10_3000), &[0; 8]);
+    let dump = m.dump();
+    let space = m.space(&dump);
+    let all: Vec<_> = space.regions(Va(0), Va(0x7fff_ffff_ffff)).collect();
+    assert_eq!(all.len(), 1);
+    assert!(all[0].is_cut() && all[0].va.0 > 0x1000_0000);
+    assert_eq!(all[0].va.0 + all[0].size, 0x8000_0000_0000);
+}
+
 fn bits(fields: &[(&str, u8, u8)], size: u32) -> Type {
     let member = |at, len| Member { offset: 0, size, ty: "uint64".into(), bits: Some((at, len)) };
     let members = fields.iter().map(|(n, at, len)| ((*n).into(), member(*at, *len))).collect();

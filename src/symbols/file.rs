@@ -1,6 +1,7 @@
 //! One file of symbols, whatever its kind: told by its first bytes, never by its name.
 
 use super::{PdbId, Symbols, compact, isf, pdb, read_file, table};
+use crate::bytes::{u16_at, u32_at};
 use crate::error::{Error, Result};
 use std::io::{Cursor, Read as _};
 use std::path::Path;
@@ -104,6 +105,12 @@ pub fn unpack_cab(bytes: &[u8]) -> std::result::Result<(String, Vec<u8>), String
     let first = cabinet.folder_entries().flat_map(|f| f.file_entries()).next();
     let first = first.map(|f| (f.name().to_owned(), u64::from(f.uncompressed_size())));
     let (name, size) = first.ok_or("the compressed PDB holds no file")?;
+    // CFHEADER.cFiles, and by coffFiles the first CFFILE's uoffFolderStart: the `cab` crate trusts that a file begins inside
+    // what its folder unpacks to. The one file of a compressed PDB begins it.
+    let start = u32_at(bytes, 16).and_then(|at| u32_at(bytes, usize::try_from(at).ok()?.checked_add(4)?));
+    if u16_at(bytes, 28) != Some(1) || start != Some(0) {
+        return Err("the compressed PDB is no archive of one file".into());
+    }
     if size > pdb::LARGEST {
         return Err(format!("the compressed PDB claims to hold {} MiB", size >> 20));
     }
@@ -160,6 +167,14 @@ mod tests {
         let content = b"Microsoft C/C++ MSF 7.00".repeat(5000);
         let cab = cab_of("ntkrnlmp.pdb", &content, cab::CompressionType::MsZip);
         assert_eq!(unpack_cab(&cab).unwrap(), ("ntkrnlmp.pdb".into(), content));
+    }
+    /// Found by fuzzing: a file said to begin behind all that is packed.
+    #[test]
+    fn a_file_that_begins_nowhere_is_an_error() {
+        let mut bad = cab_of("a.pdb", b"content", cab::CompressionType::MsZip);
+        let file = u32_at(&bad, 16).unwrap() as usize;
+        bad[file + 4..file + 8].copy_from_slice(&0x100u32.to_le_bytes());
+        assert!(unpack_cab(&bad).unwrap_err().contains("no archive of one file"));
     }
     #[test]
     fn a_damaged_archive_is_an_error() {

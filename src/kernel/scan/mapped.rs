@@ -25,7 +25,7 @@ pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Not
             let mut seen = 0usize;
             for region in space.regions(*from, *last) {
                 seen = seen.wrapping_add(1);
-                if seen > MOST_PER_PART {
+                if seen > MOST_PER_PART || region.is_cut() {
                     return (found, true);
                 }
                 let Ok(mapping) = region.found else { continue };
