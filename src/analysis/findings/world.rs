@@ -119,7 +119,7 @@ pub struct World<'k> {
     /// Processes by their `_EPROCESS`.
     by_offset: FxHashMap<Va, usize>,
     /// The table of process and thread ids: each with what it stands for. None where it is not known whole.
-    pub ids: Option<FxHashSet<(u64, Va)>>,
+    pub ids: Option<FxHashMap<u64, Va>>,
     /// Users and names.
     pub identities: Option<Identities>,
     /// Suspect memory.
