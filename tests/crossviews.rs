@@ -210,6 +210,32 @@ fn services_callbacks_and_drivers_are_those_of_the_truth() {
     }
 }
 
+/// A service bent out of every module is told, however the processor's tables are written.
+#[test]
+fn a_bent_service_is_told_on_every_processor() {
+    let samples = own_samples();
+    let folder = tempfile::tempdir().unwrap();
+    for (sample, dump) in whole(&samples).filter(|(s, _)| !s.truth["services"].is_null()) {
+        let before = rows_with_places("ssdt", dump, &sample.store);
+        let flagged = |rows: &[Value]| -> Vec<String> {
+            rows.iter().filter(|r| !r["hook"].is_null()).map(|r| r["call"].as_str().unwrap().to_owned()).collect()
+        };
+        let base = number(&sample.truth["kernel_base"]).unwrap();
+        let (table, target) = (number(&before[0]["entry"]).unwrap(), base - 0x2_0000);
+        let raw = if base > u64::from(u32::MAX) { (target.wrapping_sub(table) << 4) as u32 } else { target as u32 };
+        let mut bytes = std::fs::read(dump).unwrap();
+        let at = usize::try_from(number(&before[40]["place"]["file"]).unwrap()).unwrap();
+        bytes[at..at + 4].copy_from_slice(&raw.to_le_bytes());
+        let patched = folder.path().join("patched.dmp");
+        std::fs::write(&patched, &bytes).unwrap();
+        let after = rows("ssdt", &patched, Some(&sample.store)).unwrap();
+        assert_eq!(number(&after[40]["address"]), Some(target), "{}", sample.name);
+        let mut wanted = flagged(&before);
+        wanted.push("0x28".into());
+        assert_eq!(flagged(&after), wanted, "{}", sample.name);
+    }
+}
+
 /// A driver taken off the list of modules is still a driver object and still a loader entry in memory, and what it registered leads out of
 /// every module.
 #[test]

@@ -61,7 +61,7 @@ pub struct Routines<'k> {
     pub modules: Modules,
 }
 
-/// The columns of [`Lead::cells`]; `address` comes first.
+/// The columns of [`cells`]; `address` comes first.
 pub const COLUMNS: [Column; 5] = [
     col("address", Kind::Hex, "The routine"),
     col("module", Kind::Text, "Loaded module it lies in; none outside of all"),

@@ -127,7 +127,7 @@ fn drivers(m: &mut Machine, modules: &Json, hooks: &[Hook], rogue: u64, report: 
     out.into()
 }
 
-/// `KiServiceTable`: on x64 each entry is the distance from the table, times sixteen, with the number of arguments below.
+/// `KiServiceTable`: on x64 each entry is the distance from the table, times sixteen, with the number of arguments below; on x86 an address.
 fn services(m: &mut Machine, hooks: &[Hook], rogue: u64, report: Report) -> Json {
     let (Some(table), Some(descriptor)) = (m.global_opt("KiServiceTable"), m.global_opt("KeServiceDescriptorTable"))
     else {
@@ -138,16 +138,21 @@ fn services(m: &mut Machine, hooks: &[Hook], rogue: u64, report: Report) -> Json
     for i in 0..SERVICES {
         let own = m.regions.kernel + 0x30_0000 + 0x100 * i;
         // A hook needs a place within 2 GB of the table: a jump in a gap between the kernel's sections leads on from there.
-        let target = if hooks.iter().any(|h| h.index == i) {
+        let wide = m.pointer() == 8;
+        let target = if !hooks.iter().any(|h| h.index == i) {
+            own
+        } else if !wide {
+            report("ssdt", i, table + 4 * i, rogue, "KiServiceTable");
+            rogue
+        } else {
             let stub = m.regions.kernel - 0x1_0000 + 0x10 * i;
             m.ensure(stub, 16, crate::memory::flags::KERNEL);
             m.write(stub, &[&[0x48u8, 0xB8][..], &rogue.to_le_bytes(), &[0xFF, 0xE0]].concat());
             report("ssdt", i, table + 4 * i, stub, "KiServiceTable");
             stub
-        } else {
-            own
         };
-        bytes.extend((((target.wrapping_sub(table) as i64) << 4) as u32 | (i % 5) as u32).to_le_bytes());
+        let distance = ((target.wrapping_sub(table) as i64) << 4) as u32 | (i % 5) as u32;
+        bytes.extend(if wide { distance } else { target as u32 }.to_le_bytes());
         truth.push(target.into());
     }
     m.plant(table, &bytes);

@@ -69,7 +69,7 @@ impl Draft<'_> {
 pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64) -> Processes {
     let mut tokens = Tokens::default();
     let mut sessions = Sessions::default();
-    let mut next_tid = ThreadIds { last: 0x9C0, taken: s.processes.iter().map(|p| p.pid).collect() };
+    let mut next_tid = 0x9C0;
     let mut drafts: Vec<Draft> = Vec::new();
     for p in &s.processes {
         // Several headers are cache-aligned in the real kernel; sixteen bytes are enough for every reader.
@@ -260,7 +260,7 @@ fn memory(
     d: &mut Draft,
     files: &mut Files,
     shared_frame: u64,
-    next_tid: &mut ThreadIds,
+    next_tid: &mut u64,
     tokens: &mut Tokens,
 ) {
     let p = d.p;
@@ -368,7 +368,7 @@ fn threads(
     modules: &[Mapped],
     peb: u64,
     mut user: Option<&mut User>,
-    next_tid: &mut ThreadIds,
+    next_tid: &mut u64,
     tokens: &mut Tokens,
 ) {
     let alive_user = peb != 0;
@@ -376,11 +376,15 @@ fn threads(
     let owner = Owner { process: d.p, eprocess: d.va, peb, ntdll };
     let mut truths = Vec::new();
     for (i, t) in d.p.threads.iter().enumerate() {
-        let tid = next_tid.next(m);
+        // Ids come from one counter; multiples of 0x400 are slots the table keeps for itself.
+        *next_tid += 4 * (1 + m.rng.below(3));
+        if (*next_tid).is_multiple_of(0x400) {
+            *next_tid += 4;
+        }
         let start = start_address(m, &t.start, modules, &d.injected);
         let at = t.at.as_ref().map(|at| start_address(m, at, modules, &d.injected));
         let user = user.as_deref_mut().filter(|_| alive_user);
-        let thread = thread::plant(m, &owner, t, i as u64, tid, (start, at), user);
+        let thread = thread::plant(m, &owner, t, i as u64, *next_tid, (start, at), user);
         let mut truth = thread.truth.clone();
         if let Some(user) = &t.impersonate {
             let as_user = Process { user: user.clone(), session: d.p.session, ..Process::default() };
@@ -509,32 +513,14 @@ fn active(m: &mut Machine, drafts: &[Draft]) {
     }
 }
 
-/// Numbers for threads. They come from one table with those of processes: no thread has a process's number.
-struct ThreadIds {
-    last: u64,
-    taken: Vec<u64>,
-}
-
-impl ThreadIds {
-    fn next(&mut self, m: &mut Machine) -> u64 {
-        self.last += 4 * (1 + m.rng.below(3));
-        // Multiples of 0x400 are slots the table keeps for itself.
-        while self.last.is_multiple_of(0x400) || self.taken.contains(&self.last) {
-            self.last += 4;
-        }
-        self.last
-    }
-}
-
 /// The table of process and thread ids: like a handle table, but its entries point to the objects themselves.
 fn cids(m: &mut Machine, drafts: &[Draft]) -> u64 {
     let slot = |value, pointer| Slot { value, pointer, access: 0, attributes: 0 };
     let mut slots: Vec<Slot> = Vec::new();
     for d in drafts {
-        if !d.p.unnumbered {
-            slots.push(slot(d.p.pid, d.va));
-        }
         slots.extend(d.threads.iter().map(|t| slot(t.tid, t.va)));
     }
+    // Threads are numbered without regard to the numbers a scenario gives its processes: of one number the process counts, and is written last.
+    slots.extend(drafts.iter().filter(|d| !d.p.unnumbered).map(|d| slot(d.p.pid, d.va)));
     handles::table(m, &slots, 0, 0)
 }
