@@ -1,8 +1,8 @@
 //! A living process that is not on the active list.
 
 use super::super::evidence::Evidence;
+use super::super::person::Standing;
 use super::super::scene::Scene;
-use super::super::world::Standing;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::report::Cell;
 
