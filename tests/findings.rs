@@ -239,12 +239,13 @@ fn fail_on_a_severity() {
         let code = |name: &str, severity| run(&[analysis, "--fail-on", severity], &own(name)).code;
         assert_eq!(code("win10-22h2-attack", "critical"), 1);
         assert_eq!(code("win10-22h2-attack", "low"), 1);
-        assert_eq!(code("win10-22h2-benign", "medium"), 0);
+        // Complete or with a note of loss, but without findings.
+        assert!(matches!(code("win10-22h2-benign", "medium"), 0 | 4));
         assert_eq!(code("win10-22h2-benign", "low"), 1);
     }
     // Only what was asked for counts.
     let asked = run(&["triage", "--fail-on", "high", "--name", "browser"], &own("win10-22h2-attack"));
-    assert_eq!(asked.code, 0, "{}", asked.stdout);
+    assert!(matches!(asked.code, 0 | 4), "{}", asked.stdout);
 }
 
 #[test]
@@ -270,7 +271,7 @@ fn triage_tells_stories_the_heaviest_first() {
 #[test]
 fn a_rule_explains_itself_at_the_offsets_of_its_findings() {
     let ran = run(&["triage", "--explain", "replaced-image", "-f", "json"], &own("win10-22h2-attack"));
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(matches!(ran.code, 0 | 4), "{}", ran.stderr);
     let told: Vec<Value> = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!((&told[0]["section"], &told[0]["technique"]), (&"rule".into(), &"T1055.012".into()));
     assert!(told[0]["means"].as_str().unwrap().len() > 100);

@@ -29,7 +29,12 @@ pub fn first(arch: Arch, narrow: bool, space: &Space<'_>, va: Va) -> First {
         Arch::Arm64 => return First::Other,
     };
     let bytes = space.fetch(va, 32);
-    let mut decoder = Decoder::with_ip(bits, bytes.prefix(), va.0, DecoderOptions::NONE);
+    first_of(bits, va, bytes.prefix(), |at| space.number(at, space.pointer_size()).ok())
+}
+
+/// What code does first; `read` gives the pointer at an address.
+fn first_of(bits: u32, va: Va, code: &[u8], read: impl Fn(Va) -> Option<u64>) -> First {
+    let mut decoder = Decoder::with_ip(bits, code, va.0, DecoderOptions::NONE);
     let mut loaded: Option<(Register, u64)> = None;
     let mut pushed: Option<u64> = None;
     for _ in 0..MOST {
@@ -42,7 +47,7 @@ pub fn first(arch: Arch, narrow: bool, space: &Space<'_>, va: Va) -> First {
             Mnemonic::Jmp => {
                 let target = match loaded {
                     Some((register, target)) if i.op0_register() == register => Some(target),
-                    _ => pointer_of(&i, space),
+                    _ => pointer_of(&i, &read),
                 };
                 return target.map_or(First::Other, |t| First::Jump(Va(t)));
             }
@@ -78,11 +83,43 @@ fn is_immediate(i: &Instruction, operand: u32) -> bool {
 }
 
 /// The target of `jmp [address]`.
-fn pointer_of(i: &Instruction, space: &Space<'_>) -> Option<u64> {
+fn pointer_of(i: &Instruction, read: impl Fn(Va) -> Option<u64>) -> Option<u64> {
     let fixed = i.is_ip_rel_memory_operand()
         || i.op0_kind() == OpKind::Memory && i.memory_base() == Register::None && i.memory_index() == Register::None;
     if !fixed {
         return None;
     }
-    space.number(Va(i.memory_displacement64()), space.pointer_size()).ok()
+    read(Va(i.memory_displacement64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide(code: &[u8]) -> First {
+        first_of(64, Va(0x7ff0_0000_1000), code, |at| (at == Va(0x7ff0_0000_1006)).then_some(0x1234_5678))
+    }
+
+    #[test]
+    fn switched_off() {
+        assert_eq!(wide(&[0x33, 0xc0, 0xc3]), First::Return); // xor eax,eax; ret
+        assert_eq!(wide(&[0xb8, 0x57, 0, 7, 0x80, 0xc3]), First::Return); // mov eax,80070057h; ret
+        assert_eq!(wide(&[0xc3]), First::Return);
+    }
+    #[test]
+    fn every_kind_of_jump() {
+        assert_eq!(wide(&[0xe9, 0xfb, 0x0f, 0, 0]), First::Jump(Va(0x7ff0_0000_2000)));
+        assert_eq!(wide(&[0xff, 0x25, 0, 0, 0, 0]), First::Jump(Va(0x1234_5678))); // jmp [rip]
+        let mov_jmp = [0x48, 0xb8, 1, 2, 3, 4, 5, 6, 0, 0, 0xff, 0xe0]; // mov rax,…; jmp rax
+        assert_eq!(wide(&mov_jmp), First::Jump(Va(0x0605_0403_0201)));
+        let push_ret = [0x68, 0, 0x10, 0x40, 0, 0xc3];
+        assert_eq!(first_of(32, Va(0x1000), &push_ret, |_| None), First::Jump(Va(0x40_1000)));
+    }
+    #[test]
+    fn ordinary_code_does_neither() {
+        assert_eq!(wide(&[0x4c, 0x8b, 0xd1, 0xb8, 0x3a, 0, 0, 0, 0x0f, 0x05, 0xc3]), First::Other);
+        assert_eq!(wide(&[0x48, 0x83, 0xec, 0x28]), First::Other);
+        assert_eq!(wide(&[]), First::Other);
+        assert_eq!(wide(&[0xff, 0xe0]), First::Other); // jmp rax, whatever is in it
+    }
 }

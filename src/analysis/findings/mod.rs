@@ -11,6 +11,7 @@ mod evidence;
 mod explain;
 mod known;
 mod paths;
+mod person;
 mod rules;
 mod scene;
 mod show;

@@ -1,6 +1,7 @@
 //! One process as a rule sees it: read once, when a rule first asks.
 
-use super::world::{Person, World};
+use super::person::Person;
+use super::world::World;
 use super::{Finding, Rule, Severity, Subject};
 use crate::addr::Va;
 use crate::kernel::address_space::AddressSpace;

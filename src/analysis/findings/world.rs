@@ -1,8 +1,8 @@
 //! What all rules share: every process by every way it was found, who its parent is, drivers and modules, the readers.
 
-use super::paths;
+use super::person::{Person, people};
 use crate::addr::Va;
-use crate::analysis::identities::{Identities, token_of};
+use crate::analysis::identities::Identities;
 use crate::analysis::malfind::Finder;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -12,99 +12,18 @@ use crate::kernel::handle_table::HandleTables;
 use crate::kernel::module::Modules;
 use crate::kernel::object::Objects;
 use crate::kernel::object::types::ObjectTypes;
-use crate::kernel::process::{EProcess, Process};
 use crate::kernel::protection::Protections;
-use crate::kernel::scan::find::{By, Found};
+use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::kernel::section::Sections;
 use crate::kernel::section_object::SectionObjects;
 use crate::kernel::service_table::Service;
-use crate::kernel::sid::Sid;
 use crate::kernel::sides::Sides;
-use crate::kernel::standing::Sort;
 use crate::kernel::unloaded::Unloaded;
 use crate::paging::Mode;
 use crate::progress::Progress;
-use crate::symbols::layout::Layout;
-use crate::time::FileTime;
-use crate::value::{Absent, Note, Value};
-use rayon::prelude::*;
-use rustc_hash::{FxHashMap, FxHashSet};
-
-/// How a process was met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// On the active list.
-    Listed,
-    /// In memory only, and not ended.
-    Unlinked,
-    /// In memory only, ended.
-    Ended,
-}
-
-/// One process, and what rules ask of it again and again.
-#[derive(Debug)]
-pub struct Person<'k> {
-    /// The process.
-    pub process: Process<'k>,
-    /// How it was met.
-    pub standing: Standing,
-    /// What the scan of physical memory says of it.
-    pub found: Option<Found>,
-    /// Its id.
-    pub pid: Value<u64>,
-    /// Its parent's id.
-    pub ppid: Value<u64>,
-    /// Its name, whole where something tells it, as the kernel keeps it.
-    pub name: String,
-    /// The image's path, as security auditing saw it when the process was made.
-    pub path: Value<String>,
-    /// When it was made.
-    pub created: Value<FileTime>,
-    /// Whether it has ended.
-    pub ended: bool,
-    /// Its session.
-    pub session: Value<u32>,
-    /// What sort of process it is.
-    pub sort: Value<Sort>,
-    /// Its primary token.
-    pub token: Value<Va>,
-    /// The token's user.
-    pub user: Value<Sid>,
-    /// The token's integrity level.
-    pub integrity: Value<u32>,
-}
-
-impl Person<'_> {
-    /// The image's path without its volume, in lower case.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn plain_path(&self) -> Value<String> {
-        self.path.as_ref().map(|p| paths::plain(p)).map_err(|why| *why)
-    }
-    /// Whether it is an ordinary process with an image, alive.
-    #[must_use]
-    pub fn lives(&self) -> bool {
-        !self.ended && matches!(self.sort, Ok(Sort::User | Sort::Secure))
-    }
-    /// Whether it runs as `NT AUTHORITY\SYSTEM`.
-    #[must_use]
-    pub fn is_system(&self) -> bool {
-        self.user.is_ok_and(|u| u.authority() == 5 && u.parts() == [18])
-    }
-    /// Whether it runs as an account of a person (of a domain or machine), not of the system or a service.
-    #[must_use]
-    pub fn is_somebody(&self) -> bool {
-        self.user.is_ok_and(|u| u.authority() == 5 && u.parts().first() == Some(&21))
-    }
-    /// `lsass.exe (pid 632)`.
-    #[must_use]
-    pub fn called(&self) -> String {
-        let pid = self.pid.map_or_else(|_| "?".to_owned(), |p| p.to_string());
-        format!("{} (pid {pid})", self.name)
-    }
-}
+use crate::value::Note;
+use rustc_hash::FxHashMap;
 
 /// The machine as the rules see it.
 pub struct World<'k> {
@@ -119,7 +38,7 @@ pub struct World<'k> {
     /// Processes by their `_EPROCESS`.
     by_offset: FxHashMap<Va, usize>,
     /// The table of process and thread ids: each with what it stands for. None where it is not known whole.
-    pub ids: Option<FxHashSet<(u64, Va)>>,
+    pub ids: Option<FxHashMap<u64, Va>>,
     /// Users and names.
     pub identities: Option<Identities>,
     /// Suspect memory.
@@ -282,69 +201,4 @@ fn judged<T>(what: &str, read: Result<(Vec<T>, Vec<Note>)>, notes: &mut Vec<Note
             Vec::new()
         }
     }
-}
-
-/// Every process, and what is asked of it again and again.
-fn people<'k>(
-    kernel: &'k Kernel,
-    listed: Vec<Process<'k>>,
-    scanned: &[Found],
-    identities: Option<&Identities>,
-) -> Result<Vec<Person<'k>>> {
-    let span = kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?.span();
-    let on_list: FxHashSet<Va> = listed.iter().filter_map(Process::offset).collect();
-    let met: FxHashMap<Va, &Found> =
-        scanned.iter().filter(|f| f.kind == Scanned::Process).filter_map(|f| Some((f.va?, f))).collect();
-    let mut all: Vec<(Process<'k>, Standing, Option<Found>)> = listed
-        .into_iter()
-        .map(|p| {
-            let found = p.offset().and_then(|va| met.get(&va)).map(|f| (*f).clone());
-            (p, Standing::Listed, found)
-        })
-        .collect();
-    for found in scanned.iter().filter(|f| f.kind == Scanned::Process) {
-        // What nothing maps any more cannot be followed: its pointers may lead anywhere by now.
-        let Some(va) = found.va.filter(|va| !on_list.contains(va)) else { continue };
-        let process = kernel.process_of(kernel.space().fetch(va, span))?;
-        let standing = if process.exit_time().is_ok() { Standing::Ended } else { Standing::Unlinked };
-        all.push((process, standing, Some(found.clone())));
-    }
-    Ok(all
-        .into_par_iter()
-        .map_init(
-            || kernel.space(),
-            |space, (process, standing, found)| {
-                let token = process.view.token().and_then(crate::kernel::process::applicable);
-                let ended = process.exit_time().is_ok();
-                let read = identities.and_then(|i| token_of(&i.tokens, space, &process).ok());
-                let read = read.filter(|t| t.plausible());
-                let (user, integrity) = match &read {
-                    Some(token) => (token.user(space), token.integrity(space)),
-                    None => (Err(Absent::NotApplicable), Err(Absent::NotApplicable)),
-                };
-                Person {
-                    standing,
-                    found,
-                    pid: process.pid(),
-                    ppid: process.ppid(),
-                    name: process.long_name(space).unwrap_or_else(|_| "?".to_owned()),
-                    path: process.image_path(space),
-                    created: process.create_time(),
-                    ended,
-                    session: process.session(space),
-                    sort: process.sort(),
-                    token,
-                    user,
-                    integrity,
-                    process,
-                }
-            },
-        )
-        .collect())
-}
-
-/// Whether the scan met an object by its dispatcher header alone: no pool header with its tag stood before it.
-#[must_use]
-pub fn without_tag(found: &Found) -> bool {
-    !found.by.contains(&By::PoolTag)
 }

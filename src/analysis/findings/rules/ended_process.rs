@@ -1,8 +1,8 @@
 //! A process that has ended and is still known.
 
 use super::super::evidence::Evidence;
+use super::super::person::Standing;
 use super::super::scene::Scene;
-use super::super::world::Standing;
 use super::super::{Check, Finding, Rule, Severity};
 
 /// The rule.

@@ -1,8 +1,8 @@
 //! Handles that reach into other processes.
 
 use super::super::evidence::Evidence;
+use super::super::person::Person;
 use super::super::scene::Scene;
-use super::super::world::Person;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use crate::kernel::handle_table::Handle;
 use crate::kernel::object::access;

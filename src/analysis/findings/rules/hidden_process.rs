@@ -1,8 +1,8 @@
 //! A living process that is not on the active list.
 
 use super::super::evidence::Evidence;
+use super::super::person::Standing;
 use super::super::scene::Scene;
-use super::super::world::Standing;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::report::Cell;
 
@@ -78,30 +78,32 @@ fn own_threads(scene: &Scene<'_, '_>) -> usize {
 
 /// Whether the table of process ids leads to it.
 fn in_id_table(scene: &Scene<'_, '_>) -> bool {
-    let (Some(ids), Ok(pid), Some(at)) = (&scene.world.ids, scene.person.pid, scene.person.process.offset()) else {
-        return false;
-    };
-    ids.contains(&(pid, at))
+    let (Some(ids), Ok(pid)) = (&scene.world.ids, scene.person.pid) else { return false };
+    ids.get(&pid).copied() == scene.person.process.offset()
 }
 
 /// A process on the active list whose id leads nowhere: who opens it by its id is told there is none.
 fn without_id(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let (person, view) = (scene.person, &scene.person.process.view);
     // A table that does not even have the System process is not the one in use.
-    let known = scene.world.ids.as_ref().is_some_and(|ids| ids.iter().any(|(id, _)| *id == 4));
-    let leaving = view.exiting().map_or(true, |b| b != 0) || view.deleted().map_or(true, |b| b != 0);
-    if !known || !person.lives() || leaving || in_id_table(scene) {
+    let Some(ids) = scene.world.ids.as_ref().filter(|ids| ids.contains_key(&4)) else { return };
+    let leaving = view.exiting() != Ok(0) || view.deleted() != Ok(0);
+    let Ok(pid) = person.pid else { return };
+    if !person.lives() || leaving || in_id_table(scene) {
         return;
     }
+    // An emptied slot is the work of somebody; one that another object has is a contradiction of another kind.
+    let (severity, what) = match ids.get(&pid) {
+        None => (Severity::High, "is on the active list, but the table of ids does not have its id".to_owned()),
+        Some(other) => {
+            (Severity::Medium, format!("is on the active list, but in the table of ids its id leads to {other}"))
+        }
+    };
+    let links = view.links().map_or_else(Cell::Absent, |l| Cell::List(vec![l.flink.into(), l.blink.into()]));
     out.push(
         scene
-            .finding(&RULE, Severity::High, "is on the active list, but the table of ids does not lead to it")
-            .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", person.pid))
-            .with(Evidence::field(
-                "_EPROCESS.ActiveProcessLinks",
-                view,
-                "links",
-                person.process.offset().map_or(Cell::Absent(crate::value::Absent::NotRecorded), Cell::from),
-            )),
+            .finding(&RULE, severity, what)
+            .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", pid))
+            .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, "links", links)),
     );
 }

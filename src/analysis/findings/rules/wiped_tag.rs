@@ -1,8 +1,8 @@
 //! A process whose pool allocation does not carry the tag of processes.
 
 use super::super::evidence::Evidence;
+use super::super::person::{Standing, without_tag};
 use super::super::scene::Scene;
-use super::super::world::{Standing, without_tag};
 use super::super::{Check, Finding, Rule, Severity};
 use crate::value::Absent;
 
