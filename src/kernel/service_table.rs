@@ -133,6 +133,9 @@ impl Kernel {
                 })?;
                 Ok(Descriptor { at: base, base, limit, arguments: Va(0) })
             }
+            (Some((at, Err(Absent::NotApplicable))), None) => {
+                Err(Error::NotAvailable(format!("KeServiceDescriptorTable at {at} names no table: its base is null")))
+            }
             (Some((at, Err(why))), None) => {
                 Err(Error::NotAvailable(format!("KeServiceDescriptorTable at {at} is {why}")))
             }

@@ -1,6 +1,6 @@
 //! Every way the kernel knows its processes, side by side: what one way has and another lacks is where something hides.
 //!
-//! [`sources`] asks each way for itself; [`reasons`] says of each miss whether it has an innocent reason. Nothing here trusts one
+//! `sources` asks each way for itself; `reasons` says of each miss whether it has an innocent reason. Nothing here trusts one
 //! way more than another: a process is a row wherever it was met.
 
 mod handles;
