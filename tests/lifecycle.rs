@@ -18,6 +18,12 @@ fn with<'v>(rows: &'v [Value], event: &str, finding: &str) -> BTreeSet<u64> {
 fn beginnings_and_ends() {
     let (mut stolen, mut ended, mut contained) = (0, 0, 0);
     for sample in program::own_samples() {
+        // The one process of a triage dump is not taken for another one with its own token.
+        for triage in sample.dumps.iter().filter(|d| d.file_name().is_some_and(|n| n == "triage.dmp")) {
+            let found =
+                rows("lifecycle", triage, Some(&sample.store)).unwrap_or_else(|e| panic!("{}: {e}", sample.name));
+            assert!(!found.is_empty() && with(&found, "changed", "").is_empty(), "{}", sample.name);
+        }
         let full = |d: &&std::path::PathBuf| d.file_name().is_some_and(|n| n == "full.dmp");
         let Some(dump) = sample.dumps.iter().find(full) else { continue };
         let name = &sample.name;

@@ -194,11 +194,11 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
 
 /// Other processes with the very token object of this one, and whether none of them is older.
 fn same_token(shared: &Shared<'_>, process: &Process<'_>) -> (Vec<Other>, bool) {
-    let own = process.offset().and_then(|at| shared.family.place(at));
     let token = process.view.token().and_then(applicable).ok();
     let sharing = token.and_then(|t| shared.by_token.get(&t)).map_or(&[][..], Vec::as_slice);
+    // Told apart by their addresses: a copy of a process in a triage dump has none, and is the only one.
     let others: Vec<&Process<'_>> =
-        sharing.iter().filter(|i| Some(**i) != own).filter_map(|i| shared.all.get(*i)).collect();
+        sharing.iter().filter_map(|i| shared.all.get(*i)).filter(|p| p.offset() != process.offset()).collect();
     let oldest = others.iter().all(|p| match (process.create_time(), p.create_time()) {
         (Ok(own), Ok(other)) => own <= other,
         _ => false,
