@@ -72,7 +72,9 @@ fn psxview_shows_what_hides_and_nothing_else() {
             };
             assert_eq!(row["standing"], standing, "{who}");
             if linked && ids[&p["pid"].as_u64().unwrap()] == 1 && !p["pid"].as_u64().unwrap().is_multiple_of(0x400) {
-                assert_eq!(unexplained, Vec::<&str>::new(), "{who} is in order");
+                // Taken out of the table of ids, or in order.
+                let missing: &[&str] = if p["unnumbered"] == true { &["pspcid"] } else { &[] };
+                assert_eq!(unexplained, missing, "{who}");
             }
         }
         assert_eq!(rows.len(), list(&sample.truth, "processes").count(), "{here}: nothing that is no process");
@@ -150,8 +152,11 @@ fn hooks_are_exactly_those_planted() {
             let at = address(&r["offset"]) + offset[r["irp"].as_str().unwrap()];
             flagged.insert((at, address(&r["address"])));
         }
-        let planted: BTreeSet<_> =
-            list(&sample.truth, "hooks").map(|h| (address(&h["at"]), address(&h["target"]))).collect();
+        // A driver's routine for its end is none that the three analyses look at: it runs but once.
+        let planted: BTreeSet<_> = list(&sample.truth, "hooks")
+            .filter(|h| h["kind"] != "unload")
+            .map(|h| (address(&h["at"]), address(&h["target"])))
+            .collect();
         assert_eq!(flagged, planted, "{}", sample.name);
         seen.insert(!planted.is_empty());
     }
@@ -206,7 +211,10 @@ fn services_callbacks_and_drivers_are_those_of_the_truth() {
         assert_eq!(drivers, planted, "{}", sample.name);
         let modules = crossed.iter().filter(|r| r["modules"] == true).count();
         assert_eq!(modules, list(&sample.truth, "modules").count(), "{}", sample.name);
-        assert!(crossed.iter().all(|r| texts(&r["unexplained"]).is_empty()), "{}: {crossed:?}", sample.name);
+        let unexplained: Vec<_> =
+            crossed.iter().filter(|r| !texts(&r["unexplained"]).is_empty()).map(|r| address(&r["base"])).collect();
+        let hidden: Vec<_> = list(&sample.truth, "hidden_modules").map(|m| address(&m["base"])).collect();
+        assert_eq!(unexplained, hidden, "{}", sample.name);
     }
 }
 

@@ -248,7 +248,11 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     image::kernel(&mut m, s);
     let shared = shared::plant(&mut m, s);
     let mut files = files::Files::new(&mut m, s);
-    truth.set("modules", modules::plant(&mut m, s));
+    let (listed, hidden) = modules::plant(&mut m, s);
+    truth.set("modules", listed);
+    if !hidden.is_empty() {
+        truth.set("hidden_modules", hidden);
+    }
     truth.set("unloaded", modules::unloaded(&mut m, s));
     let processes = process::plant(&mut m, s, &mut files, shared);
     truth.set("processes", processes.truth);

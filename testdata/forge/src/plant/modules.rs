@@ -16,7 +16,7 @@ fn unloaded_size(m: &Machine) -> u64 {
 const RING: u64 = 50;
 
 /// The loaded modules in order, the kernel first.
-pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
+pub fn plant(m: &mut Machine, s: &Scenario) -> (Json, Vec<Json>) {
     let ty = if m.layouts.has("_KLDR_DATA_TABLE_ENTRY") { "_KLDR_DATA_TABLE_ENTRY" } else { "_LDR_DATA_TABLE_ENTRY" };
     let mut list = vec![(
         "\\SystemRoot\\system32\\ntoskrnl.exe".to_string(),
@@ -31,7 +31,7 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
         list.push((d.path.clone(), next, d.size, d.timestamp, d.hidden));
         next += (d.size + 0x3_0000).next_multiple_of(0x1_0000) + 0x3000;
     }
-    let (mut links, mut truth) = (Vec::new(), Vec::new());
+    let (mut links, mut truth, mut hidden_truth) = (Vec::new(), Vec::new(), Vec::new());
     for (path, base, size, time, hidden) in &list {
         let name = path.rsplit('\\').next().unwrap_or("").to_string();
         let (full_at, name_at) = (m.text(b"MmLd", path), m.text(b"MmLd", &name));
@@ -46,26 +46,26 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> Json {
         e.set("TimeDateStamp", (*time).into()).set_opt("SizeOfImageNotRounded", *size);
         let va = m.put(PoolKind::NonPaged, b"MmLd", &e);
         let link = va + m.layouts.offset(ty, "InLoadOrderLinks");
+        let told = Json::object()
+            .with("entry", va)
+            .with("name", name)
+            .with("path", path.as_str())
+            .with("base", *base)
+            .with("size", *size)
+            .with("timestamp", *time);
         if *hidden {
             // As one that unlinked itself: its links lead to itself.
             m.link(link, &[]);
-            continue;
+            hidden_truth.push(told);
+        } else {
+            links.push(link);
+            truth.push(told);
         }
-        links.push(link);
-        truth.push(
-            Json::object()
-                .with("entry", va)
-                .with("name", name)
-                .with("path", path.as_str())
-                .with("base", *base)
-                .with("size", *size)
-                .with("timestamp", *time),
-        );
     }
     let head = m.global("PsLoadedModuleList");
     m.plant(head, &[0; 16]);
     m.link(head, &links);
-    truth.into()
+    (truth.into(), hidden_truth)
 }
 
 /// A driver's header page; its other pages are not in memory.

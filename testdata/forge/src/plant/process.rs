@@ -238,6 +238,9 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     truth.set("session", p.session.filter(|_| p.pid != 4 && !p.minimal));
     truth.set("wow64", p.wow64);
     truth.set("protection", p.protection);
+    if p.unnumbered {
+        truth.set("unnumbered", true);
+    }
     if let Some(how) = &p.debugged {
         truth.set("debugged", how.as_str());
     }
