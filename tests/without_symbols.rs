@@ -28,13 +28,18 @@ const NEED_PDB: &[(&str, &str, &str)] = &[
     ("workingset", "unknown", NO_MASK),
 ];
 
+/// Analyses of globals that only symbols name.
+const NEED_GLOBALS: &[(&str, &str)] = &[("callbacks", "the lists of callbacks have no other name than their symbols'")];
+
 const NO_MASK: &str =
     "MiState tells the mask of entries that are not valid; where no entry shows it, offsets are not told";
 
 fn rows(case: &Case, analysis: &dumpwalk::analysis::Analysis) -> Result<Vec<Value>, String> {
     let written = write(case, analysis, &Ask::default(), &[Format::Jsonl]).map_err(|e| e.to_string())?;
     let text = String::from_utf8(written.into_iter().next().unwrap().bytes).unwrap();
-    Ok(text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    // One row of the timeline is KeBootTime itself.
+    Ok(rows.filter(|r| analysis.name != "timeline" || r["kind"] != "boot").collect())
 }
 
 /// Columns that differ, with the number of rows.
@@ -61,7 +66,7 @@ fn samples_answer_the_same_without_symbols() {
         let with = open(&sample.path, &sample.symbols).unwrap();
         let without = open(&sample.path, nowhere.path()).unwrap();
         // A report holds the others' answers.
-        for analysis in ALL.iter().filter(|a| a.name != "report") {
+        for analysis in ALL.iter().filter(|a| a.name != "report" && NEED_GLOBALS.iter().all(|(n, _)| a.name != *n)) {
             let (Ok(with), got) = (rows(&with, analysis), rows(&without, analysis)) else { continue };
             let got = match got {
                 Ok(rows) => rows,
