@@ -17,14 +17,18 @@ impl Story {
     pub fn severity(&self) -> Severity {
         self.findings.first().map_or(Severity::Info, |f| f.severity)
     }
-    /// The findings in one sentence. What is innocent is told only where there is nothing else.
+    /// The findings in one sentence. What is innocent is told only where there is nothing else, with what explains it.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut told: Vec<&str> = Vec::new();
+        let mut told: Vec<String> = Vec::new();
         let only_innocent = self.severity() == Severity::Info;
         for finding in self.findings.iter().filter(|f| only_innocent || f.severity > Severity::Info) {
-            if !told.contains(&finding.what.as_str()) {
-                told.push(&finding.what);
+            let text = match &finding.explained {
+                Some(why) => format!("{} (explained: {why})", finding.what),
+                None => finding.what.clone(),
+            };
+            if !told.contains(&text) {
+                told.push(text);
             }
         }
         told.join("; ")
@@ -87,6 +91,6 @@ mod tests {
     #[test]
     fn what_is_innocent_is_told_where_there_is_nothing_else() {
         let told = stories(vec![finding(4, Severity::Low, "x").explained("so")]);
-        assert_eq!((told[0].severity(), told[0].text().as_str()), (Severity::Info, "x"));
+        assert_eq!((told[0].severity(), told[0].text().as_str()), (Severity::Info, "x (explained: so)"));
     }
 }
