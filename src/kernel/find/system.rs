@@ -4,7 +4,6 @@ use crate::addr::{Pa, Va};
 use crate::dump::Arch;
 use crate::kernel::Kernel;
 use crate::kernel::process::EProcess;
-use crate::paging::pte::Format;
 use crate::paging::{Fault, Space, Via};
 use crate::symbols::layout::Layout as _;
 use crate::value::Note;
@@ -14,6 +13,9 @@ const PAGE_FILES: u32 = 16;
 
 /// Entries of each process that are looked at.
 const MOST_REGIONS: usize = 4096;
+
+/// Entries that name prototypes which are enough to tell how they are written: a wrong way resolves them by accident at most.
+const ENOUGH_PROTOTYPES: usize = 64;
 
 impl Kernel {
     /// Finds System (`PsInitialSystemProcess`, else the head of the active list, else what the road met), and takes its page-table root when it maps the
@@ -86,32 +88,33 @@ impl Kernel {
             )),
         }
     }
-    /// Whether entries that name prototypes carry the mask: the way that resolves more of them in the first processes.
+    /// Whether entries that name prototypes carry the mask: the way that resolves more of them in the first processes that have some.
     pub(super) fn settle_prototypes(&mut self) {
         if self.format.invalid_mask.is_none_or(|m| m == 0) {
             return;
         }
-        let resolved = |format: Format| {
-            let last = Va(if self.arch == Arch::X86 { 0x7fff_ffff } else { 0x0000_7fff_ffff_ffff });
-            let roots: Vec<Pa> = self.first_processes().iter().filter_map(|p| p.dtb().ok()).take(16).collect();
-            let of_root = |root: &Pa| {
-                let space = self.space_of(*root).with_format(format);
-                let seen = space.regions(Va(0x1_0000), last).take(MOST_REGIONS);
-                seen.filter(|r| match r.found {
-                    Ok(m) => matches!(m.via, Via::Prototype(_)),
-                    Err(Fault::FileBacked { .. }) => true,
-                    Err(_) => false,
-                })
-                .count()
-            };
-            roots.iter().map(of_root).fold(0usize, usize::saturating_add)
-        };
-        let with = |plain_addresses| {
+        let last = Va(if self.arch == Arch::X86 { 0x7fff_ffff } else { 0x0000_7fff_ffff_ffff });
+        let resolved = |root: Pa, plain_addresses: bool| {
             let mut format = self.format;
             format.plain_addresses = plain_addresses;
-            resolved(format)
+            let space = self.space_of(root).with_format(format);
+            let seen = space.regions(Va(0x1_0000), last).take(MOST_REGIONS);
+            let prototypes = seen.filter(|r| match r.found {
+                Ok(m) => matches!(m.via, Via::Prototype(_)),
+                Err(Fault::FileBacked { .. }) => true,
+                Err(_) => false,
+            });
+            prototypes.take(ENOUGH_PROTOTYPES).count()
         };
-        let (masked, plain) = (with(false), with(true));
+        let (mut masked, mut plain) = (0usize, 0usize);
+        for root in self.first_processes().iter().filter_map(|p| p.dtb().ok()).take(16) {
+            masked = masked.saturating_add(resolved(root, false));
+            plain = plain.saturating_add(resolved(root, true));
+            // Every start of the program pays for this.
+            if masked.max(plain) >= ENOUGH_PROTOTYPES {
+                break;
+            }
+        }
         self.format.plain_addresses = plain > masked;
     }
     /// `MiState.Hardware.InvalidPteMask`; on Windows 7 with updates the global `MiInvalidPteMask`.
