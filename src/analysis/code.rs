@@ -4,6 +4,7 @@ use crate::addr::Va;
 use crate::dump::user::{Module, UserDump};
 use crate::kernel::Kernel;
 use crate::kernel::file_object::Files;
+use crate::kernel::process::base_name;
 use crate::kernel::protection::Protections;
 use crate::kernel::section::Sections;
 use crate::kernel::stack::images::{Code, CodeMap};
@@ -77,10 +78,6 @@ pub fn kernel_code(kernel: &Kernel) -> CodeMap {
         Some(Code::new(m.base.ok()?, m.size.ok()?.into(), name.into()))
     };
     CodeMap::new(modules.iter().filter_map(code).collect())
-}
-
-fn base_name(path: &str) -> &str {
-    path.rsplit('\\').next().unwrap_or(path)
 }
 
 /// The modules of a user-mode dump.

@@ -3,12 +3,13 @@
 use super::pslist;
 use super::{Analysis, Ask, Case, scans};
 use crate::error::Result;
-use crate::kernel::process::EProcess;
+use crate::kernel::crossview::Standing;
+use crate::kernel::process::{EProcess, Process};
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::report::{Cell, Column, Kind, Sink, col, joined};
 use crate::symbols::layout::Layout;
-use crate::value::Absent;
+use crate::value::{Absent, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 /// The register's entry.
@@ -34,37 +35,31 @@ const COLUMNS: [Column; pslist::COLUMNS.len() + OWN.len()] = joined(pslist::COLU
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let (kernel, found) = scans::scan(case, ask, sink, Scanned::Process)?;
-    let listed: FxHashSet<_> = match kernel.processes() {
-        Ok(listed) => listed.list.iter().filter_map(crate::kernel::process::Process::offset).collect(),
+    let listed: Value<FxHashSet<_>> = match kernel.processes() {
+        Ok(listed) => Ok(listed.list.iter().filter_map(Process::offset).collect()),
         Err(e) => {
             sink.note(crate::value::Note::loss(format!(
-                "the active list cannot be walked, nothing counts as listed: {e}"
+                "the active list cannot be walked, what is listed cannot be told: {e}"
             )));
-            FxHashSet::default()
+            Err(Absent::NotRecorded)
         }
     };
     let layout = kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?;
     let space = kernel.space();
+    let processes =
+        found.iter().map(|f| kernel.process_of(f.bytes(kernel, layout.span()))).collect::<Result<Vec<_>>>()?;
     let mut same_id: FxHashMap<u64, u32> = FxHashMap::default();
-    for f in &found {
-        if let Ok(pid) = kernel.process_of(f.bytes(kernel, layout.span()))?.pid() {
-            let n = same_id.entry(pid).or_default();
-            *n = n.saturating_add(1);
-        }
+    for pid in processes.iter().filter_map(|p| p.pid().ok()) {
+        let n = same_id.entry(pid).or_default();
+        *n = n.saturating_add(1);
     }
-    for f in &found {
-        let process = kernel.process_of(f.bytes(kernel, layout.span()))?;
+    for (f, process) in found.iter().zip(&processes) {
         if !ask.wants(process.pid().ok(), process.name().ok().as_deref()) {
             continue;
         }
-        let standing = if f.va.is_some_and(|va| listed.contains(&va)) {
-            "listed"
-        } else if process.exit_time().is_ok() {
-            "terminated"
-        } else {
-            "unlinked"
-        };
-        let mut row = pslist::row(&process, &space, ask);
+        let listed = listed.as_ref().map(|l| f.va.is_some_and(|va| l.contains(&va)));
+        let standing = listed.map(|listed| Standing::of(process, listed)).map_err(|why| *why);
+        let mut row = pslist::row(process, &space, ask);
         row.cells.extend(own_cells(f, standing));
         row.cells.push(process.pid().map(|pid| same_id.get(&pid).copied().unwrap_or(1)).into());
         sink.row(row)?;
@@ -77,9 +72,11 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     Ok(())
 }
 
-fn own_cells(f: &Found, standing: &'static str) -> [Cell; 3] {
-    let standing =
-        if f.va.is_none() && standing == "unlinked" { Cell::Absent(Absent::NotMapped) } else { standing.into() };
+fn own_cells(f: &Found, standing: Value<Standing>) -> [Cell; 3] {
+    let standing = match standing {
+        Ok(Standing::Remains) => Cell::Absent(Absent::NotMapped),
+        told => told.map(Standing::word).into(),
+    };
     let [physical, by] = scans::cells(f);
     [physical, by, standing]
 }

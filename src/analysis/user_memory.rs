@@ -8,6 +8,7 @@ use crate::dump::{Arch, Dump};
 use crate::error::Result;
 use crate::kernel::image::Image;
 use crate::kernel::peb::Shapes;
+use crate::kernel::process::base_name;
 use crate::kernel::protection::Protection;
 use crate::kernel::teb::TebLayout;
 use crate::paging::{Mode, Space};
@@ -82,10 +83,7 @@ fn layouts(dump: &Dump, user: &UserDump<'_>) -> Option<Symbols> {
 
 fn process_name(user: &UserDump<'_>) -> Option<String> {
     let path = user.program()?.name.as_ref().ok()?;
-    Some(last(path))
-}
-fn last(path: &str) -> String {
-    path.rsplit('\\').next().unwrap_or(path).to_owned()
+    Some(base_name(path).to_owned())
 }
 
 fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
@@ -156,7 +154,7 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
         }
         known.extend([
             ("base", m.base.into()),
-            ("module_name", m.name.as_deref().map(last).map_err(|e| *e).into()),
+            ("module_name", m.name.as_deref().map(|path| base_name(path).to_owned()).map_err(|e| *e).into()),
             ("path", m.name.clone().into()),
         ]);
         sink.row(row(&verinfo::COLUMNS, known, at_file(m.file)))?;

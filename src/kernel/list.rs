@@ -87,6 +87,13 @@ impl List<'_> {
         out
     }
 
+    /// The objects whose links stand `offset` bytes into them, of which `belongs` (asked of the link) is true; and how the walk went.
+    pub fn members(&self, space: &Space<'_>, offset: u32, belongs: impl Fn(Va) -> bool) -> (Vec<Va>, Vec<Note>) {
+        let walked = self.walk(space, &belongs);
+        let links = walked.links.into_iter().filter(|l| belongs(*l));
+        (links.map(|l| l.sub(offset.into())).collect(), walked.notes)
+    }
+
     /// Both directions apart, each followed to its own end: what a forward walk meets, and what a backward walk meets, in the order
     /// they are met. An entry unlinked in one direction only is in one of the two.
     pub fn each_way(&self, space: &Space<'_>, member: impl Fn(Va) -> bool) -> [Vec<Va>; 2] {

@@ -70,7 +70,7 @@ layout! {
         machine: Option<u16> = "Machine",
         /// `Session`: a session-space structure.
         session: Option<Va> = "Session",
-        /// `SessionId`, should a kernel keep it here. // future
+        /// `SessionId`, should a kernel keep it here.
         session_id: Option<u32> = "SessionId",
         /// `ObjectTable`.
         handle_table: Va = "ObjectTable",
@@ -477,9 +477,15 @@ pub fn applicable(va: Va) -> Value<Va> {
     if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }
 }
 
+/// The last part of a Windows path.
+#[must_use]
+pub fn base_name(path: &str) -> &str {
+    path.rsplit('\\').next().unwrap_or(path)
+}
+
 /// The last part of `path` where `short` is its beginning (both may be cut in the middle of a character).
 fn whole_name(short: String, path: &str) -> String {
-    let last = path.rsplit('\\').next().unwrap_or(path);
+    let last = base_name(path);
     if last.len() > short.len() && last.starts_with(&short) { last.to_owned() } else { short }
 }
 

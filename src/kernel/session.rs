@@ -73,11 +73,10 @@ impl Kernel {
                 head
             }
         };
-        let offset = u64::from(crate::symbols::layout::Layout::field(member, "links").ok_or(Absent::NoSymbol)?.offset);
-        let belongs = |link: Va| space.view(member, link.sub(offset)).session() == Ok(session);
+        let offset = crate::symbols::layout::Layout::field(member, "links").ok_or(Absent::NoSymbol)?.offset;
+        let belongs = |link: Va| space.view(member, link.sub(offset.into())).session() == Ok(session);
         let list = List { what: "session's process list", head, width: space.pointer_size(), limit: MOST_PROCESSES };
-        let links = list.walk(space, belongs).links;
-        let found: Vec<Va> = links.into_iter().filter(|l| belongs(*l)).map(|l| l.sub(offset)).collect();
+        let (found, _) = list.members(space, offset, belongs);
         if found.is_empty() && described.is_none() { Err(Absent::NoSymbol) } else { Ok(found) }
     }
 }

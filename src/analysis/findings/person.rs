@@ -5,6 +5,7 @@ use crate::addr::Va;
 use crate::analysis::identities::{Identities, token_of};
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::kernel::crossview::Standing;
 use crate::kernel::process::{EProcess, Process};
 use crate::kernel::scan::find::{By, Found};
 use crate::kernel::scan::tags::Kind as Scanned;
@@ -15,17 +16,6 @@ use crate::time::FileTime;
 use crate::value::{Absent, Value};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
-
-/// How a process was met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// On the active list.
-    Listed,
-    /// In memory only, and not ended.
-    Unlinked,
-    /// In memory only, ended.
-    Ended,
-}
 
 /// One process, and what rules ask of it again and again.
 #[derive(Debug)]
@@ -116,7 +106,7 @@ pub fn people<'k>(
         // What nothing maps any more cannot be followed: its pointers may lead anywhere by now.
         let Some(va) = found.va.filter(|va| !on_list.contains(va)) else { continue };
         let process = kernel.process_of(kernel.space().fetch(va, span))?;
-        let standing = if process.exit_time().is_ok() { Standing::Ended } else { Standing::Unlinked };
+        let standing = Standing::of(&process, false);
         all.push((process, standing, Some(found.clone())));
     }
     Ok(all

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::handle_table::HandleTables;
 use crate::kernel::object::Objects;
-use crate::kernel::process::{EProcess, Process};
+use crate::kernel::process::{EProcess, Process, base_name};
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::kernel::sides::Sides;
@@ -198,7 +198,7 @@ pub(super) fn built(seconds: u32, stamp: Stamp, path: String, place: Place) -> O
     if seconds == 0 {
         return None;
     }
-    let name = path.rsplit('\\').next().unwrap_or(&path).to_owned();
+    let name = base_name(&path).to_owned();
     let time = FileTime::from_unix(seconds);
     Some(Event { time, kind: Kind::ImageBuilt, pid: None, name: Ok(name), description: Some(path), place, stamp })
 }

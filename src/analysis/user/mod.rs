@@ -25,13 +25,9 @@ pub(super) use vadinfo::vadinfo;
 use super::Ask;
 use crate::bytes::Place;
 use crate::dump::user::{List, UserDump};
+use crate::kernel::process::base_name;
 use crate::report::{Cell, Column, Sink};
 use crate::value::{Absent, Note, Value};
-
-/// The last part of a path.
-fn base_name(path: &str) -> &str {
-    path.rsplit('\\').next().unwrap_or(path)
-}
 
 /// The program's file name: a minidump has no other name of its process.
 fn process_name(user: &UserDump<'_>) -> Value<String> {

@@ -88,6 +88,19 @@ pub enum Standing {
 }
 
 impl Standing {
+    /// That of a process, which the active list has or has not.
+    #[must_use]
+    pub fn of(process: &Process<'_>, listed: bool) -> Self {
+        if listed {
+            Self::Listed
+        } else if process.exit_time().is_ok() {
+            Self::Terminated
+        } else if process.offset().is_some() {
+            Self::Unlinked
+        } else {
+            Self::Remains
+        }
+    }
     /// In a word.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -248,13 +261,5 @@ impl<'k> Crossed<'k> {
 
 fn standing(row: &Crossed<'_>) -> Value<Standing> {
     let listed = row.has(View::List)? || row.has(View::ListBack)?;
-    Ok(if listed {
-        Standing::Listed
-    } else if row.process.exit_time().is_ok() {
-        Standing::Terminated
-    } else if row.process.offset().is_some() {
-        Standing::Unlinked
-    } else {
-        Standing::Remains
-    })
+    Ok(Standing::of(&row.process, listed))
 }

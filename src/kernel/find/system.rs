@@ -94,23 +94,29 @@ impl Kernel {
             return;
         }
         let last = Va(if self.arch == Arch::X86 { 0x7fff_ffff } else { 0x0000_7fff_ffff_ffff });
+        // How many entries lead to a prototype this way, and whether one does not.
         let resolved = |root: Pa, plain_addresses: bool| {
             let mut format = self.format;
             format.plain_addresses = plain_addresses;
             let space = self.space_of(root).with_format(format);
+            let mut failed = false;
             let seen = space.regions(Va(0x1_0000), last).take(MOST_REGIONS);
             let prototypes = seen.filter(|r| match r.found {
                 Ok(m) => matches!(m.via, Via::Prototype(_)),
                 Err(Fault::FileBacked { .. }) => true,
-                Err(_) => false,
+                Err(fault) => {
+                    failed |= matches!(fault, Fault::Prototype { .. });
+                    false
+                }
             });
-            prototypes.take(ENOUGH_PROTOTYPES).count()
+            (prototypes.take(ENOUGH_PROTOTYPES).count(), failed)
         };
         let (mut masked, mut plain) = (0usize, 0usize);
         for root in self.first_processes().iter().filter_map(|p| p.dtb().ok()).take(16) {
-            masked = masked.saturating_add(resolved(root, false));
-            plain = plain.saturating_add(resolved(root, true));
-            // Every start of the program pays for this.
+            let (found, failed) = resolved(root, false);
+            masked = masked.saturating_add(found);
+            // Every start of the program pays for this: the second look is for where the first one fails.
+            plain = plain.saturating_add(if failed { resolved(root, true).0 } else { found });
             if masked.max(plain) >= ENOUGH_PROTOTYPES {
                 break;
             }

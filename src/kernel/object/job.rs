@@ -74,15 +74,13 @@ impl Kernel {
     pub fn job_processes(&self, space: &Space<'_>, job: Va) -> Value<(Vec<Va>, Vec<Note>)> {
         let layout = self.layout::<Job>().map_err(|_| Absent::NoSymbol)?;
         let process = self.layout::<EProcess>().map_err(|_| Absent::NoSymbol)?;
-        let offset = u64::from(process.field("job_links").ok_or(Absent::NoSymbol)?.offset);
+        let offset = process.field("job_links").ok_or(Absent::NoSymbol)?.offset;
         let view = space.view(layout, job);
         view.active()?; // tells whether the job can be read at all
         let what = format!("process list of the job at {job}");
-        let belongs = |link: Va| space.view(process, link.sub(offset)).job() == Ok(job);
+        let belongs = |link: Va| space.view(process, link.sub(offset.into())).job() == Ok(job);
         let list = List { what: &what, head: view.processes()?, width: space.pointer_size(), limit: MOST_PROCESSES };
-        let walked = list.walk(space, belongs);
-        let members = walked.links.into_iter().filter(|l| belongs(*l)).map(|l| l.sub(offset)).collect();
-        Ok((members, walked.notes))
+        Ok(list.members(space, offset, belongs))
     }
 }
 

@@ -35,11 +35,13 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             _ if area.delete_on_close == Ok(true) => "goes when it is closed",
             _ => continue,
         };
-        let name = file.as_ref().ok().and_then(|f| f.name.clone().ok()).unwrap_or_default();
+        let called = match &file {
+            Ok(File { name: Ok(name), .. }) if !name.is_empty() => format!(", {},", paths::base(name)),
+            _ => String::new(),
+        };
         let severity = if own { Severity::Critical } else { Severity::Medium };
         let what = if own { "its program's file" } else { "the file of a mapped image" };
-        let mut finding =
-            scene.finding(&RULE, severity, format!("{what}, {}, {gone} (mapped at {})", paths::base(&name), vad.start));
+        let mut finding = scene.finding(&RULE, severity, format!("{what}{called} {gone} (mapped at {})", vad.start));
         if let (Ok(file), Ok(layout)) = (&file, scene.world.kernel.layout::<FileLayout>()) {
             let view = scene.desk.space.view(layout, file.object);
             finding = finding

@@ -84,7 +84,8 @@ fn unlisted(world: &World<'_>, out: &mut Vec<Finding>) {
         out.push(finding.with(Evidence::memory("memory at the image's base", &space, start, 32, start)));
     }
     for found in &world.loader_entries {
-        let Some(Ok(entry)) = found.va.map(|va| world.kernel.module_at(&space, va)) else { continue };
+        let Some(at) = found.va else { continue };
+        let Ok(entry) = world.kernel.module_at(&space, at) else { continue };
         let (Ok(base), Ok(name)) = (entry.base, entry.name.clone()) else { continue };
         // The entry of a driver that was unloaded stays in the pool for a while: only an image that is still there counts.
         let there = Image::read(&space, base).is_ok_and(|i| entry.size.is_ok_and(|s| s == i.size));
@@ -95,7 +96,7 @@ fn unlisted(world: &World<'_>, out: &mut Vec<Finding>) {
         let what = format!("its loader entry is on no list, its image is in memory at {base}");
         out.push(
             Finding::new(&UNLISTED, Severity::High, Subject::Driver(name), what)
-                .with(Evidence::memory("_KLDR_DATA_TABLE_ENTRY", &space, found.va.unwrap_or_default(), 32, entry.path))
+                .with(Evidence::memory("_KLDR_DATA_TABLE_ENTRY", &space, at, 32, entry.path))
                 .with(Evidence::memory("memory at the image's base", &space, base, 32, base)),
         );
     }

@@ -1,9 +1,9 @@
 //! A process that has ended and is still known.
 
 use super::super::evidence::Evidence;
-use super::super::person::Standing;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
+use crate::kernel::crossview::Standing;
 
 /// The rule.
 pub static RULE: Rule = Rule {

@@ -7,6 +7,7 @@ use super::super::{Check, Finding, Rule, Severity, paths};
 use crate::kernel::handle_table::Handle;
 use crate::kernel::object::access;
 use crate::report::Cell;
+use crate::value::Absent;
 use rustc_hash::FxHashMap;
 
 /// Handles to lsass.
@@ -80,12 +81,7 @@ fn evidence(scene: &Scene<'_, '_>, handle: &Handle, target: &Person<'_>) -> Evid
     let access = Cell::Hex(handle.access.into());
     match handle.place.va {
         Some(at) => Evidence::memory(label, &scene.desk.space, at, 16, access),
-        None => Evidence {
-            field: label.into(),
-            value: access,
-            place: handle.place,
-            bytes: Err(crate::value::Absent::NotRecorded),
-        },
+        None => Evidence { field: label.into(), value: access, place: handle.place, bytes: Err(Absent::NotRecorded) },
     }
 }
 
@@ -96,17 +92,22 @@ fn lsass(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         .filter(|(_, p)| p.name.eq_ignore_ascii_case("lsass.exe") && p.is_system())
         .collect();
     let Some((first, target)) = held.first() else { return };
-    let plain = person.plain_path().unwrap_or_default();
+    let plain = person.plain_path();
     let more = if held.len() > 1 { format!(" ({} handles)", held.len()) } else { String::new() };
     let mut finding = scene.finding(
         &LSASS,
-        if paths::user_writable(&plain) { Severity::High } else { Severity::Medium },
+        if plain.as_deref().is_ok_and(paths::user_writable) { Severity::High } else { Severity::Medium },
         format!("handle to {} with {}{more}", target.called(), rights(first.access)),
     );
     for (handle, target) in held.iter().take(MOST) {
         finding = finding.with(evidence(scene, handle, target));
     }
-    let of_system = person.is_system() && (plain.is_empty() || !paths::user_writable(&plain));
+    // The kernel's own processes have no path.
+    let safe = match &plain {
+        Ok(path) => !paths::user_writable(path),
+        Err(why) => *why == Absent::NotApplicable,
+    };
+    let of_system = person.is_system() && safe;
     out.push(if of_system {
         finding.explained(
             "the holder runs as SYSTEM from a folder that users cannot write to: it could open lsass at any time",

@@ -1,9 +1,9 @@
 //! A living process that is not on the active list.
 
 use super::super::evidence::Evidence;
-use super::super::person::Standing;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
+use crate::kernel::crossview::Standing;
 use crate::report::Cell;
 
 /// The rule.

@@ -42,7 +42,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         };
         let said = suspect.notes.iter().filter(other).cloned().collect::<Vec<_>>().join(", ");
         let said = if said.is_empty() { said } else { format!(": {said}") };
-        let name = rights.map(|r| r.name().into_owned()).unwrap_or_default();
+        let name = rights.map(|r| r.name().into_owned());
         let finding = scene
             .finding(&RULE, weight(&suspect, rwx), format!("{kind} at {}{threads}{said}", vad.start))
             .with(Evidence::memory("code", &memory.space, suspect.code_at, 32, suspect.code_at))

@@ -1,9 +1,10 @@
 //! A process whose pool allocation does not carry the tag of processes.
 
 use super::super::evidence::Evidence;
-use super::super::person::{Standing, without_tag};
+use super::super::person::without_tag;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
+use crate::kernel::crossview::Standing;
 use crate::value::Absent;
 
 /// The rule.
