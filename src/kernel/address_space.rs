@@ -4,7 +4,7 @@ use super::process::Process;
 use super::section::{Sections, Subsection};
 use super::vad_tree::{self, Layouts, Tree};
 use crate::addr::Va;
-use crate::paging::{Prototypes, Space};
+use crate::paging::{Prototyped, Prototypes, Space};
 use crate::symbols::layout::LayoutError;
 use crate::value::{Absent, Value};
 use std::cell::RefCell;
@@ -69,10 +69,10 @@ impl ByVads<'_> {
 }
 
 impl Prototypes for ByVads<'_> {
-    fn prototype(&self, va: Va) -> Result<Va, u64> {
+    fn prototypes(&self, va: Va) -> Result<Prototyped, u64> {
         let vads = &self.tree.vads;
         match vad_tree::find(vads, va) {
-            Some(vad) => self.sections.prototype_of(vad, va, || self.subsections(vad)),
+            Some(vad) => self.sections.prototypes_of(vad, va, || self.subsections(vad)),
             // Nothing up to the next VAD.
             None => {
                 let after = vads.partition_point(|v| v.start <= va);

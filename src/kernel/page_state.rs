@@ -3,9 +3,10 @@
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::kernel::Kernel;
 use crate::layout;
-use crate::paging::{Fault, Mapping, Mode, Region, Rights, Space, Via};
+use crate::paging::{Fault, Mapping, Mode, Region, Regions, Rights, Space, Via};
 use crate::symbols::layout::{Bits, Layout, LayoutError};
 use crate::value::{Absent, Value};
+use std::ops::Range;
 
 /// What became of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,54 +113,75 @@ impl Pages {
 
 /// Everything the page tables (and the VADs behind `space`) say of a range, page by page, empty regions left out.
 /// With `runs`, neighbours that go on in every respect are one.
-pub fn pages<'s>(space: &'s Space<'_>, from: Va, last: Va, runs: bool) -> impl Iterator<Item = Pages> + 's {
-    let mut single = space.regions(from, last).flat_map(|region| split(space, region));
-    let mut waiting: Option<Pages> = None;
-    std::iter::from_fn(move || {
+pub fn pages<'s, 'd>(space: &'s Space<'d>, from: Va, last: Va, runs: bool) -> PageStates<'s, 'd> {
+    PageStates { space, regions: space.regions(from, last), large: None, runs, waiting: None }
+}
+
+/// See [`pages`].
+pub struct PageStates<'s, 'd> {
+    space: &'s Space<'d>,
+    regions: Regions<'s, 'd>,
+    /// What is left of a large page, and its mapping.
+    large: Option<(Range<u64>, Mapping)>,
+    runs: bool,
+    waiting: Option<Pages>,
+}
+
+impl Iterator for PageStates<'_, '_> {
+    type Item = Pages;
+    fn next(&mut self) -> Option<Pages> {
+        if !self.runs {
+            return self.single();
+        }
         loop {
-            let Some(next) = single.next() else { return waiting.take() };
-            if runs && waiting.as_mut().is_some_and(|run| run.join(&next)) {
+            let Some(next) = self.single() else { return self.waiting.take() };
+            if self.waiting.as_mut().is_some_and(|run| run.join(&next)) {
                 continue;
             }
-            if let Some(done) = waiting.replace(next) {
+            if let Some(done) = self.waiting.replace(next) {
                 return Some(done);
             }
         }
-    })
+    }
 }
 
-/// One region as pages: a large page is one row, unless the dump holds it only in part.
-fn split<'s>(space: &'s Space<'_>, region: Region) -> impl Iterator<Item = Pages> + 's {
-    let (one, many) = match region.found {
-        Ok(mapping) if region.size > PAGE_SIZE => (None, Some(large(space, region, mapping))),
-        Ok(mapping) => (Some(mapped(space, region.va, region.size, mapping)), None),
-        Err(fault) => (Some(absent(region, fault)), None),
-    };
-    one.into_iter().chain(many.into_iter().flatten())
-}
-
-fn large<'s>(space: &'s Space<'_>, region: Region, mapping: Mapping) -> impl Iterator<Item = Pages> + 's {
-    let count = region.size / PAGE_SIZE;
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        if at >= count {
-            return None;
+impl PageStates<'_, '_> {
+    fn single(&mut self) -> Option<Pages> {
+        if let Some(part) = self.part() {
+            return Some(part);
         }
-        let offset = at.saturating_mul(PAGE_SIZE);
-        let part = Mapping { pa: mapping.pa.add(offset), ..mapping };
-        let mut run = mapped(space, region.va.add(offset), PAGE_SIZE, part);
-        at = at.saturating_add(1);
-        while at < count {
-            let offset = at.saturating_mul(PAGE_SIZE);
-            let next =
-                mapped(space, region.va.add(offset), PAGE_SIZE, Mapping { pa: mapping.pa.add(offset), ..mapping });
-            if !run.join(&next) {
-                break;
+        let region = self.regions.next()?;
+        match region.found {
+            Ok(mapping) if region.size > PAGE_SIZE => {
+                self.large = Some((region.va.0..region.va.0.saturating_add(region.size), mapping));
+                self.part()
             }
-            at = at.saturating_add(1);
+            Ok(mapping) => Some(mapped(self.space, region.va, region.size, mapping)),
+            Err(fault) => Some(absent(region, fault)),
         }
-        Some(run)
-    })
+    }
+    /// The next part of a large page: it is one row, unless the dump holds it only in part.
+    fn part(&mut self) -> Option<Pages> {
+        let (rest, mapping) = self.large.as_mut()?;
+        let mut run: Option<Pages> = None;
+        while !rest.is_empty() {
+            let next = mapped(self.space, Va(rest.start), PAGE_SIZE, *mapping);
+            match &mut run {
+                None => run = Some(next),
+                Some(run) => {
+                    if !run.join(&next) {
+                        break;
+                    }
+                }
+            }
+            rest.start = rest.start.saturating_add(PAGE_SIZE);
+            mapping.pa = mapping.pa.add(PAGE_SIZE);
+        }
+        if run.is_none() {
+            self.large = None;
+        }
+        run
+    }
 }
 
 fn mapped(space: &Space<'_>, va: Va, size: u64, m: Mapping) -> Pages {

@@ -4,7 +4,7 @@ use super::vad::{Mapping, Vad};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::kernel::Kernel;
 use crate::layout;
-use crate::paging::Space;
+use crate::paging::{Prototyped, Space};
 use crate::symbols::layout::{Bits, FastRef, LayoutError};
 use crate::value::{Absent, Note, Value};
 use std::rc::Rc;
@@ -235,18 +235,24 @@ impl<'k> Sections<'k> {
         }
         (list, None)
     }
-    /// The address of the prototype entry of one page of a VAD. `subsections` gives the VAD's list, where it is needed.
+    /// The prototype entries of a VAD from one address on. `subsections` gives the VAD's list, where it is needed.
     ///
     /// # Errors
     /// There is none for this many bytes from the address on.
-    pub fn prototype_of(&self, vad: &Vad, va: Va, subsections: impl FnOnce() -> Rc<[Subsection]>) -> Result<Va, u64> {
-        let rest = vad.end.0.saturating_sub(va.0).saturating_add(1);
+    pub fn prototypes_of(
+        &self,
+        vad: &Vad,
+        va: Va,
+        subsections: impl FnOnce() -> Rc<[Subsection]>,
+    ) -> Result<Prototyped, u64> {
+        let rest = vad.end.0.saturating_sub(va.page().0).saturating_add(1);
+        let run = |first: Va, most: u64| Ok(Prototyped { first, pages: most.min(rest / PAGE_SIZE).max(1) });
         let first = vad.mapping.as_ref().map(|m| (m, present(m.first_prototype)));
         let Some((mapping, Ok(first))) = first else { return Err(rest) };
         let page = va.0.saturating_sub(vad.start.0) / PAGE_SIZE;
         let straight = first.0.saturating_add(page.saturating_mul(self.pte_size));
-        if mapping.last_prototype.is_ok_and(|last| straight <= last.0) {
-            return Ok(Va(straight));
+        if let Some(further) = mapping.last_prototype.ok().and_then(|last| last.0.checked_sub(straight)) {
+            return run(Va(straight), (further / self.pte_size).saturating_add(1));
         }
         // Beyond the entries in a row: count on through the subsections, beginning with the first page's place in its own.
         let list = subsections();
@@ -254,11 +260,11 @@ impl<'k> Sections<'k> {
         let Some(into) = first.0.checked_sub(head.base.0) else { return Err(rest) };
         let mut left = (into / self.pte_size).saturating_add(page);
         for s in &*list {
-            if left < u64::from(s.entries) {
+            if let Some(further) = u64::from(s.entries).checked_sub(left).filter(|n| *n > 0) {
                 return if s.base.is_null() {
-                    Err(u64::from(s.entries).saturating_sub(left).saturating_mul(PAGE_SIZE))
+                    Err(further.saturating_mul(PAGE_SIZE))
                 } else {
-                    Ok(s.base.add(left.saturating_mul(self.pte_size)))
+                    run(s.base.add(left.saturating_mul(self.pte_size)), further)
                 };
             }
             left = left.saturating_sub(s.entries.into());

@@ -1,19 +1,13 @@
 //! Many bytes at once: across pages, runs and holes.
 
-use super::walk::{Follow, Mapping};
-use super::{Fault, Mode, Space};
+use super::walk::Follow;
+use super::{Mode, Space};
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::Bytes;
 use crate::value::{Absent, Value};
 
 /// A stretch of an object: physically together, or a hole.
 type Segment = (u32, Value<Pa>);
-
-/// Entries that map nothing that are stepped over in one range: 128 GiB of addresses with tables and nothing in them, some seconds.
-const MOST_EMPTY: u32 = if cfg!(test) { 1 << 18 } else { 1 << 25 };
-
-/// What stands for the rest of a range that was cut: an entry of zero is otherwise [`Fault::Unmapped`].
-const CUT: Fault = Fault::Unknown { entry: 0 };
 
 /// Objects up to this size are fetched without asking how much memory the dump has.
 const MODEST: u32 = 1 << 24;
@@ -115,49 +109,5 @@ impl<'d> Space<'d> {
                 done = done.saturating_add(n);
             }
         }
-    }
-    /// Every page and every entry that says something in a range of addresses, in order. Empty regions are skipped
-    /// table by table. Page tables of a hostile dump can name themselves without end: bound what you take. Tables that map nothing, one
-    /// named by all entries of another, are followed up to a bound; the rest is one region that [is cut](Region::is_cut).
-    pub fn regions(&self, from: Va, last: Va) -> impl Iterator<Item = Region> + '_ {
-        let mut next = Some(from.0).filter(|f| *f <= last.0);
-        let mut empty = 0u32;
-        std::iter::from_fn(move || {
-            loop {
-                let at = next?;
-                let step = self.step(Va(at), Follow::Prototypes);
-                next = step.next.filter(|n| *n > at && *n <= last.0);
-                let end = step.next.map_or(last.0, |n| n.saturating_sub(1)).min(last.0);
-                let size = end.saturating_sub(at).saturating_add(1);
-                match step.found {
-                    Err(Fault::Unmapped | Fault::NonCanonical) if empty < MOST_EMPTY => empty = empty.saturating_add(1),
-                    Err(Fault::Unmapped | Fault::NonCanonical) => {
-                        next = None;
-                        let size = last.0.saturating_sub(at).saturating_add(1);
-                        return Some(Region { va: Va(at), size, found: Err(CUT) });
-                    }
-                    found => return Some(Region { va: Va(at), size, found }),
-                }
-            }
-        })
-    }
-}
-
-/// A stretch of addresses with one answer: a page (or the part of it in the range), or what stands in its stead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Region {
-    /// The first address.
-    pub va: Va,
-    /// Bytes.
-    pub size: u64,
-    /// What the page tables say of them.
-    pub found: Result<Mapping, Fault>,
-}
-
-impl Region {
-    /// Whether this is the rest of a range whose page tables were too many to follow.
-    #[must_use]
-    pub fn is_cut(&self) -> bool {
-        self.found == Err(CUT)
     }
 }

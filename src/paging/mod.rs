@@ -7,6 +7,7 @@ mod fault;
 mod fetch;
 pub mod pte;
 mod raw;
+mod regions;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -17,7 +18,7 @@ mod x64;
 mod x86;
 
 pub use fault::Fault;
-pub use fetch::Region;
+pub use regions::{Region, Regions};
 pub use tables::Rights;
 pub use walk::{Mapping, Via};
 
@@ -67,11 +68,20 @@ impl Mode {
 /// Who knows the prototype entries of addresses that the page tables leave out: a process's VAD tree.
 /// A mapped section's pages can lie in memory though this process never touched them.
 pub trait Prototypes {
-    /// The address of the prototype entry for a user address.
+    /// The prototype entries from a user address on.
     ///
     /// # Errors
     /// There is none for this many bytes from the address on.
-    fn prototype(&self, va: Va) -> Result<Va, u64>;
+    fn prototypes(&self, va: Va) -> Result<Prototyped, u64>;
+}
+
+/// Prototype entries of pages in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prototyped {
+    /// The address of the first page's.
+    pub first: Va,
+    /// How many pages, at least one, have theirs one after the other from there.
+    pub pages: u64,
 }
 
 /// One address space. Cheap to make; not `Sync` (it holds a translation cache): make one per task.

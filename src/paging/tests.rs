@@ -337,6 +337,87 @@ fn regions_skip_what_is_empty() {
     assert_eq!((some.len(), some[0].size), (1, 0x1000));
 }
 
+/// The quick walk over a range says of every page what a walk to that page alone says.
+#[test]
+fn regions_and_single_walks_agree() {
+    /// Stretches of prototypes, some of them null, between stretches of none.
+    struct Some3(Vec<(u64, u64, u64)>);
+    impl Prototypes for Some3 {
+        fn prototypes(&self, va: Va) -> Result<Prototyped, u64> {
+            let Some((from, to, first)) = self.0.iter().find(|r| r.1 > va.0) else { return Err(u64::MAX - va.0) };
+            let page = va.page().0.checked_sub(*from).ok_or_else(|| from - va.0)? / 4096;
+            Ok(Prototyped { first: Va(first + page * 8), pages: (to - from) / 4096 - page })
+        }
+    }
+    let mut dice = Dice::new(7);
+    let (mut found, mut by_vad) = (0, 0);
+    for _ in 0..20 {
+        // Prototypes: two pages of the kernel's, in a row by address.
+        let words: Vec<u64> = (0..1024)
+            .map(|i| match dice.below(4) {
+                0 => 0,
+                1 => 0x777_0c0 | i << 12 & 0xf000,
+                2 => (0x777 + dice.below(4)) << 12 | 0x863,
+                _ => 0x80,
+            })
+            .collect();
+        let mut m = section(&[]).memory;
+        let mut kernel = Memory::new(Mode::X64, Pa(0x80_0000));
+        for (i, word) in words.iter().enumerate() {
+            let at = PROTOTYPES + 8 * i as u64;
+            if i % 512 == 0 {
+                kernel.map(Va(at), Pa(0x40_0000 + 8 * i as u64), 12);
+            }
+            kernel.write(Pa(0x40_0000 + 8 * i as u64), &word.to_le_bytes());
+        }
+        m.pages.extend(kernel.pages);
+        // Entries in three tables next to each other, empty stretches between; a fourth table does not exist, a large page comes after.
+        let mut at = 0x4000_0000u64;
+        while at < 0x4060_0000 {
+            let word = match dice.below(5) {
+                0 => 0,
+                1 => 0x80,
+                2 => (PROTOTYPES + 8 * dice.below(1024)) << 16 | 0x480,
+                3 => 0xffff_ffff_0000_0480,
+                _ => (0x777 + dice.below(4)) << 12 | 0x867,
+            };
+            m.set_entry(Va(at), 12, word);
+            at += 4096 * (1 + dice.below(2) * dice.below(200));
+        }
+        m.map(Va(0x4080_0000), Pa(0x20_0000), 21);
+        let mut ranges = Vec::new();
+        let mut from = 0x4000_0000u64;
+        while from < 0x40c0_0000 {
+            let pages = 1 + dice.below(300);
+            let first = PROTOTYPES + 8 * dice.below(1024 - pages);
+            ranges.push((from, from + pages * 4096, first));
+            from += (pages + dice.below(100)) * 4096;
+        }
+        let dump = m.dump();
+        let mut format = Format::resolve(Mode::X64, &types_19045());
+        format.invalid_mask = Some(0);
+        let space = m.space(&dump).with_kernel(Pa(0x80_0000)).with_format(format).with_vads(Box::new(Some3(ranges)));
+        let mut expected = Vec::new();
+        for page in 0x3fff0..0x40e00u64 {
+            let alone = Space::walk(&space, Va(page * 4096));
+            if !matches!(alone, Err(Fault::Unmapped)) {
+                by_vad += u32::from(alone.is_ok_and(|m| matches!(m.via, Via::Vad(_))));
+                expected.push((page * 4096, alone));
+            }
+        }
+        let mut all = Vec::new();
+        for r in space.regions(Va(0x3fff_0000), Va(0x40df_ffff)) {
+            for i in 0..r.size / 4096 {
+                let found = r.found.map(|m| Mapping { pa: m.pa.add(i * 4096), ..m });
+                all.push((r.va.0 + i * 4096, found));
+            }
+        }
+        assert!(all == expected);
+        found += all.len();
+    }
+    assert!(found > 10_000 && by_vad > 1000, "{found} pages, {by_vad} by the VADs");
+}
+
 /// A page of tables that map nothing, named by every entry of the level above, is half a terabyte of entries to look at.
 #[test]
 fn tables_of_nothing_are_not_followed_without_end() {
@@ -496,9 +577,12 @@ fn the_vads_are_asked_where_the_tables_have_nothing() {
     #[derive(Clone, Copy)]
     struct One;
     impl Prototypes for One {
-        fn prototype(&self, va: Va) -> Result<Va, u64> {
+        fn prototypes(&self, va: Va) -> Result<Prototyped, u64> {
             match va.0 {
-                0x5000_3000..0x5000_5000 => Ok(Va(PROTOTYPES + (va.0 - 0x5000_3000) / 4096 * 8)),
+                0x5000_3000..0x5000_5000 => {
+                    let page = (va.0 - 0x5000_3000) / 4096;
+                    Ok(Prototyped { first: Va(PROTOTYPES + page * 8), pages: 2 - page })
+                }
                 0..0x5000_3000 => Err(0x5000_3000 - va.0),
                 _ => Err(u64::MAX - va.0),
             }

@@ -1,9 +1,10 @@
 //! From one virtual address to one entry, level by level, and on to what Windows means by it.
 
 use super::cache::Table;
+use super::regions::shorter;
 use super::pte::Soft;
 use super::tables::{Entry, Level, Rights, Shape};
-use super::{Fault, Mode, Space, arm64, x64, x86};
+use super::{Fault, Mode, Prototyped, Space, arm64, x64, x86};
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::le;
 use crate::value::Absent;
@@ -44,6 +45,41 @@ pub(super) struct Step {
     pub next: Option<u64>,
 }
 
+/// A table that was met on the way down.
+#[derive(Clone, Copy)]
+pub(super) struct Met<'d> {
+    pub at: Pa,
+    pub page: &'d [u8; PAGE_SIZE as usize],
+    pub level: Level,
+    /// What the levels above allow.
+    pub rights: Rights,
+}
+
+impl Met<'_> {
+    pub(super) fn entry(&self, shape: &Shape, va: Va) -> Option<u64> {
+        entry_in(self.page, shape.entry_at(self.at, self.level, va), shape.entry)
+    }
+    /// One past the addresses from `va` on that this table has no entries for: most entries of most tables are empty, and a look at
+    /// each by itself is most of a walk over a range.
+    pub(super) fn empty_until(&self, shape: &Shape, va: Va) -> Option<u64> {
+        let from = usize::try_from(shape.entry_at(self.at, self.level, va).offset_in_page()).ok()?;
+        let index = (va.0 >> self.level.shift) & 1u64.wrapping_shl(self.level.bits.into()).wrapping_sub(1);
+        let left = 1u64.wrapping_shl(self.level.bits.into()).saturating_sub(index);
+        let entries = self.page.get(from..)?.chunks_exact(shape.entry.into()).take(usize::try_from(left).ok()?);
+        let zeros = entries.take_while(|entry| le(entry) == Some(0)).count() as u64;
+        end_of(va, self.level.shift)?.checked_add(zeros.saturating_sub(1).checked_shl(self.level.shift.into())?)
+    }
+}
+
+/// Where a walk down the tables ended.
+pub(super) struct Descent<'d> {
+    pub found: Result<Mapping, Fault>,
+    /// The answer holds for the `1 << shift` bytes around the address.
+    pub shift: u8,
+    /// The table it ended in, where it was read.
+    pub table: Option<Met<'d>>,
+}
+
 impl Mode {
     /// The tables of this mode. `None`: there are none.
     pub(super) const fn shape(self) -> Option<&'static Shape> {
@@ -68,7 +104,7 @@ impl Mode {
 }
 
 /// The end of the `1 << shift` bytes around an address.
-fn end_of(va: Va, shift: u8) -> Option<u64> {
+pub(super) fn end_of(va: Va, shift: u8) -> Option<u64> {
     let span = 1u64.checked_shl(shift.into())?;
     (va.0 & !span.wrapping_sub(1)).checked_add(span)
 }
@@ -80,59 +116,76 @@ pub(super) enum Follow {
     Nothing,
 }
 
-impl Space<'_> {
+impl<'d> Space<'d> {
     /// One walk.
     pub(super) fn step(&self, va: Va, follow: Follow) -> Step {
-        let Some(shape) = self.mode.shape() else {
-            return Step { found: Err(Fault::NoBlock), next: va.page().0.checked_add(PAGE_SIZE) };
-        };
         let own = follow == Follow::Prototypes;
-        if !shape.holds(va) {
-            // All addresses up to the kernel half are no addresses either; of 32-bit spaces, all there are.
-            let next = (shape.va_bits > 32 && va.0 >> 63 == 0).then(|| 0u64.wrapping_sub(shape.user_end()));
-            return Step { found: Err(Fault::NonCanonical), next };
-        }
+        let Some(shape) = self.mode.shape().filter(|s| s.holds(va)) else { return self.step_outside(va) };
         let root = if own { self.root } else { self.kernel.unwrap_or(self.root) };
-        let (found, shift) = self.descend(shape, root, va, own);
-        let next = end_of(va, shift).filter(|n| shape.va_bits > 32 || *n >> shape.va_bits == 0);
+        let Descent { found, shift, .. } = self.descend(shape, root, va, own);
+        let next = end_of(va, shift).and_then(|end| self.within(shape, end));
         match found {
-            Err(fault @ (Fault::Unmapped | Fault::AskVad)) if own && va.0 < shape.user_end() => {
-                self.ask_vad(va, fault, next)
+            Err(fault @ (Fault::Unmapped | Fault::AskVad)) if own && va.0 < shape.user_end() && self.vads.is_some() => {
+                match self.ask(va) {
+                    Ok(run) => {
+                        let found = self.prototype(run.first, va.offset_in_page(), 0, Via::Vad(run.first));
+                        Step { found, next: va.page().0.checked_add(PAGE_SIZE) }
+                    }
+                    Err(nothing) => Step { found: Err(fault), next: shorter(va, next, nothing) },
+                }
             }
             found => Step { found, next },
         }
     }
-    fn descend(&self, shape: &Shape, root: Pa, va: Va, own: bool) -> (Result<Mapping, Fault>, u8) {
-        let Some((last, upper)) = shape.levels.split_last() else { return (Err(Fault::Unmapped), 12) };
+    /// Of an address that is none in this mode.
+    pub(super) fn step_outside(&self, va: Va) -> Step {
+        let Some(shape) = self.mode.shape() else {
+            return Step { found: Err(Fault::NoBlock), next: va.page().0.checked_add(PAGE_SIZE) };
+        };
+        // All addresses up to the kernel half are none either; of 32-bit spaces, all there are.
+        let next = (shape.va_bits > 32 && va.0 >> 63 == 0).then(|| 0u64.wrapping_sub(shape.user_end()));
+        Step { found: Err(Fault::NonCanonical), next }
+    }
+    /// One past a stretch of addresses, if there is an address there.
+    pub(super) fn within(&self, shape: &Shape, end: u64) -> Option<u64> {
+        (shape.va_bits > 32 || end >> shape.va_bits == 0).then_some(end)
+    }
+    /// What the VADs say of a user address without an entry of its own.
+    pub(super) fn ask(&self, va: Va) -> Result<Prototyped, u64> {
+        self.vads.as_ref().map_or(Err(u64::MAX), |vads| vads.prototypes(va))
+    }
+    /// Down the tables to the entry that ends the walk.
+    pub(super) fn descend(&self, shape: &Shape, root: Pa, va: Va, own: bool) -> Descent<'d> {
+        let nothing = |found, shift| Descent { found, shift, table: None };
+        let Some((last, upper)) = shape.levels.split_last() else { return nothing(Err(Fault::Unmapped), 12) };
         // The lowest table of this neighbourhood may be at hand, with all above it.
-        let lowest = upper.last().map_or(12, |l| l.shift);
-        let region = va.0 >> lowest;
+        let region = va.0 >> upper.last().map_or(last.shift, |l| l.shift);
         if own && let Some(Table { at, file, rights }) = self.cache.table(region) {
-            let inside = shape.entry_at(at, *last, va);
-            return match self.page_at(file).and_then(|page| entry_in(page, inside, shape.entry)) {
-                Some(entry) => (self.judge(va, *last, entry, rights, own), last.shift),
-                None => (Err(Fault::TableNotInDump { table: at }), last.shift),
+            let Some(page) = self.page_at(file) else {
+                return nothing(Err(Fault::TableNotInDump { table: at }), last.shift);
             };
+            let table = Met { at, page, level: *last, rights };
+            return Descent { found: self.look(shape, &table, va, own), shift: last.shift, table: Some(table) };
         }
         if own && let Some(shift) = self.cache.nothing(region) {
-            return (Err(Fault::Unmapped), shift);
+            return nothing(Err(Fault::Unmapped), shift);
         }
         let mut at = Pa(root.0 & shape.root);
         let mut rights = Rights::ALL;
         for level in shape.levels {
             // Of PAE's root, the offset inside its page is part of `at`.
             let file = self.dump.file_offset(at.page());
-            let entry = file
-                .and_then(|f| self.page_at(f))
-                .and_then(|page| entry_in(page, shape.entry_at(at, *level, va), shape.entry));
-            let (Some(file), Some(entry)) = (file, entry) else {
-                return (Err(Fault::TableNotInDump { table: at }), above(shape, level.shift));
+            let page = file.and_then(|f| self.page_at(f));
+            let entry = page.and_then(|page| entry_in(page, shape.entry_at(at, *level, va), shape.entry));
+            let (Some(file), Some(page), Some(entry)) = (file, page, entry) else {
+                return nothing(Err(Fault::TableNotInDump { table: at }), above(shape, level.shift));
             };
+            let table = Met { at, page, level: *level, rights };
             if level.shift == last.shift {
                 if own {
                     self.cache.keep_table(region, Table { at, file, rights });
                 }
-                return (self.judge(va, *level, entry, rights, own), level.shift);
+                return Descent { found: self.look(shape, &table, va, own), shift: level.shift, table: Some(table) };
             }
             match self.mode.decode(entry, level.shift) {
                 Entry::Table(next, r) => {
@@ -151,11 +204,18 @@ impl Space<'_> {
                     if own && found == Err(Fault::Unmapped) {
                         self.cache.keep_nothing(region, level.shift);
                     }
-                    return (found, level.shift);
+                    return Descent { found, shift: level.shift, table: Some(table) };
                 }
             }
         }
-        (Err(Fault::Unmapped), last.shift)
+        nothing(Err(Fault::Unmapped), last.shift)
+    }
+    /// What a table's own entry for an address says, as the end of a walk.
+    pub(super) fn look(&self, shape: &Shape, table: &Met<'_>, va: Va, own: bool) -> Result<Mapping, Fault> {
+        match table.entry(shape, va) {
+            Some(entry) => self.judge(va, table.level, entry, table.rights, own),
+            None => Err(Fault::TableNotInDump { table: table.at }),
+        }
     }
     /// What an entry that ends the walk says.
     fn judge(&self, va: Va, level: Level, entry: u64, rights: Rights, own: bool) -> Result<Mapping, Fault> {
@@ -189,11 +249,11 @@ impl Space<'_> {
         self.prototype(pte, 0, 0, Via::Vad(pte))
     }
     /// Reads a prototype entry and takes its word.
-    fn prototype(&self, pte: Va, inside: u64, entry: u64, via: Via) -> Result<Mapping, Fault> {
+    pub(super) fn prototype(&self, pte: Va, inside: u64, entry: u64, via: Via) -> Result<Mapping, Fault> {
         let unread = |why| Fault::Prototype { pte, why };
         let shape = self.mode.shape().ok_or(unread(Absent::NotMapped))?;
         // Prototypes live in paged pool: an address of the user half is none.
-        if pte.0 < shape.user_end() || !shape.holds(pte) || !pte.0.is_multiple_of(shape.entry.into()) {
+        if pte.0 < shape.user_end() || !shape.holds(pte) {
             return Err(unread(Absent::Implausible));
         }
         let number = pte.0 / PAGE_SIZE;
@@ -207,7 +267,21 @@ impl Space<'_> {
             }
         };
         let page = self.page_at(file).ok_or(unread(Absent::NotInDump))?;
-        let proto = entry_in(page, Pa(pte.0), shape.entry).ok_or(unread(Absent::Implausible))?;
+        self.read_prototype(shape, page, pte, inside, entry, via)
+    }
+    /// The same, with the page the prototype entry lies in.
+    pub(super) fn read_prototype(
+        &self,
+        shape: &Shape,
+        page: &[u8; PAGE_SIZE as usize],
+        pte: Va,
+        inside: u64,
+        entry: u64,
+        via: Via,
+    ) -> Result<Mapping, Fault> {
+        let proto = entry_in(page, Pa(pte.0), shape.entry)
+            .filter(|_| pte.0.is_multiple_of(shape.entry.into()))
+            .ok_or(Fault::Prototype { pte, why: Absent::Implausible })?;
         let base = match self.mode.decode(proto, 12) {
             Entry::Page(base, _) => base,
             _ => match self.format.transition(proto) {
@@ -216,26 +290,6 @@ impl Space<'_> {
             },
         };
         Ok(Mapping { pa: base.add(inside), size: PAGE_SIZE, rights: None, entry, via })
-    }
-    /// A user address without an entry of its own: the VAD may have a prototype for it.
-    fn ask_vad(&self, va: Va, fault: Fault, next: Option<u64>) -> Step {
-        let Some(vads) = &self.vads else { return Step { found: Err(fault), next } };
-        match vads.prototype(va) {
-            Ok(pte) => {
-                let inside = va.offset_in_page();
-                let found = self.prototype(pte, inside, 0, Via::Vad(pte));
-                Step { found, next: va.page().0.checked_add(PAGE_SIZE) }
-            }
-            Err(nothing) => {
-                let until = va.page().0.checked_add(nothing.max(PAGE_SIZE)).map(|u| u & !PAGE_SIZE.wrapping_sub(1));
-                // The shorter of both: what the tables leave out, and what the VADs leave out.
-                let next = match (next, until) {
-                    (Some(n), Some(u)) => Some(n.min(u)),
-                    (n, u) => n.or(u),
-                };
-                Step { found: Err(fault), next }
-            }
-        }
     }
 }
 

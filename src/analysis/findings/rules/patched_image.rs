@@ -104,13 +104,13 @@ fn changes(scene: &Scene<'_, '_>, vad: &Vad, image: &Image) -> (Vec<Change>, Opt
             if !matches!(page.state, State::Valid | State::Transition) || page.size != PAGE_SIZE {
                 continue;
             }
-            let pte = sections.prototype_of(vad, page.va, || {
+            let prototypes = sections.prototypes_of(vad, page.va, || {
                 let mapping = vad.mapping.as_ref();
                 let made = || mapping.map(|m| sections.subsections(&scene.desk.space, m).0).unwrap_or_default().into();
                 Rc::clone(list.get_or_insert_with(made))
             });
-            let Ok(pte) = pte else { continue };
-            let shared = match memory.space.behind_prototype(pte) {
+            let Ok(prototypes) = prototypes else { continue };
+            let shared = match memory.space.behind_prototype(prototypes.first) {
                 Ok(mapping) if Some(mapping.pa.page()) == page.pa => continue,
                 Ok(mapping) => mapping.pa.page(),
                 Err(_) => {
