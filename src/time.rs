@@ -22,6 +22,11 @@ impl FileTime {
     pub fn unix_seconds(self) -> i64 {
         i64::try_from(self.0 / TICKS_PER_SECOND).unwrap_or(i64::MAX).saturating_sub(UNIX_EPOCH_SECONDS)
     }
+    /// Whether the calendar has it: RFC 3339 ends with the year 9999 (the calendar here a day before, for the sake of time zones).
+    #[must_use]
+    pub fn is_date(self) -> bool {
+        self.unix_seconds() <= jiff::Timestamp::MAX.as_second()
+    }
     /// RFC 3339 in UTC with all seven digits (`2021-02-21T01:38:22.0698125Z`); `None` past the year 9999.
     #[must_use]
     pub fn rfc3339(self) -> Option<String> {
@@ -66,5 +71,8 @@ mod tests {
     #[test]
     fn nonsense_is_not_a_date() {
         assert_eq!(FileTime(u64::MAX).rfc3339(), None);
+        for ticks in [0, 2_650_467_000_000_000_000, 2_650_466_808_009_999_999, 2_650_467_744_000_000_000, u64::MAX] {
+            assert_eq!(FileTime(ticks).is_date(), FileTime(ticks).rfc3339().is_some(), "{ticks}");
+        }
     }
 }

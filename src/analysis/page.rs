@@ -19,6 +19,7 @@ use crate::kernel::process::Process;
 use crate::kernel::sides::Sides;
 use crate::report::{Column, Row, Sink};
 use crate::value::Note;
+use std::sync::Arc;
 
 /// The register's entry.
 pub static PROCESS: Analysis = Analysis {
@@ -339,14 +340,17 @@ fn pages(case: &Case, ask: &Ask, wanted: &impl Fn(&str) -> bool, sink: &mut dyn 
     let processes = asked_for(case, ask, sink)?;
     let shared = Shared::of(kernel, &processes, wanted, sink)?;
     let sections: Vec<&Section> = SECTIONS.iter().filter(|s| wanted(s.analysis.name)).collect();
-    let units = processes.iter().flat_map(|process| sections.iter().map(move |section| (process, *section)));
+    let units = processes.into_iter().flat_map(|process| {
+        let process = Arc::new(process.keeping_ranges());
+        sections.iter().map(move |section| (Arc::clone(&process), *section))
+    });
     in_order(
         units,
         || Worker::of(kernel),
         |worker, (process, section), sink| {
-            let at = At { shared: &shared, process, ask };
+            let at = At { shared: &shared, process: &process, ask };
             let told = (section.rows)(at, worker, &mut Lazy { section: section.analysis, begun: false, sink });
-            or_note(told, section.analysis, Some(process), sink)
+            or_note(told, section.analysis, Some(&process), sink)
         },
         sink,
     )

@@ -3,13 +3,13 @@
 //! Workers take units (a process, or a part of one) in order from a common source, so that a long one keeps one worker busy and
 //! no other waiting. Rows stream: the first unfinished unit's go straight out, those of later units wait in a bounded
 //! buffer, and a worker whose buffer is full waits for its turn. The first unit's worker never waits, so the whole never stops.
-//! Memory is bounded by `WINDOW × threads × CHUNK × CHUNKS` rows, however many a unit makes.
+//! Memory is bounded by `WINDOW × threads × CHUNKS` chunks of `CHUNK` rows (or `TEXT` bytes), however many a unit makes.
 
 use super::{Ask, Case};
 use crate::error::{Error, Result};
 use crate::kernel::process::Process;
 use crate::paging::Space;
-use crate::report::{Column, Row, Sink};
+use crate::report::{Column, Pen, Row, Sink};
 use crate::value::Note;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -19,12 +19,16 @@ use std::sync::{Mutex, PoisonError};
 const WINDOW: usize = 8;
 /// Rows sent at a time.
 const CHUNK: usize = 64;
+/// Bytes sent at a time, of rows that the output takes as text.
+const TEXT: usize = 16 << 10;
 /// Chunks that wait for each unit's turn.
 const CHUNKS: usize = 16;
 
 /// What a unit gives.
 enum Item {
     Row(Row),
+    /// So many rows, as the output's text.
+    Text(u64, String),
     Note(Note),
     Section(&'static str, &'static [Column]),
 }
@@ -50,17 +54,18 @@ pub fn in_order<U: Send, W>(
     }
     let (order, turns) = sync_channel::<Receiver<Message>>(threads.saturating_mul(WINDOW));
     let source = Mutex::new((units, Some(order)));
+    let pen = sink.pen();
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 let mut state = start();
                 while let Some((unit, rows)) = claim(&source) {
-                    let mut buffer = Buffer { items: Vec::new(), rows };
+                    let mut buffer = Buffer { items: Vec::new(), pen: pen.clone(), text: String::new(), rows: 0, out: rows };
                     match work(&mut state, unit, &mut buffer) {
                         Ok(()) => _ = buffer.flush(),
                         Err(e) => {
                             _ = buffer.flush();
-                            _ = buffer.rows.send(Err(e));
+                            _ = buffer.out.send(Err(e));
                         }
                     }
                 }
@@ -98,6 +103,7 @@ fn drain(turns: Receiver<Receiver<Message>>, sink: &mut dyn Sink) -> Result<()> 
             for item in message? {
                 match item {
                     Item::Row(row) => sink.row(row)?,
+                    Item::Text(rows, text) => sink.penned(rows, &text)?,
                     Item::Note(note) => sink.note(note),
                     Item::Section(title, columns) => sink.section(title, columns)?,
                 }
@@ -110,25 +116,43 @@ fn drain(turns: Receiver<Receiver<Message>>, sink: &mut dyn Sink) -> Result<()> 
 /// A unit's rows on their way out.
 struct Buffer {
     items: Vec<Item>,
-    rows: SyncSender<Message>,
+    /// What turns rows into text, where the output takes text, and the text so far.
+    pen: Option<Pen>,
+    text: String,
+    rows: u64,
+    out: SyncSender<Message>,
 }
 impl Buffer {
     fn flush(&mut self) -> Result<()> {
+        if self.rows > 0 {
+            self.items.push(Item::Text(self.rows, std::mem::take(&mut self.text)));
+            self.rows = 0;
+        }
         let items = std::mem::take(&mut self.items);
         // Nobody listens any more: the run is over, for a reason that is reported elsewhere.
-        self.rows.send(Ok(items)).map_err(|_| Error::Output(io::ErrorKind::BrokenPipe.into()))
+        self.out.send(Ok(items)).map_err(|_| Error::Output(io::ErrorKind::BrokenPipe.into()))
     }
 }
 impl Sink for Buffer {
     fn row(&mut self, row: Row) -> Result<()> {
-        self.items.push(Item::Row(row));
-        if self.items.len() >= CHUNK { self.flush() } else { Ok(()) }
+        let full = if let Some(pen) = &mut self.pen {
+            pen.row(&mut self.text, &row);
+            self.rows = self.rows.saturating_add(1);
+            self.text.len() >= TEXT
+        } else {
+            self.items.push(Item::Row(row));
+            self.items.len() >= CHUNK
+        };
+        if full { self.flush() } else { Ok(()) }
     }
     fn note(&mut self, note: Note) {
         self.items.push(Item::Note(note));
     }
     fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {
-        self.items.push(Item::Section(title, columns));
+        match &mut self.pen {
+            Some(pen) => pen.section(title, columns),
+            None => self.items.push(Item::Section(title, columns)),
+        }
         Ok(())
     }
 }

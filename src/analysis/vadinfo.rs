@@ -19,7 +19,7 @@ use crate::kernel::vad_tree::{Layouts, Tree};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Value};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// The register's entry.
 pub static VADINFO: Analysis = Analysis {
@@ -119,7 +119,7 @@ impl<'k> VadRows<'k> {
         })
     }
     /// A process's tree, and what lives in it. The tree's notes name the process and go to `sink`.
-    pub fn tree(&self, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> (Rc<Tree>, Usage) {
+    pub fn tree(&self, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> (Arc<Tree>, Usage) {
         // Without page tables of its own a process still has its tree, which lies in the kernel's memory.
         let (tree, usage) = match (AddressSpace::of(process, space), &self.sides) {
             (Ok(memory), Some(sides)) => {
@@ -127,9 +127,7 @@ impl<'k> VadRows<'k> {
                 (memory.tree, usage)
             }
             (Ok(memory), None) => (memory.tree, Usage::default()),
-            (Err(_), _) => {
-                (Rc::new(process.offset().map(|at| self.layouts.walk(space, at)).unwrap_or_default()), Usage::default())
-            }
+            (Err(_), _) => (process.ranges(space), Usage::default()),
         };
         tell(process, tree.notes.iter().cloned(), sink);
         (tree, usage)

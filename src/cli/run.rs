@@ -7,7 +7,7 @@ use super::progress::Bar;
 use super::{docs, interrupt, logging, symbols, words};
 use crate::analysis::Case;
 use crate::error::{Error, Result};
-use crate::report::{Cell, Column, Finished, Report, Row, Sink, Style, guard};
+use crate::report::{Cell, Column, Finished, Pen, Report, Row, Sink, Style, guard};
 use crate::value::Note;
 use clap::ArgMatches;
 use std::io::{self, Write};
@@ -119,6 +119,13 @@ impl Sink for Watching<'_> {
     }
     fn note(&mut self, note: Note) {
         self.report.note(note);
+    }
+    fn pen(&self) -> Option<Pen> {
+        // Whoever watches needs the rows.
+        if self.severity.is_none() { self.report.pen() } else { None }
+    }
+    fn penned(&mut self, rows: u64, text: &str) -> Result<()> {
+        self.report.penned(rows, text)
     }
     fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {
         self.report.section(title, columns)

@@ -2,13 +2,14 @@
 
 use super::process::Process;
 use super::section::{Sections, Subsection};
-use super::vad_tree::{self, Layouts, Tree};
+use super::vad_tree::{self, Tree};
 use crate::addr::Va;
 use crate::paging::{Prototyped, Prototypes, Space};
 use crate::symbols::layout::LayoutError;
 use crate::value::{Absent, Value};
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 /// A process's user memory.
 #[derive(Debug)]
@@ -16,7 +17,7 @@ pub struct AddressSpace<'k> {
     /// Its pages. Pages of mapped sections are found though the process never touched them.
     pub space: Space<'k>,
     /// Its VADs.
-    pub tree: Rc<Tree>,
+    pub tree: Arc<Tree>,
 }
 
 impl<'k> AddressSpace<'k> {
@@ -28,13 +29,10 @@ impl<'k> AddressSpace<'k> {
     pub fn of(process: &Process<'k>, kernel_space: &Space<'k>) -> Value<Self> {
         let space = process.space()?;
         let kernel = process.kernel;
-        let tree = match Layouts::of(kernel) {
-            Ok(layouts) => layouts.walk(kernel_space, process.offset().ok_or(Absent::NotRecorded)?),
-            Err(e) => Tree { notes: vec![missing(&e)], ..Tree::default() },
-        };
-        let tree = Rc::new(tree);
+        process.offset().ok_or(Absent::NotRecorded)?;
+        let tree = process.ranges(kernel_space);
         let Ok(sections) = Sections::of(kernel) else { return Ok(Self { space, tree }) };
-        let asked = ByVads { kernel: kernel.space(), sections, tree: Rc::clone(&tree), last: RefCell::default() };
+        let asked = ByVads { kernel: kernel.space(), sections, tree: Arc::clone(&tree), last: RefCell::default() };
         Ok(Self { space: space.with_vads(Box::new(asked)), tree })
     }
 }
@@ -49,7 +47,7 @@ pub fn missing(e: &LayoutError) -> crate::value::Note {
 struct ByVads<'k> {
     kernel: Space<'k>,
     sections: Sections<'k>,
-    tree: Rc<Tree>,
+    tree: Arc<Tree>,
     /// The subsections of the VAD asked for last: a scan asks for all its pages one after the other.
     last: RefCell<Option<(Va, Rc<[Subsection]>)>>,
 }

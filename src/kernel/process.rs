@@ -1,6 +1,8 @@
 //! `_EPROCESS`: one process, as the kernel holds it.
 
 use super::list::List;
+use super::address_space::missing;
+use super::vad_tree::{self, Tree};
 use super::{Kernel, session};
 use crate::addr::{Pa, Va};
 use crate::bytes::{Bytes, Place};
@@ -12,6 +14,7 @@ use crate::symbols::layout::{Bits, Counted, FastRef, Here, Link, View};
 use crate::time::FileTime;
 use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
+use std::sync::{Arc, OnceLock};
 
 layout! {
     /// `_EPROCESS`. Spellings are those of the 22 kernels in the layout tables, XP to Windows 11 24H2.
@@ -200,6 +203,8 @@ pub struct Process<'k> {
     pub kernel: &'k Kernel,
     /// The `_EPROCESS`.
     pub view: View<'k, EProcess>,
+    /// Its address ranges, once they were walked, where they are [kept](Self::keeping_ranges).
+    ranges: Option<Arc<OnceLock<Arc<Tree>>>>,
 }
 
 /// The processes of the active list.
@@ -252,15 +257,37 @@ impl Kernel {
     /// The symbols lack what is needed to read a process.
     pub fn process_of<'k>(&'k self, bytes: Bytes<'k>) -> Result<Process<'k>> {
         let layout = self.layout::<EProcess>().map_err(|e| self.unreadable(&e))?;
-        Ok(Process { kernel: self, view: View::new(layout, bytes) })
+        Ok(Process::new(self, View::new(layout, bytes)))
     }
 
     fn process_in<'k>(&'k self, space: &Space<'k>, layout: &'k EProcess, va: Va) -> Process<'k> {
-        Process { kernel: self, view: space.view(layout, va) }
+        Process::new(self, space.view(layout, va))
     }
 }
 
 impl<'k> Process<'k> {
+    pub(super) fn new(kernel: &'k Kernel, view: View<'k, EProcess>) -> Self {
+        Self { kernel, view, ranges: None }
+    }
+    /// The same process, whose address ranges are walked once for all who ask: for many analyses of one process, on any thread.
+    /// They are kept as long as it is.
+    #[must_use]
+    pub fn keeping_ranges(self) -> Self {
+        Self { ranges: Some(Arc::default()), ..self }
+    }
+    /// Its address ranges.
+    #[must_use]
+    pub fn ranges(&self, kernel_space: &Space<'_>) -> Arc<Tree> {
+        let walk = || match (vad_tree::Layouts::of(self.kernel), self.offset()) {
+            (Ok(layouts), Some(at)) => Arc::new(layouts.walk(kernel_space, at)),
+            (Ok(_), None) => Arc::default(),
+            (Err(e), _) => Arc::new(Tree { notes: vec![missing(&e)], ..Tree::default() }),
+        };
+        match &self.ranges {
+            Some(kept) => Arc::clone(kept.get_or_init(walk)),
+            None => walk(),
+        }
+    }
     /// Where the `_EPROCESS` is.
     #[must_use]
     pub fn offset(&self) -> Option<Va> {

@@ -18,7 +18,7 @@ impl Kernel {
             return Processes { list: Vec::new(), notes: vec![note] };
         };
         let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
-        let process = Process { kernel: self, view: View::new(layout, bytes) };
+        let process = Process::new(self, View::new(layout, bytes));
         let note = Note::info("a triage dump keeps one process: the one that was running when the machine crashed");
         Processes { list: vec![process], notes: vec![note] }
     }

@@ -73,7 +73,7 @@ impl Cell {
     pub fn absent(&self) -> Option<Absent> {
         match self {
             Self::Absent(why) => Some(*why),
-            Self::Time(t) if t.rfc3339().is_none() => Some(Absent::Implausible),
+            Self::Time(t) if !t.is_date() => Some(Absent::Implausible),
             _ => None,
         }
     }

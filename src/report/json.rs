@@ -12,95 +12,131 @@ use crate::error::Result;
 use std::fmt::Write as _;
 use std::io::Write;
 
-/// Both JSON formats.
-pub(super) struct Json<'w> {
-    out: Box<dyn Write + Send + 'w>,
+/// Turns rows into JSON text; a row a line. Whoever makes rows on many threads turns them into text there
+/// ([`Sink::pen`](super::Sink::pen)): that is half the work of an output that holds everything.
+#[derive(Clone, Debug)]
+pub struct Pen {
     columns: &'static [Column],
     section: Option<&'static str>,
     provenance: Provenance,
+    /// Rows are parts of an array: a comma before each.
     array: bool,
-    any: bool,
-    /// The row in the making and its `absent` object: kept to be reused.
-    line: String,
+    /// The `absent` object of the row in the making: kept to be reused.
     absent: String,
+}
+
+/// Before each row of an array; before the first its opening bracket.
+const COMMA: &str = ",\n";
+const OPEN: &str = "[\n";
+
+impl Pen {
+    /// From here on rows have these columns.
+    pub fn section(&mut self, title: &'static str, columns: &'static [Column]) {
+        self.section = Some(title);
+        self.columns = columns;
+    }
+    /// Appends a row.
+    pub fn row(&mut self, line: &mut String, row: &Row) {
+        self.absent.clear();
+        if self.array {
+            line.push_str(COMMA);
+        }
+        line.push('{');
+        if let Some(title) = self.section {
+            key(line, "section");
+            string(line, title);
+            line.push(',');
+        }
+        for (column, cell) in self.columns.iter().zip(&row.cells) {
+            key(line, column.key);
+            value(line, &mut self.absent, column.key, cell);
+            line.push(',');
+        }
+        if !self.absent.is_empty() {
+            key(line, "absent");
+            line.push('{');
+            line.push_str(&self.absent);
+            line.push_str("},");
+        }
+        if self.provenance != Provenance::None {
+            key(line, "place");
+            place(line, row.place.unwrap_or_default());
+            line.push(',');
+        }
+        if self.provenance == Provenance::Fields {
+            key(line, "places");
+            line.push('{');
+            for (i, (name, at)) in row.fields.iter().enumerate() {
+                if i > 0 {
+                    line.push(',');
+                }
+                key(line, name);
+                place(line, *at);
+            }
+            line.push_str("},");
+        }
+        if line.ends_with(',') {
+            line.pop();
+        }
+        line.push('}');
+        if !self.array {
+            line.push('\n');
+        }
+    }
+}
+
+/// Both JSON formats.
+pub(super) struct Json<'w> {
+    out: Box<dyn Write + Send + 'w>,
+    pen: Pen,
+    any: bool,
+    /// The row in the making: kept to be reused.
+    line: String,
 }
 
 impl<'w> Json<'w> {
     pub(super) fn array(out: Box<dyn Write + Send + 'w>, columns: &'static [Column], style: Style) -> Self {
-        Self {
-            out,
-            columns,
-            section: None,
-            provenance: style.provenance,
-            array: true,
-            any: false,
-            line: String::new(),
-            absent: String::new(),
-        }
+        let pen = Pen { columns, section: None, provenance: style.provenance, array: true, absent: String::new() };
+        Self { out, pen, any: false, line: String::new() }
     }
     pub(super) fn lines(out: Box<dyn Write + Send + 'w>, columns: &'static [Column], style: Style) -> Self {
-        Self { array: false, ..Self::array(out, columns, style) }
+        let mut lines = Self::array(out, columns, style);
+        lines.pen.array = false;
+        lines
     }
 }
 
 impl Writer for Json<'_> {
     fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {
-        self.section = Some(title);
-        self.columns = columns;
+        self.pen.section(title, columns);
         Ok(())
     }
 
     fn row(&mut self, row: Row) -> Result<()> {
-        self.line.clear();
-        self.absent.clear();
-        if self.array {
-            self.line.push_str(if self.any { ",\n" } else { "[\n" });
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        self.pen.row(&mut line, &row);
+        let done = self.penned(&line);
+        self.line = line;
+        done
+    }
+
+    fn pen(&self) -> Option<Pen> {
+        Some(self.pen.clone())
+    }
+
+    fn penned(&mut self, text: &str) -> Result<()> {
+        let mut text = text;
+        if self.pen.array && !self.any {
+            self.out.write_all(OPEN.as_bytes())?;
+            text = text.strip_prefix(COMMA).unwrap_or(text);
         }
         self.any = true;
-        self.line.push('{');
-        if let Some(title) = self.section {
-            self.line.push_str("\"section\":");
-            string(&mut self.line, title);
-            self.line.push(',');
-        }
-        for (column, cell) in self.columns.iter().zip(&row.cells) {
-            string(&mut self.line, column.key);
-            self.line.push(':');
-            value(&mut self.line, &mut self.absent, column.key, cell);
-            self.line.push(',');
-        }
-        if !self.absent.is_empty() {
-            let _ = write!(self.line, "\"absent\":{{{}}},", self.absent);
-        }
-        if self.provenance != Provenance::None {
-            self.line.push_str("\"place\":");
-            place(&mut self.line, row.place.unwrap_or_default());
-            self.line.push(',');
-        }
-        if self.provenance == Provenance::Fields {
-            self.line.push_str("\"places\":{");
-            for (i, (key, at)) in row.fields.iter().enumerate() {
-                if i > 0 {
-                    self.line.push(',');
-                }
-                string(&mut self.line, key);
-                self.line.push(':');
-                place(&mut self.line, *at);
-            }
-            self.line.push_str("},");
-        }
-        if self.line.ends_with(',') {
-            self.line.pop();
-        }
-        self.line.push('}');
-        if !self.array {
-            self.line.push('\n');
-        }
-        Ok(self.out.write_all(self.line.as_bytes())?)
+        Ok(self.out.write_all(text.as_bytes())?)
     }
 
     fn finish(&mut self) -> Result<Option<String>> {
-        if self.array {
+        if self.pen.array {
             self.out.write_all(if self.any { b"\n]\n" } else { b"[]\n" })?;
         }
         self.out.flush()?;
@@ -131,9 +167,20 @@ fn value(out: &mut String, absent: &mut String, path: &str, cell: &Cell) {
     let _ = match cell {
         Cell::Absent(_) => Ok(()),
         Cell::Bool(v) => write!(out, "{v}"),
-        Cell::Dec(v) => write!(out, "{v}"),
-        Cell::Int(v) => write!(out, "{v}"),
-        Cell::Hex(v) => write!(out, "\"{v:#x}\""),
+        Cell::Dec(v) => {
+            out.push_str(itoa::Buffer::new().format(*v));
+            Ok(())
+        }
+        Cell::Int(v) => {
+            out.push_str(itoa::Buffer::new().format(*v));
+            Ok(())
+        }
+        Cell::Hex(v) => {
+            out.push('"');
+            hex(out, *v);
+            out.push('"');
+            Ok(())
+        }
         Cell::Time(v) => write!(out, "\"{v}\""),
         Cell::Text(v) => {
             string(out, v);
@@ -157,13 +204,13 @@ fn value(out: &mut String, absent: &mut String, path: &str, cell: &Cell) {
         Cell::Object(fields) => {
             let mut inner = String::new();
             out.push('{');
-            for (i, (key, field)) in fields.iter().enumerate() {
+            for (i, (name, field)) in fields.iter().enumerate() {
                 if i > 0 {
                     out.push(',');
                 }
-                string(out, key);
+                string(out, name);
                 out.push(':');
-                value(out, &mut inner, key, field);
+                value(out, &mut inner, name, field);
             }
             if !inner.is_empty() {
                 if !fields.is_empty() {
@@ -189,11 +236,29 @@ fn place(out: &mut String, place: Place) {
     out.push('}');
 }
 
+/// A key of the program's own: none needs an escape.
+fn key(out: &mut String, key: &'static str) {
+    out.push('"');
+    out.push_str(key);
+    out.push_str("\":");
+}
+
+/// `0x…`, as the formatter of the standard library has it; every other value is one.
+fn hex(out: &mut String, value: u64) {
+    out.push_str("0x");
+    let digits = (64u32.saturating_sub(value.leading_zeros())).div_ceil(4).max(1);
+    for i in (0..digits).rev() {
+        let digit = value.wrapping_shr(i.saturating_mul(4)) as u32 & 0xf;
+        out.push(char::from_digit(digit, 16).unwrap_or('0'));
+    }
+}
+
 /// A JSON string.
 fn string(out: &mut String, text: &str) {
     out.push('"');
     // Nearly every name: nothing in it needs an escape.
-    if text.bytes().all(|b| (b' '..0x7f).contains(&b) && b != b'"' && b != b'\\') {
+    // All bytes are looked at, whatever the first is: that goes many at a time.
+    if text.bytes().fold(true, |plain, b| plain & (b' '..0x7f).contains(&b) & (b != b'"') & (b != b'\\')) {
         out.push_str(text);
         out.push('"');
         return;

@@ -22,5 +22,6 @@ mod tests;
 mod writer;
 
 pub use cell::Cell;
+pub use json::Pen;
 pub use row::{Collected, Column, Kind, Row, Sink, col, joined, wide};
 pub use writer::{Finished, Format, Provenance, Report, Style, Writer};

@@ -1,8 +1,9 @@
 //! Columns, rows, and what takes them.
 
+use super::Pen;
 use super::cell::Cell;
 use crate::bytes::Place;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::value::Note;
 
 /// What a column holds: gives the JSON schema and the alignment of tables.
@@ -117,6 +118,18 @@ pub trait Sink {
     fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {
         let _ = (title, columns);
         Ok(())
+    }
+    /// What turns rows into this sink's text, where it takes text: rows made on other threads need not come as rows.
+    fn pen(&self) -> Option<Pen> {
+        None
+    }
+    /// Takes whole rows as the text that [`pen`](Self::pen) made of them.
+    ///
+    /// # Errors
+    /// The output is closed or full, or the sink has no pen.
+    fn penned(&mut self, rows: u64, text: &str) -> Result<()> {
+        let _ = (rows, text);
+        Err(Error::NotAvailable("this output has no pen".into()))
     }
 }
 

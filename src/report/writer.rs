@@ -1,8 +1,8 @@
 //! The choice of a format, and the sink that writes.
 
 use super::row::{Column, Row, Sink};
-use super::{body, csv, json, table};
-use crate::error::Result;
+use super::{Pen, body, csv, json, table};
+use crate::error::{Error, Result};
 use crate::value::Note;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -81,6 +81,18 @@ pub trait Writer: Send {
     /// # Errors
     /// The output is closed or full.
     fn row(&mut self, row: Row) -> Result<()>;
+    /// Turns rows into the text this writer would write, where that depends on the row and its section alone.
+    fn pen(&self) -> Option<Pen> {
+        None
+    }
+    /// Writes the text of whole rows, made by a [`pen`](Self::pen) of this writer's.
+    ///
+    /// # Errors
+    /// The output is closed or full.
+    fn penned(&mut self, text: &str) -> Result<()> {
+        let _ = text;
+        Err(Error::NotAvailable("this format has no pen".into()))
+    }
     /// Writes what is still held back, and the end. Returns a line that explains the marks used, of a table.
     ///
     /// # Errors
@@ -158,6 +170,13 @@ impl Sink for Report<'_> {
     fn row(&mut self, row: Row) -> Result<()> {
         self.rows = self.rows.saturating_add(1);
         self.writer.row(row)
+    }
+    fn pen(&self) -> Option<Pen> {
+        self.writer.pen()
+    }
+    fn penned(&mut self, rows: u64, text: &str) -> Result<()> {
+        self.rows = self.rows.saturating_add(rows);
+        self.writer.penned(text)
     }
     fn note(&mut self, note: Note) {
         if self.notes.len() >= NOTES_KEPT {
