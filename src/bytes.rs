@@ -128,8 +128,18 @@ impl<'d> Bytes<'d> {
     ///
     /// # Errors
     /// The reason of the first hole touched; [`Absent::NotMapped`] past the end.
+    #[inline]
     pub fn at(&self, offset: u32, len: u32) -> Value<&[u8]> {
         let end = offset.checked_add(len).ok_or(Absent::Implausible)?;
+        if let Some(Piece { start: 0, end: whole, data: 0, from: Ok(_) }) = self.one
+            && end <= whole
+        {
+            return self.data.get(offset as usize..end as usize).ok_or(Absent::NotMapped);
+        }
+        self.among_pieces(offset, end)
+    }
+    fn among_pieces(&self, offset: u32, end: u32) -> Value<&[u8]> {
+        let len = end.saturating_sub(offset);
         if len == 0 {
             return if offset <= self.len() { Ok(&[]) } else { Err(Absent::NotMapped) };
         }

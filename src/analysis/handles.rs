@@ -2,10 +2,8 @@
 
 use super::parallel::{asked_for, in_order};
 use super::{Analysis, Ask, Case, Switch, user, who};
-use crate::error::Result;
-use crate::kernel::Kernel;
+use crate::error::{Error, Result};
 use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
-use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::object::{Fact, Facts, Objects, access};
 use crate::kernel::process::Process;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -75,21 +73,28 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     Objects::of(kernel, &types)?; // fails here rather than in a worker
     // Made in turn, as workers ask for them.
     let units = processes.into_iter().flat_map(move |process| units(&tables, process));
-    let reader = Reader { kernel, types: &types, tables, kinds };
-    in_order(units, || Objects::of(kernel, &types).ok(), |objects, unit, sink| reader.unit(objects, unit, sink), sink)
+    let reader = Reader { tables, kinds };
+    in_order(
+        units,
+        || Objects::of(kernel, &types),
+        |objects, unit, sink| match objects {
+            Ok(objects) => reader.unit(objects, unit, sink),
+            Err(why) => Err(Error::NotAvailable(why.to_string())),
+        },
+        sink,
+    )
 }
 
 /// The rows of one process, for pages.
 ///
 /// # Errors
 /// The symbols do not describe handles, or the sink's error.
-pub fn rows<'k>(types: &'k ObjectTypes, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
     let kernel = process.kernel;
     let tables = HandleTables::of(kernel).map_err(|e| kernel.unreadable(&e))?;
     let all = units(&tables, process.clone());
-    let reader = Reader { kernel, types, tables, kinds: Vec::new() };
-    let mut objects = None;
-    all.into_iter().try_for_each(|unit| reader.unit(&mut objects, unit, sink))
+    let reader = Reader { tables, kinds: Vec::new() };
+    all.into_iter().try_for_each(|unit| reader.unit(objects, unit, sink))
 }
 
 /// The parts of a process's table.
@@ -118,18 +123,12 @@ fn units<'k>(tables: &HandleTables<'k>, process: Process<'k>) -> Vec<Unit<'k>> {
 
 /// What every worker needs.
 struct Reader<'k> {
-    kernel: &'k Kernel,
-    types: &'k ObjectTypes,
     tables: HandleTables<'k>,
     kinds: Vec<String>,
 }
 
 impl<'k> Reader<'k> {
-    fn unit(&self, objects: &mut Option<Objects<'k>>, unit: Unit<'k>, sink: &mut dyn Sink) -> Result<()> {
-        let objects = match objects {
-            Some(objects) => objects,
-            none => none.insert(Objects::of(self.kernel, self.types)?),
-        };
+    fn unit(&self, objects: &mut Objects<'k>, unit: Unit<'k>, sink: &mut dyn Sink) -> Result<()> {
         unit.notes.into_iter().for_each(|n| sink.note(n));
         let head = who::cells(&unit.process);
         let offset = who::offset(&unit.process);

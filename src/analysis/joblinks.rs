@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::object::Objects;
 use crate::kernel::object::job::{self, Job};
-use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::process::{Process, applicable};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -74,17 +73,17 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 ///
 /// # Errors
 /// The symbols lack a type or a field, or the sink's error.
-pub fn rows<'k>(types: &'k ObjectTypes, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
     let kernel = process.kernel;
     let Ok(job) = process.view.job().and_then(applicable) else { return Ok(()) };
     let layout = kernel.layout::<Job>().map_err(|e| kernel.unreadable(&e))?;
-    let mut objects = Objects::of(kernel, types)?;
+    let object = objects.with_body(job);
+    let path = objects.path(&object);
+    let space = &objects.space;
     let in_job = kernel.job_processes(space, job).map(|(on_list, notes)| {
         notes.into_iter().for_each(|n| sink.note(n));
         process.offset().is_some_and(|at| on_list.contains(&at))
     });
-    let object = objects.with_body(job);
-    let path = objects.path(&object);
     let member = Member { process: process.clone(), listed: true, in_job };
     sink.row(row(space, job, &space.view(layout, job), path, &member))
 }

@@ -14,6 +14,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::kernel::file_object::Files;
+use crate::kernel::object::Objects;
 use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::process::Process;
 use crate::kernel::sides::Sides;
@@ -115,7 +116,7 @@ impl<'k> Shared<'k> {
 
 /// Where a section's rows are wanted.
 struct At<'a, 'k> {
-    shared: &'a Shared<'k>,
+    shared: &'k Shared<'k>,
     process: &'a Process<'k>,
     ask: &'a Ask,
 }
@@ -125,7 +126,27 @@ struct Section {
     /// Its name, columns and help.
     analysis: &'static Analysis,
     /// Its rows of one process.
-    rows: for<'a, 'k> fn(At<'a, 'k>, &mut Worker<'k>, &mut dyn Sink) -> Result<()>,
+    rows: for<'a, 'k> fn(At<'a, 'k>, &mut Hands<'k>, &mut dyn Sink) -> Result<()>,
+}
+
+/// What one thread works with, page after page.
+struct Hands<'k> {
+    worker: Worker<'k>,
+    /// Made when it is first needed: not every page has handles.
+    objects: Option<Objects<'k>>,
+}
+
+impl<'k> Hands<'k> {
+    fn of(kernel: &'k Kernel) -> Self {
+        Self { worker: Worker::of(kernel), objects: None }
+    }
+    /// The reader of objects, which remembers names it met.
+    fn objects(&mut self, shared: &'k Shared<'k>) -> Result<&mut Objects<'k>> {
+        Ok(match &mut self.objects {
+            Some(objects) => objects,
+            none => none.insert(Objects::of(shared.kernel, &shared.types)?),
+        })
+    }
 }
 
 /// The sections of a page, in its order: as the kernel holds a process. The process, its token, its address space with what lives
@@ -133,118 +154,121 @@ struct Section {
 static SECTIONS: [Section; 20] = [
     Section {
         analysis: &pslist::PSLIST,
-        rows: |at, worker, sink| sink.row(pslist::row(at.process, &worker.space, at.ask)),
+        rows: |at, hands, sink| sink.row(pslist::row(at.process, &hands.worker.space, at.ask)),
     },
     Section {
         analysis: &standing::STANDING,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(standing) = &at.shared.standing else { return Ok(()) };
-            sink.row(standing::row(standing, &at.shared.types, at.process, &worker.space))
+            sink.row(standing::row(standing, &at.shared.types, at.process, &hands.worker.space))
         },
     },
     Section {
         analysis: &lifecycle::LIFECYCLE,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(lifecycle) = &at.shared.lifecycle else { return Ok(()) };
-            lifecycle::rows(lifecycle, at.process, &worker.space, sink)
+            lifecycle::rows(lifecycle, at.process, &hands.worker.space, sink)
         },
     },
     Section {
         analysis: &joblinks::JOBLINKS,
-        rows: |at, worker, sink| joblinks::rows(&at.shared.types, at.process, &worker.space, sink),
+        rows: |at, hands, sink| joblinks::rows(hands.objects(at.shared)?, at.process, sink),
     },
     Section {
         analysis: &tokens::TOKENS,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(identities) = &at.shared.identities else { return Ok(()) };
-            tokens::rows(identities, at.process, &worker.space, sink)
+            tokens::rows(identities, at.process, &hands.worker.space, sink)
         },
     },
     Section {
         analysis: &getsids::GETSIDS,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(identities) = &at.shared.identities else { return Ok(()) };
-            getsids::rows(identities, at.process, &worker.space, sink)
+            getsids::rows(identities, at.process, &hands.worker.space, sink)
         },
     },
     Section {
         analysis: &privileges::PRIVILEGES,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(identities) = &at.shared.identities else { return Ok(()) };
-            privileges::rows(&identities.tokens, at.process, &worker.space, sink)
+            privileges::rows(&identities.tokens, at.process, &hands.worker.space, sink)
         },
     },
     Section {
         analysis: &images::IMAGES,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(images) = &at.shared.images else { return Ok(()) };
             let mut files = Files::of(at.shared.kernel).map_err(|e| at.shared.kernel.unreadable(&e))?;
-            sink.row(images.row(at.process, &worker.space, &mut files))
+            sink.row(images.row(at.process, &hands.worker.space, &mut files))
         },
     },
     Section {
         analysis: &cmdline::CMDLINE,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(sides) = &at.shared.sides else { return Ok(()) };
-            let row = cmdline::row(sides, at.process, &worker.space, at.ask, sink);
+            let row = cmdline::row(sides, at.process, &hands.worker.space, at.ask, sink);
             sink.row(row)
         },
     },
     Section {
         analysis: &envars::ENVARS,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(sides) = &at.shared.sides else { return Ok(()) };
-            envars::rows(sides, at.process, &worker.space, sink)
+            envars::rows(sides, at.process, &hands.worker.space, sink)
         },
     },
     Section {
         analysis: &vadinfo::VADINFO,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(vads) = &at.shared.vads else { return Ok(()) };
-            vadinfo::rows(vads, at.process, &worker.space, at.ask, sink)
+            vadinfo::rows(vads, at.process, &hands.worker.space, at.ask, sink)
         },
     },
     Section {
         analysis: &dlllist::DLLLIST,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(modules) = &at.shared.modules else { return Ok(()) };
-            dlllist::rows(modules, at.process, &worker.space, sink)
+            dlllist::rows(modules, at.process, &hands.worker.space, sink)
         },
     },
     Section {
         analysis: &unloadeddlls::UNLOADEDDLLS,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(rings) = &at.shared.rings else { return Ok(()) };
-            unloadeddlls::rows(rings, at.process, &worker.space, sink)
+            unloadeddlls::rows(rings, at.process, &hands.worker.space, sink)
         },
     },
     Section {
         analysis: &heaps::HEAPS,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let Some(sides) = &at.shared.sides else { return Ok(()) };
-            heaps::rows(sides, at.process, &worker.space, sink)
+            heaps::rows(sides, at.process, &hands.worker.space, sink)
         },
     },
-    Section { analysis: &stacks::STACKS, rows: |at, worker, sink| stacks::rows(worker, at.process, sink) },
+    Section { analysis: &stacks::STACKS, rows: |at, hands, sink| stacks::rows(&mut hands.worker, at.process, sink) },
     Section {
         analysis: &mappedfiles::MAPPEDFILES,
-        rows: |at, worker, sink| mappedfiles::rows(at.process, &worker.space, sink),
+        rows: |at, hands, sink| mappedfiles::rows(at.process, &hands.worker.space, sink),
     },
     Section {
         analysis: &workingset::WORKINGSET,
-        rows: |at, worker, sink| {
+        rows: |at, hands, sink| {
             let pfns = crate::kernel::page_state::PfnDatabase::of(at.shared.kernel);
-            workingset::rows(at.shared.kernel, pfns, at.process, &worker.space, at.ask, sink)
+            workingset::rows(at.shared.kernel, pfns, at.process, &hands.worker.space, at.ask, sink)
         },
     },
-    Section { analysis: &handles::HANDLES, rows: |at, _, sink| handles::rows(&at.shared.types, at.process, sink) },
+    Section {
+        analysis: &handles::HANDLES,
+        rows: |at, hands, sink| handles::rows(hands.objects(at.shared)?, at.process, sink),
+    },
     Section {
         analysis: &threads::THREADS,
-        rows: |at, worker, sink| threads::rows(&at.shared.common, worker, at.process, at.ask, sink),
+        rows: |at, hands, sink| threads::rows(&at.shared.common, &mut hands.worker, at.process, at.ask, sink),
     },
     Section {
         analysis: &callstacks::CALLSTACKS,
-        rows: |at, worker, sink| callstacks::rows(&at.shared.common, worker, at.process, None, sink),
+        rows: |at, hands, sink| callstacks::rows(&at.shared.common, &mut hands.worker, at.process, None, sink),
     },
 ];
 
@@ -346,10 +370,10 @@ fn pages(case: &Case, ask: &Ask, wanted: &impl Fn(&str) -> bool, sink: &mut dyn 
     });
     in_order(
         units,
-        || Worker::of(kernel),
-        |worker, (process, section), sink| {
+        || Hands::of(kernel),
+        |hands, (process, section), sink| {
             let at = At { shared: &shared, process: &process, ask };
-            let told = (section.rows)(at, worker, &mut Lazy { section: section.analysis, begun: false, sink });
+            let told = (section.rows)(at, hands, &mut Lazy { section: section.analysis, begun: false, sink });
             or_note(told, section.analysis, Some(&process), sink)
         },
         sink,
