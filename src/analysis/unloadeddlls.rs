@@ -13,6 +13,7 @@ use crate::kernel::unloaded_dlls::{Ntdll, Rings, Unloaded, ntdlls};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note};
+use rayon::prelude::*;
 
 /// The register's entry.
 pub static UNLOADEDDLLS: Analysis = Analysis {
@@ -55,13 +56,22 @@ impl<'k> Shared<'k> {
     pub fn of(kernel: &'k Kernel, processes: &[Process<'k>]) -> Result<Self> {
         let needs = |e| kernel.unreadable(&e);
         let sections = Sections::of(kernel).map_err(needs)?;
-        let mut files = Files::of(kernel).map_err(needs)?;
+        Files::of(kernel).map_err(needs)?; // fails here rather than in a worker
+        let tools = || (kernel.space(), Files::of(kernel).ok());
+        let mapped = |(space, files): &mut (Space<'k>, Option<Files<'k>>), process: &Process<'k>| {
+            let memory = AddressSpace::of(process, space).ok();
+            memory.zip(files.as_mut()).map_or_else(Vec::new, |(memory, files)| ntdlls(&memory, space, &sections, files))
+        };
+        let all: Vec<Vec<Ntdll>> = processes.par_iter().map_init(tools, mapped).collect();
         let space = kernel.space();
         let mut rings = Rings::default();
-        for process in processes {
-            let Ok(memory) = AddressSpace::of(process, &space) else { continue };
-            for ntdll in ntdlls(&memory, &space, &sections, &mut files) {
-                rings.look(&memory.space, ntdll);
+        for (process, ntdlls) in processes.iter().zip(all) {
+            for ntdll in ntdlls {
+                if !rings.knows(ntdll.base)
+                    && let Ok(memory) = AddressSpace::of(process, &space)
+                {
+                    rings.look(&memory.space, ntdll);
+                }
             }
         }
         Ok(Self { kernel, sections, rings })

@@ -85,9 +85,14 @@ pub fn ntdlls<'k>(
 }
 
 impl Rings {
+    /// Whether the ring of the ntdll at this address was found.
+    #[must_use]
+    pub fn knows(&self, ntdll: Va) -> bool {
+        matches!(self.found.get(&ntdll), Some(Ok(_)))
+    }
     /// Looks for the ring of an ntdll in a process that has it mapped, unless it was found before.
     pub fn look(&mut self, user: &Space<'_>, ntdll: Ntdll) {
-        if !matches!(self.found.get(&ntdll.base), Some(Ok(_))) {
+        if !self.knows(ntdll.base) {
             self.found.insert(ntdll.base, ring(user, ntdll));
         }
     }
