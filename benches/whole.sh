@@ -4,11 +4,11 @@
 #   benches/whole.sh [FOLDER]              the tables of benches/README.md; FOLDER (default /tmp/dumpwalk-large) keeps the dumps
 #   VENV=DIR benches/whole.sh              … with Volatility 3 and MemProcFS, from a virtual environment that has both
 #   VMI=BIN PROFILE=JSON benches/whole.sh  … with the `windows-dump` example of the Rust crate vmi
-#   PARTS="whole scan curve memory rows"   only these parts
+#   PARTS="whole scan curve memory rows pdb"   only these parts (pdb needs clang and lld)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-/tmp/dumpwalk-large}
-parts=${PARTS:-whole scan curve memory rows}
+parts=${PARTS:-whole scan curve memory rows pdb}
 cargo build -q --release -p dumpwalk -p forge -p dumpwalk-benches
 bin=${CARGO_TARGET_DIR:-target}/release
 store=symbols
@@ -73,4 +73,17 @@ if [[ $parts == *memory* ]]; then
     forge gib64 gib=64 filled=0
     echo; echo "## 64 GiB"; echo
     whole "$folder/gib64/large.dmp" --rounds 1
+fi
+if [[ $parts == *pdb* ]]; then
+    echo; echo "## The first use of a kernel PDB, and the next"; echo
+    big=$("$bin/forge" pdb x64-10.0.19045.2965 "$folder/big" 150000)
+    echo "$(stat -c %s "$big") bytes"; echo
+    for round in 1 2 3; do
+        for use in first next; do
+            [ $use = first ] && rm -rf "$folder/cold"
+            start=$(date +%s%N)
+            XDG_CACHE_HOME=$folder/cold "$bin/dumpwalk" info testdata/win10-22h2/full.dmp --offline --symbols "$folder/big" > /dev/null 2>&1
+            echo "$use: $((($(date +%s%N) - start) / 1000000)) ms"
+        done
+    done
 fi

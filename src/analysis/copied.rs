@@ -22,7 +22,7 @@ fn tell(copied: &Copied, sink: &mut dyn Sink) {
 /// The one process.
 pub(super) fn process(copied: &Copied, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     tell(copied, sink);
-    if !ask.wants(Some(copied.pid), Some(&copied.name)) {
+    if !ask.wants(Some(copied.pid), Some(&copied.name), None) {
         return Ok(());
     }
     let known = [
@@ -39,7 +39,7 @@ pub(super) fn process(copied: &Copied, ask: &Ask, sink: &mut dyn Sink) -> Result
 pub(super) fn thread(copied: &Copied, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     tell(copied, sink);
     let Some((tid, place)) = copied.thread else { return Ok(()) };
-    if !ask.wants(Some(copied.pid), Some(&copied.name)) {
+    if !ask.wants(Some(copied.pid), Some(&copied.name), None) {
         return Ok(());
     }
     let known = [("pid", copied.pid.into()), ("name", copied.name.clone().into()), ("tid", tid.into())];

@@ -60,6 +60,7 @@ pub mod workingset;
 
 pub use case::{Case, OpenOptions};
 
+use crate::addr::Va;
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::report::{Column, Sink};
@@ -82,6 +83,8 @@ pub struct Ask {
     pub pids: Vec<u64>,
     /// Only processes whose name contains one of these, ignoring case; empty for all.
     pub names: Vec<String>,
+    /// The processes whose `_EPROCESS` lies at these addresses, on a list or not, besides those asked for by id or name.
+    pub offsets: Vec<Va>,
     /// Whether rows carry the place of each field.
     pub provenance: bool,
     /// The analysis' own switches that were given, with their values.
@@ -103,9 +106,22 @@ impl Ask {
     pub fn value(&self, name: &str) -> Option<&str> {
         self.switches.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
     }
-    /// Whether a process is asked for.
+    /// Whether no process is named: all are asked for.
     #[must_use]
-    pub fn wants(&self, pid: Option<u64>, name: Option<&str>) -> bool {
+    pub fn names_none(&self) -> bool {
+        self.pids.is_empty() && self.names.is_empty() && self.offsets.is_empty()
+    }
+    /// Whether a process is asked for, by its id, name and the address of its `_EPROCESS`.
+    #[must_use]
+    pub fn wants(&self, pid: Option<u64>, name: Option<&str>, offset: Option<Va>) -> bool {
+        if !self.offsets.is_empty() {
+            if offset.is_some_and(|va| self.offsets.contains(&va)) {
+                return true;
+            }
+            if self.pids.is_empty() && self.names.is_empty() {
+                return false;
+            }
+        }
         let by_pid = self.pids.is_empty() || pid.is_some_and(|p| self.pids.contains(&p));
         let by_name = self.names.is_empty()
             || name.is_some_and(|n| {

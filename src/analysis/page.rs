@@ -310,8 +310,8 @@ fn chosen(ask: &Ask, whole: &[&'static Analysis]) -> Result<impl Fn(&str) -> boo
 }
 
 fn process(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if ask.pids.is_empty() && ask.names.is_empty() {
-        return Err(Error::Usage("process: say which one by --pid or --name (report tells of all)".into()));
+    if ask.names_none() {
+        return Err(Error::Usage("process: say which one by --pid, --name or --offset (report tells of all)".into()));
     }
     if case.dump.user().is_some() {
         let of_process = OF_STREAMS.into_iter().filter(|a| !["info", "crashinfo", "unloaded"].contains(&a.name));

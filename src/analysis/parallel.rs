@@ -60,7 +60,8 @@ pub fn in_order<U: Send, W>(
             scope.spawn(|| {
                 let mut state = start();
                 while let Some((unit, rows)) = claim(&source) {
-                    let mut buffer = Buffer { items: Vec::new(), pen: pen.clone(), text: String::new(), rows: 0, out: rows };
+                    let mut buffer =
+                        Buffer { items: Vec::new(), pen: pen.clone(), text: String::new(), rows: 0, out: rows };
                     match work(&mut state, unit, &mut buffer) {
                         Ok(()) => _ = buffer.flush(),
                         Err(e) => {
@@ -173,7 +174,7 @@ pub fn each_process<'k>(
     in_order(wanted.into_iter(), || kernel.space(), |space, process, sink| work(space, &process, sink), sink)
 }
 
-/// The processes a user asks for, in list order. Hands the notes on the list to `sink`.
+/// The processes a user asks for, in list order; after them those asked for by their address that the list does not have. Hands the notes on the list to `sink`.
 ///
 /// # Errors
 /// No kernel, or no symbols for processes.
@@ -185,23 +186,40 @@ pub fn asked_for<'k>(case: &'k Case, ask: &Ask, sink: &mut dyn Sink) -> Result<V
     }
     let space = kernel.space();
     let mut list = found.list;
-    if ask.pids.is_empty() && ask.names.is_empty() {
+    if ask.names_none() {
         return Ok(list);
     }
     let all = list.len();
     list.retain(|p| wanted(ask, p, &space));
-    if list.is_empty() {
-        sink.note(Note::info(format!("none of the {all} listed processes is one that was asked for")));
+    for va in &ask.offsets {
+        if list.iter().any(|p| p.offset() == Some(*va)) {
+            continue;
+        }
+        let process = kernel.process_at(&space, *va)?;
+        if process.looks_alive() {
+            sink.note(Note::info(format!("the process at {va} is not on the active list")));
+            list.push(process);
+        } else {
+            sink.note(Note::loss(format!(
+                "at {va} is no process: give the address of an _EPROCESS, the column offset of psscan or psxview"
+            )));
+        }
+    }
+    if list.is_empty() && ask.offsets.is_empty() {
+        sink.note(Note::info(format!(
+            "none of the {all} listed processes is one that was asked for; psscan and psxview show those no list has, --offset takes \
+             their address"
+        )));
     }
     Ok(list)
 }
 
-/// Whether a process is asked for, by its id or by either of its names.
+/// Whether a process is asked for, by its id, by either of its names, or by its address.
 #[must_use]
 pub fn wanted(ask: &Ask, process: &Process<'_>, space: &Space<'_>) -> bool {
-    let pid = process.pid().ok();
-    ask.wants(pid, process.name().ok().as_deref())
-        || (!ask.names.is_empty() && ask.wants(pid, process.long_name(space).ok().as_deref()))
+    let (pid, at) = (process.pid().ok(), process.offset());
+    ask.wants(pid, process.name().ok().as_deref(), at)
+        || (!ask.names.is_empty() && ask.wants(pid, process.long_name(space).ok().as_deref(), at))
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         *n = n.saturating_add(1);
     }
     for (f, process) in found.iter().zip(&processes) {
-        if !ask.wants(process.pid().ok(), process.name().ok().as_deref()) {
+        if !ask.wants(process.pid().ok(), process.name().ok().as_deref(), f.va) {
             continue;
         }
         let listed = listed.as_ref().map(|l| f.va.is_some_and(|va| l.contains(&va)));
@@ -66,7 +66,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     }
     let mut twice: Vec<_> = same_id.into_iter().filter(|(_, n)| *n > 1).collect();
     twice.sort_unstable();
-    for (pid, n) in twice.into_iter().filter(|(pid, _)| ask.pids.is_empty() || ask.pids.contains(pid)) {
+    for (pid, n) in twice.into_iter().filter(|(pid, _)| ask.names_none() || ask.pids.contains(pid)) {
         sink.note(crate::value::Note::info(format!("process id {pid} was met {n} times")));
     }
     Ok(())

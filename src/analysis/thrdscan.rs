@@ -58,7 +58,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         let owner = thread.view.owner();
         let name: Value<String> =
             owner.and_then(|va| kernel.process_at(&space, va).map_err(|_| crate::value::Absent::NoSymbol)?.name());
-        if !ask.wants(thread.view.pid().ok(), name.as_deref().ok()) {
+        if !ask.wants(thread.view.pid().ok(), name.as_deref().ok(), owner.ok()) {
             continue;
         }
         let standing = if f.va.is_some_and(|va| listed.contains(&va)) {

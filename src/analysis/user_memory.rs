@@ -87,7 +87,7 @@ fn process_name(user: &UserDump<'_>) -> Option<String> {
 }
 
 fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
-    ask.wants(user.info().pid.ok().map(Into::into), process_name(user).as_deref())
+    ask.wants(user.info().pid.ok().map(Into::into), process_name(user).as_deref(), None)
 }
 
 /// A row of `columns` with the cells known; the others are not recorded.

@@ -1,6 +1,7 @@
 //! What was typed → what is needed: everything decided once, before anything is opened.
 
 use super::words;
+use crate::addr::Va;
 use crate::analysis::{Analysis, Ask, OpenOptions};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
@@ -64,6 +65,7 @@ impl Job {
             ask: Ask {
                 pids,
                 names: words.get_many::<String>("name").into_iter().flatten().cloned().collect(),
+                offsets: words.get_many::<u64>("offset").into_iter().flatten().map(|at| Va(*at)).collect(),
                 provenance: provenance == Provenance::Fields,
                 switches,
                 brief: format(words) == Format::Table,

@@ -141,6 +141,16 @@ fn of_analysis(analysis: &'static Analysis) -> Command {
                 .help_heading("Selection")
                 .help("Only processes whose name contains this, ignoring case (repeatable)"),
         )
+        .arg(
+            Arg::new("offset")
+                .long("offset")
+                .value_name("ADDRESS")
+                .action(ArgAction::Append)
+                .value_delimiter(',')
+                .value_parser(address)
+                .help_heading("Selection")
+                .help("The process whose _EPROCESS lies there, on a list or not (psscan, psxview and triage show it; repeatable)"),
+        )
         .args(output())
         .args(symbols())
         .arg(
@@ -257,6 +267,12 @@ pub(super) fn pid(text: &str) -> Result<u64, String> {
     parsed.map_err(|_| format!("'{text}' is no process id: a number, as 1337 or 0x539"))
 }
 
+/// An address, `0x…` as the program prints it; WinDbg's `ffffab0f`c6f4e080` too.
+pub(super) fn address(text: &str) -> Result<u64, String> {
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text).replace('`', "");
+    u64::from_str_radix(&digits, 16).map_err(|_| format!("'{text}' is no address: hexadecimal, as 0xffffab0fc6f4e080"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +290,12 @@ mod tests {
                 assert!(column.key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
             }
         }
+    }
+    #[test]
+    fn addresses_are_hexadecimal() {
+        assert_eq!(address("0xffffab0fc6f4e080"), Ok(0xffff_ab0f_c6f4_e080));
+        assert_eq!(address("ffffab0f`c6f4e080"), address("0xffffab0fc6f4e080"));
+        assert!(address("-1").is_err() && address("").is_err() && address("4x").is_err());
     }
     #[test]
     fn process_ids_are_numbers() {

@@ -1,7 +1,7 @@
 //! `_EPROCESS`: one process, as the kernel holds it.
 
-use super::list::List;
 use super::address_space::missing;
+use super::list::List;
 use super::vad_tree::{self, Tree};
 use super::{Kernel, session};
 use crate::addr::{Pa, Va};

@@ -1,8 +1,8 @@
 //! From one virtual address to one entry, level by level, and on to what Windows means by it.
 
 use super::cache::Table;
-use super::regions::shorter;
 use super::pte::Soft;
+use super::regions::shorter;
 use super::tables::{Entry, Level, Rights, Shape};
 use super::{Fault, Mode, Prototyped, Space, arm64, x64, x86};
 use crate::addr::{PAGE_SIZE, Pa, Va};

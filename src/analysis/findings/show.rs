@@ -105,8 +105,8 @@ fn found(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<Vec<Story>> {
         }
     }
     all.retain(|f| match &f.subject {
-        Subject::Process { pid, name, .. } => ask.wants(*pid, Some(name)),
-        _ => ask.pids.is_empty() && ask.names.is_empty(),
+        Subject::Process { pid, name, offset } => ask.wants(*pid, Some(name), *offset),
+        _ => ask.names_none(),
     });
     Ok(stories(all))
 }
@@ -193,7 +193,7 @@ fn run_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         sink.note(Note::info(format!("{rest} more stories weigh less: --all shows them")));
     }
     if all.iter().all(|s| s.severity() == Severity::Info) {
-        let whom = if ask.pids.is_empty() && ask.names.is_empty() { "" } else { " in what was asked for" };
+        let whom = if ask.names_none() { "" } else { " in what was asked for" };
         sink.note(Note::info(format!("nothing found{whom} that does not fit; what cannot be read was not judged")));
     }
     for story in all.iter().take(shown) {

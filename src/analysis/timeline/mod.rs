@@ -59,7 +59,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         let space = kernel.space();
         let wanted = |p: &crate::kernel::process::Process<'_>| parallel::wanted(ask, p, &space);
         processes::gather(kernel, &ask.progress, &wanted, &mut events, &mut notes)?;
-        if ask.pids.is_empty() && ask.names.is_empty() {
+        if ask.names_none() {
             system::gather(case, kernel, &mut events, &mut notes);
         }
     }

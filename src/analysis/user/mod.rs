@@ -42,7 +42,7 @@ fn whose(user: &UserDump<'_>) -> [Cell; 2] {
 
 /// Whether the process is one that was asked for.
 fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
-    ask.wants(user.info().pid.ok().map(Into::into), process_name(user).ok().as_deref())
+    ask.wants(user.info().pid.ok().map(Into::into), process_name(user).ok().as_deref(), None)
 }
 
 /// A record of the file.

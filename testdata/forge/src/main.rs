@@ -11,7 +11,8 @@ const USAGE: &str = "forge build SCENARIO OUT            one scenario into OUT/<
 forge all OUT                       every scenario of scenarios/ that names a sample
 forge large OUT [KEY=NUMBER]...     a large machine into OUT/large.dmp, a sparse file, and OUT/large.json, what it holds: gib=8
                                     processes=400 threads=6000 handles=150000 vads=60000 modules=25000 filled=10
-forge pdb TABLE STORE               the PDB of a layout table into a symbol store (needs clang and lld)
+forge pdb TABLE STORE [NAMES]       the PDB of a layout table into a symbol store (needs clang and lld); with NAMES more names
+                                    and a structure for each forty of them, to measure with a file as large as Microsoft's
 forge pdbs STORE                    the PDBs of all tables
 forge reduce FULL [DONOR [ENUMS]] OUT   a full layout table to the part the forge keeps";
 
@@ -34,8 +35,9 @@ fn run(words: &[&str]) -> io::Result<()> {
             forge::samples()?.iter().try_for_each(|name| forge::build_into(&Scenario::load(name), Path::new(out)))
         }
         ["large", out, keys @ ..] => forge::large::build_into(&forge::large::Size::read(keys)?, Path::new(out)),
-        ["pdb", table, store] => {
-            println!("{}", forge::pdb::file(&Layouts::load(table), Path::new(store))?.display());
+        ["pdb", table, store, more @ ..] if more.len() < 2 => {
+            let more = more.first().map_or(Ok(0), |n| n.parse()).map_err(io::Error::other)?;
+            println!("{}", forge::pdb::file(&Layouts::load(table).widened(more), Path::new(store))?.display());
             Ok(())
         }
         ["pdbs", store] => forge::layouts()?.iter().try_for_each(|t| run(&["pdb", t, store])),

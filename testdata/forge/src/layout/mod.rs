@@ -94,6 +94,21 @@ impl Layouts {
         Layouts::parse(&text)
     }
 
+    /// The same table with names that no kernel has: as many more globals, beside the real ones so that sections stay where they are,
+    /// and for each forty of them a structure like a real one.
+    #[must_use]
+    pub fn widened(mut self, names: usize) -> Layouts {
+        let real: Vec<u64> = self.symbols.values().copied().collect();
+        let models: Vec<Type> = self.types.values().cloned().collect();
+        for i in 0..names {
+            self.symbols.insert(format!("FiguranteWithALongNameOfNumber{i:06}"), real[i % real.len()]);
+            if i % 40 == 0 {
+                self.types.insert(format!("_FIGURANTE_{i:06}"), models[i / 40 % models.len()].clone());
+            }
+        }
+        self
+    }
+
     /// Whether the kernel has that type.
     pub fn has(&self, ty: &str) -> bool {
         self.types.contains_key(ty)
