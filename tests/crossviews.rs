@@ -25,6 +25,9 @@ fn address(v: &Value) -> u64 {
 fn texts(v: &Value) -> Vec<&str> {
     v.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
+fn word(v: &Value) -> String {
+    v.as_str().unwrap_or("-").to_owned()
+}
 /// Every dump that keeps memory of the whole machine.
 fn whole(samples: &[Sample]) -> impl Iterator<Item = (&Sample, &Path)> {
     samples
@@ -228,11 +231,13 @@ fn services_callbacks_and_drivers_are_those_of_the_truth() {
         let callbacks: Vec<_> = rows("callbacks", dump, Some(&sample.store))
             .unwrap()
             .iter()
-            .map(|r| (r["kind"].as_str().unwrap().to_owned(), r["index"].as_u64().unwrap(), address(&r["address"])))
+            .map(|r| (word(&r["kind"]), r["index"].as_u64().unwrap(), address(&r["address"]), word(&r["detail"])))
             .collect();
         let planted: Vec<_> = list(&sample.truth, "callbacks")
-            .map(|c| (c["kind"].as_str().unwrap().to_owned(), c["index"].as_u64().unwrap(), address(&c["routine"])))
+            .map(|c| (word(&c["kind"]), c["index"].as_u64().unwrap(), address(&c["routine"]), word(&c["detail"])))
             .collect();
+        let kinds: BTreeSet<_> = planted.iter().map(|c| c.0.as_str()).collect();
+        assert_eq!(kinds.len(), 9, "{}: every kind of callback is planted: {kinds:?}", sample.name);
         assert_eq!(callbacks, planted, "{}", sample.name);
         let crossed = rows("drivermodule", dump, Some(&sample.store)).unwrap();
         let drivers: BTreeSet<_> = crossed

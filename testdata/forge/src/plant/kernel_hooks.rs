@@ -70,12 +70,14 @@ pub fn plant(m: &mut Machine, s: &Scenario, modules: &Json) -> Vec<(&'static str
     for (kind, symbol) in ARRAYS {
         callbacks.extend(notify(m, kind, symbol, modules, &wanted(kind), rogue, &mut hook));
     }
+    callbacks.extend(super::callbacks::plant(m, modules, &drivers));
     vec![("drivers", drivers), ("services", services), ("callbacks", callbacks.into()), ("hooks", hooks.into())]
 }
 
 type Report<'a> = &'a mut dyn FnMut(&str, u64, u64, u64, &str);
 
-fn base_of(modules: &Json, index: usize) -> (String, u64, u64, u64) {
+/// Name, base, size and list entry of a module.
+pub fn base_of(modules: &Json, index: usize) -> (String, u64, u64, u64) {
     let Json::List(list) = modules else { panic!("no modules") };
     let number = |key: &str| match list[index].get(key) {
         Some(Json::Number(n)) => *n,
@@ -88,7 +90,8 @@ fn base_of(modules: &Json, index: usize) -> (String, u64, u64, u64) {
     (name, number("base"), number("size"), number("entry"))
 }
 
-fn count(modules: &Json) -> usize {
+/// How many modules there are.
+pub fn count(modules: &Json) -> usize {
     if let Json::List(list) = modules { list.len() } else { 0 }
 }
 

@@ -4,6 +4,7 @@
 //! runs of exactly that size, so that a dump holds little but what was planted.
 
 mod accounts;
+mod callbacks;
 mod files;
 mod globals;
 mod handles;
