@@ -25,6 +25,9 @@ fn address(v: &Value) -> u64 {
 fn texts(v: &Value) -> Vec<&str> {
     v.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
 }
+fn word(v: &Value) -> String {
+    v.as_str().unwrap_or("-").to_owned()
+}
 /// Every dump that keeps memory of the whole machine.
 fn whole(samples: &[Sample]) -> impl Iterator<Item = (&Sample, &Path)> {
     samples
@@ -163,6 +166,41 @@ fn hooks_are_exactly_those_planted() {
     assert_eq!(seen.len(), 2, "one sample with hooks and one without");
 }
 
+/// A dump without the service table gives no system calls and says so, and is answered in part; a machine on which nobody registered a
+/// callback has empty lists, about which there is nothing to say.
+#[test]
+fn a_table_that_is_not_there_is_told() {
+    let samples = own_samples();
+    let run = |analysis: &str, dump: &Path, sample: &Sample| {
+        dumpwalk(&[
+            analysis.as_ref(),
+            dump.as_os_str(),
+            "--format".as_ref(),
+            "json".as_ref(),
+            "--offline".as_ref(),
+            "--symbols".as_ref(),
+            sample.store.as_os_str(),
+        ])
+    };
+    let mut seen = 0;
+    for (sample, dump) in whole(&samples).filter(|(s, _)| s.truth["services"].is_null()) {
+        let here = format!("{} {}", sample.name, dump.file_name().unwrap().display());
+        let ssdt = run("ssdt", dump, sample);
+        assert_eq!((ssdt.code, ssdt.stdout.trim()), (4, "[]"), "{here}: {}", ssdt.stderr);
+        assert!(ssdt.stderr.contains("loss: no system calls: "), "{here}: {}", ssdt.stderr);
+        let callbacks = run("callbacks", dump, sample);
+        assert_eq!((callbacks.code, callbacks.stdout.trim()), (0, "[]"), "{here}: {}", callbacks.stderr);
+        seen += 1;
+    }
+    assert!(seen > 0, "every sample has a service table");
+    // A triage dump has no symbols of the kernel's tables either.
+    let triage = samples.iter().find_map(|s| Some((s, s.dumps.iter().find(|d| is(d, "triage"))?))).unwrap();
+    for analysis in ["ssdt", "callbacks"] {
+        let ran = run(analysis, triage.1, triage.0);
+        assert_eq!((ran.code, ran.stdout.trim()), (4, "[]"), "{analysis}: {}", ran.stderr);
+    }
+}
+
 /// Distances of the dispatch routines in a driver object, by the truth: the first hook of a driver tells where the table begins.
 fn major_functions(sample: &Sample, dump: &Path) -> BTreeMap<String, u64> {
     let rows = rows("driverirp", dump, Some(&sample.store)).unwrap();
@@ -193,11 +231,13 @@ fn services_callbacks_and_drivers_are_those_of_the_truth() {
         let callbacks: Vec<_> = rows("callbacks", dump, Some(&sample.store))
             .unwrap()
             .iter()
-            .map(|r| (r["kind"].as_str().unwrap().to_owned(), r["index"].as_u64().unwrap(), address(&r["address"])))
+            .map(|r| (word(&r["kind"]), r["index"].as_u64().unwrap(), address(&r["address"]), word(&r["detail"])))
             .collect();
         let planted: Vec<_> = list(&sample.truth, "callbacks")
-            .map(|c| (c["kind"].as_str().unwrap().to_owned(), c["index"].as_u64().unwrap(), address(&c["routine"])))
+            .map(|c| (word(&c["kind"]), c["index"].as_u64().unwrap(), address(&c["routine"]), word(&c["detail"])))
             .collect();
+        let kinds: BTreeSet<_> = planted.iter().map(|c| c.0.as_str()).collect();
+        assert_eq!(kinds.len(), 9, "{}: every kind of callback is planted: {kinds:?}", sample.name);
         assert_eq!(callbacks, planted, "{}", sample.name);
         let crossed = rows("drivermodule", dump, Some(&sample.store)).unwrap();
         let drivers: BTreeSet<_> = crossed

@@ -10,6 +10,7 @@ use dumpwalk::kernel::{Kernel, find};
 use dumpwalk::paging::{Fault, Space, Via};
 use dumpwalk::symbols::store::{Options, Store};
 use serde_json::Value;
+use std::path::Path;
 use std::sync::Arc;
 
 /// One planted page.
@@ -102,4 +103,77 @@ fn planted_pages_are_told() {
     }
     println!("{pages} pages");
     assert!(samples.is_empty() || pages > 0);
+}
+
+/// The rows of `workingset`, offline; with one row for each range of one process if asked.
+fn workingset(dump: &Path, store: &Path, ranges_of: Option<u64>) -> Vec<Value> {
+    let mut args = vec!["workingset".to_owned(), dump.display().to_string()];
+    args.extend(["--offline", "--format", "json", "--symbols"].map(str::to_owned));
+    args.push(store.display().to_string());
+    if let Some(pid) = ranges_of {
+        args.extend(["--vads".to_owned(), "--pid".to_owned(), pid.to_string()]);
+    }
+    let ran = program::dumpwalk(&args);
+    assert!(matches!(ran.code, 0 | 4), "{}: {}", dump.display(), ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+/// Counted range by range, a process has as many shared, own and locked pages as counted at once; a range of private memory shares none,
+/// a mapped file has none of its own.
+#[test]
+fn the_ranges_of_a_working_set_add_up() {
+    let (mut seen, mut images) = (0, 0);
+    for sample in program::own_samples().iter().filter(|s| !s.truth["working_sets"].is_null()) {
+        let Some(dump) = sample.dumps.iter().find(|d| d.file_name().is_some_and(|n| n == "full.dmp")) else { continue };
+        for whole in workingset(dump, &sample.store, None).iter().filter(|r| r["shared"] != 0) {
+            let pid = whole["pid"].as_u64().unwrap();
+            let ranges = workingset(dump, &sample.store, Some(pid));
+            for column in ["shared", "unshared", "locked"] {
+                let sum: u64 = ranges.iter().map(|r| r[column].as_u64().unwrap()).sum();
+                assert_eq!(Some(sum), whole[column].as_u64(), "{} {pid} {column}", sample.name);
+            }
+            for r in &ranges {
+                let none = if r["type"] == "private" { "shared" } else { "unshared" };
+                assert_eq!(r[none], 0, "{} {pid}: {r}", sample.name);
+                images += u64::from(r["type"] == "image" && r["shared"].as_u64() > Some(0));
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 0 && images > 0, "no sample with a database of page frames: {seen} {images}");
+}
+
+/// A page that a process maps and the database calls free: who owns it cannot be told, and neither can the sums it would belong to.
+#[test]
+fn a_page_the_database_calls_free_is_no_count() {
+    let samples = program::own_samples();
+    let sample = samples.iter().find(|s| s.name == "win10-22h2").unwrap();
+    let dump = sample.dumps.iter().find(|d| d.file_name().is_some_and(|n| n == "full.dmp")).unwrap();
+    let kernel = opened(dump, &sample.store).unwrap();
+    let (space, size) = (kernel.space(), kernel.symbols.types.size_of("_MMPFN").unwrap());
+    let process = sample.truth["processes"].as_array().unwrap().iter().find(|p| p["name"] == "lsass.exe").unwrap();
+    let of_process = kernel.space_of(Pa(process["dtb"].as_u64().unwrap()));
+    // The page of the PEB is the process's own.
+    let page = of_process.walk(Va(process["peb"].as_u64().unwrap())).unwrap().pa.pfn();
+    let database = space.pointer(kernel.global("MmPfnDatabase").unwrap()).unwrap();
+    let entry = database.add(page.0 * u64::from(size));
+    let at = usize::try_from(space.fetch(entry, size).place(0).file.unwrap()).unwrap();
+    let mut bytes = std::fs::read(dump).unwrap();
+    assert!(bytes[at..at + size as usize].iter().any(|b| *b != 0));
+    bytes[at..at + size as usize].fill(0);
+    let folder = tempfile::tempdir().unwrap();
+    let changed = folder.path().join("changed.dmp");
+    std::fs::write(&changed, bytes).unwrap();
+    let (before, after) = (workingset(dump, &sample.store, None), workingset(&changed, &sample.store, None));
+    assert_eq!(before.len(), after.len());
+    for (was, is) in before.iter().zip(&after) {
+        if is["pid"] == process["pid"] {
+            for column in ["shared", "unshared", "locked"] {
+                assert!(was[column].is_u64() && is[column].is_null(), "{column}: {} {}", was[column], is[column]);
+            }
+            assert_eq!(was["valid"], is["valid"], "what the page tables say needs no database");
+        } else {
+            assert_eq!(was, is);
+        }
+    }
 }

@@ -125,3 +125,33 @@ fn scans_find_what_is_hidden() {
         }
     }
 }
+
+/// The hive with the users' profiles lies in the pool up to 1709 and in the process Registry from 1803 on: of both, each user of the list
+/// that a token names is named by the folder.
+#[test]
+fn users_are_named_by_the_hive_wherever_it_lies() {
+    let samples = program::own_samples();
+    let mut seen = std::collections::BTreeSet::new();
+    for sample in samples.iter().filter(|s| !s.truth["profiles"].is_null()) {
+        for dump in of_the_machine(sample).filter(|d| keeps_user_memory(d)) {
+            let in_process = sample.truth["hive"]["in_registry_process"].as_bool().unwrap();
+            let ranges = rows("vadinfo", dump, Some(&sample.store)).unwrap();
+            let bin = sample.truth["hive"]["bin"].as_u64();
+            let holds = |r: &&Value| {
+                let inside =
+                    |bin: u64| program::number(&r["start"]) <= Some(bin) && program::number(&r["end"]) > Some(bin);
+                r["name"] == "Registry" && bin.is_some_and(inside)
+            };
+            assert_eq!(ranges.iter().any(|r| holds(&r)), in_process, "{}", sample.name);
+            let sids = rows("getsids", dump, Some(&sample.store)).unwrap();
+            for profile in list(&sample.truth, "profiles") {
+                let name = text(&profile["folder"]).rsplit('\\').next().unwrap().to_owned();
+                let row = sids.iter().find(|r| r["sid"] == profile["sid"]).unwrap();
+                let named = text(&row["sid_name"]);
+                assert_eq!(named, format!("{name} (by the profile's folder)"), "{} {}", sample.name, profile["sid"]);
+                seen.insert(in_process);
+            }
+        }
+    }
+    assert_eq!(seen.len(), 2, "samples with a hive in the pool and in the process");
+}

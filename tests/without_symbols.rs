@@ -18,6 +18,11 @@ const NEED_PDB: &[(&str, &str, &str)] = &[
     ("callstacks", "symbol", "names of functions inside the kernel"),
     ("threads", "start_location", "names of functions inside the kernel"),
     ("threads", "win32_start_location", "names of functions inside the kernel"),
+    (
+        "getsids",
+        "sid_name",
+        "CmpHiveListHead, from which the list of profiles in the registry is reached, has no other name",
+    ),
     ("dlllist", "load_reason", "the table of Windows 11 24H2 has no enumerations: a number instead of its name"),
     // On win10-2004-x86, where no entry in transition carries a mask.
     ("memmap", "state", NO_MASK),

@@ -1,6 +1,7 @@
 //! `callbacks`: routines that the kernel calls when something happens.
 
 use super::routine::{self, Routines};
+use super::tell::members;
 use super::{Analysis, Ask, Case, modules};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, joined, wide};
@@ -41,8 +42,7 @@ const COLUMNS: [Column; BOTH.len() + LAST.len()] = joined(BOTH, LAST);
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
-    let (callbacks, notes) = kernel.callbacks()?;
-    notes.into_iter().for_each(|n| sink.note(n));
+    let callbacks = members("callbacks", kernel.callbacks(), sink)?;
     let routines = Routines::new(kernel, modules::loaded(case)?);
     routines.modules.notes.iter().for_each(|n| sink.note(n.clone()));
     let space = kernel.space();

@@ -1,6 +1,7 @@
 //! `ssdt`: where each system call leads.
 
 use super::routine::{self, Routines};
+use super::tell::members;
 use super::{Analysis, Ask, Case, modules};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, joined, wide};
@@ -12,7 +13,7 @@ pub static SSDT: Analysis = Analysis {
     about: "System service tables: where each system call leads",
     help: "One row for each system call: KiServiceTable, and win32k's table where the symbols tell of it. On x64 an entry is a distance from the \
            table, so that a hook of it must lie within 128 MiB; on x86 it is an address. `hook` says so where the routine lies in no loaded \
-           module, or begins with a jump out of all modules. A routine of the kernel's table in another module than the kernel is `foreign`.\n\n\
+           module, or begins with a jump out of all modules. A routine of the kernel's table in another module than the kernel is `foreign`. A dump without the table gives no rows and a note of loss.\n\n\
            Example: dumpwalk ssdt memory.dmp --format jsonl | grep outside",
     columns: &COLUMNS,
     switches: &[],
@@ -33,8 +34,7 @@ const COLUMNS: [Column; BOTH.len() + LAST.len()] = joined(BOTH, LAST);
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
-    let (services, notes) = kernel.services()?;
-    notes.into_iter().for_each(|n| sink.note(n));
+    let services = members("system calls", kernel.services(), sink)?;
     let routines = Routines::new(kernel, modules::loaded(case)?);
     routines.modules.notes.iter().for_each(|n| sink.note(n.clone()));
     let space = kernel.space();

@@ -159,3 +159,18 @@ fn row(process: &Process<'_>, vad: Option<&Vad>, counts: &Counts) -> Row {
     ];
     Row::new(cells.into()).at(vad.map_or(process.place(), |v| v.place))
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::kernel::page_state::PfnLayout;
+    use crate::symbols::layout::Layout;
+
+    #[test]
+    fn every_known_kernel_tells_what_its_page_frames_are_for() {
+        for (name, symbols) in crate::kernel::testing::kernels() {
+            // The table of 24H2 has no bits of `_MI_PFN_FLAGS4`, where the others' `PrototypePte` is.
+            let told = PfnLayout::resolve(&symbols.types).is_ok();
+            assert_eq!(told, !name.contains("26100"), "{name}");
+        }
+    }
+}

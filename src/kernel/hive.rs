@@ -94,6 +94,8 @@ layout! {
     }
 }
 
+/// The head of the list of loaded hives. Nothing but symbols tells where it is.
+pub const HIVES: &str = "CmpHiveListHead";
 /// `HHIVE_SIGNATURE`: what `Hive.Signature` holds in every kernel (the pool scanners of the field look for the same).
 const SIGNATURE: u32 = 0xbee0_bee0;
 /// Cells of lists: index leaf, fast leaf, hash leaf, index root; of keys; of values.
@@ -157,7 +159,7 @@ pub fn hives<'a, 'k: 'a>(
         node: kernel.layout()?,
         value: kernel.layout()?,
     };
-    let Some(head) = kernel.global("CmpHiveListHead") else { return Ok((Vec::new(), Vec::new())) };
+    let Some(head) = kernel.global(HIVES) else { return Ok((Vec::new(), Vec::new())) };
     let at = layout.field("links").map_or(0, |f| u64::from(f.offset));
     let hive = |link: Va| space.view(layout, link.sub(at));
     let list = List { what: "list of hives", head, width: space.pointer_size(), limit: MOST_HIVES };

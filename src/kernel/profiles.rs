@@ -2,10 +2,11 @@
 
 use super::Kernel;
 use super::address_space::AddressSpace;
-use super::hive::{Hive, hives};
+use super::hive::{HIVES, Hive, hives};
 use super::process::Process;
 use super::sid::Sid;
 use super::standing::Sort;
+use crate::dump::Kind;
 use crate::paging::Space;
 use crate::value::{Absent, Note, Value};
 
@@ -26,6 +27,11 @@ pub fn profiles<'k>(
     let Ok((all, mut notes)) = hives(kernel, space, registry.as_ref().map(|m| &m.space)) else {
         return (Vec::new(), Vec::new());
     };
+    // A triage dump holds no hive, whatever its symbols.
+    if kernel.dump.kind != Kind::Triage && kernel.global(HIVES).is_none() {
+        notes
+            .push(Note::info(format!("the list of profiles in the registry: no symbol {HIVES}: fewer names of users")));
+    }
     let mut out = Vec::new();
     for hive in all.iter().filter(|h| h.name().is_ok_and(|n| is_software(&n))) {
         match listed(hive, &mut out) {

@@ -101,6 +101,17 @@ pub fn environment(p: &Value) -> Vec<(String, String)> {
     }
 }
 
+/// Numbers of pages of a row or of the truth, where the database of page frames was there to count by. A process that maps nothing
+/// has nothing to count, with or without it.
+fn pages_of(v: &Value, columns: &[&str]) -> Option<String> {
+    let any = number(&v["shared"]).zip(number(&v["unshared"])).is_some_and(|(a, b)| a + b > 0);
+    any.then(|| fact(&[plain(&v["pid"]), columns.iter().map(|c| plain(&v[*c])).collect::<Vec<_>>().join("/")]))
+}
+fn working_sets(truth: &Value, columns: &[&str]) -> Facts {
+    let of_listed = |w: &&Value| linked(truth).any(|p| p["dtb"] == w["dtb"]);
+    list(truth, "working_sets").filter(of_listed).filter_map(|w| pages_of(w, columns)).collect()
+}
+
 pub const COMPARISONS: &[Comparison] = &[
     Comparison {
         analysis: "pslist",
@@ -591,6 +602,20 @@ pub const OWN: &[Comparison] = &[
                 ])
             })
         },
+    },
+    // What the database of page frames says of the pages that the processor maps. It is kernel memory: a dump without the pages
+    // themselves tells it too.
+    Comparison {
+        analysis: "workingset",
+        user: false,
+        of_row: |r| pages_of(r, &["shared", "unshared", "locked"]),
+        of_truth: |t| working_sets(t, &["shared", "unshared", "locked"]),
+    },
+    Comparison {
+        analysis: "workingset",
+        user: true,
+        of_row: |r| pages_of(r, &["shared", "valid"]),
+        of_truth: |t| working_sets(t, &["shared", "valid"]),
     },
     Comparison {
         analysis: "heaps",

@@ -2,9 +2,16 @@
 //!
 //! Specific rights (bits 0 to 15) mean something else for each type. Names and values are those of Microsoft's public
 //! headers: `winnt.h` (processes, threads, tokens, files, keys, sections, jobs, timers, transactions, standard and generic
-//! rights), `winuser.h` (desktops, window stations), `evntcons.h` and `wmistr.h` (ETW), `ntifs.h` and `wdm.h` of the driver
-//! kit (directories, symbolic links, object types), and `ntexapi.h`, `ntpsapi.h`, `ntlpcapi.h`, `ntdbg.h` as published by
-//! the phnt project (event and mutant queries, thread alerts, worker factories, debug objects, ports).
+//! rights), `winuser.h` (desktops, window stations), `evntcons.h` and `wmistr.h` (ETW), `dcomptypes.h` (composition),
+//! `d3dkmthk.h` and `d3dukmdt.h` (shared graphics objects), `ntifs.h` and `wdm.h` of the driver kit (directories, symbolic
+//! links, object types), `fltKernel.h` (filter ports), and `ntexapi.h`, `ntpsapi.h`, `ntlpcapi.h`, `ntdbg.h`, `ntioapi.h` as
+//! published by the phnt project (event and mutant queries, thread alerts, worker factories, debug objects, ports, wait
+//! completion packets). Callback objects: `ex/callback.c` of the Windows Research Kernel.
+//!
+//! No such header names specific rights of event pairs (`EVENT_PAIR_ALL_ACCESS` is standard rights alone), reserve objects,
+//! power requests, counter sets (`PcwObject`), activity references, silo contexts, `RawInputManager`, `CoreMessaging`,
+//! `ActivationObject`, `EnergyTracker`, `EtwSessionDemuxEntry`, `CoverageSampler`, `DmaAdapter`, `Adapter`, `Controller` and
+//! `Driver`: their bits stay numbers.
 
 /// A right's bit and name.
 type Right = (u32, &'static str);
@@ -204,7 +211,16 @@ const ENLISTMENT: &[Right] = &[
 ];
 const TYPE: &[Right] = &[(1, "OBJECT_TYPE_CREATE")];
 const PROFILE: &[Right] = &[(1, "PROFILE_CONTROL")];
+/// Both ends: "minifilter driver communication port objects" (`FltBuildDefaultSecurityDescriptor`).
 const FILTER_PORT: &[Right] = &[(1, "FLT_PORT_CONNECT")];
+const CALLBACK: &[Right] = &[(1, "CALLBACK_MODIFY_STATE")];
+const WAIT_COMPLETION_PACKET: &[Right] = &[(1, "WAIT_COMPLETION_PACKET_SET_STATE")];
+/// `COMPOSITIONSURFACE_READ` and `_WRITE` before Windows 10, with the same values (`DCompositionCreateSurfaceHandle`).
+const COMPOSITION: &[Right] = &[(1, "COMPOSITIONOBJECT_READ"), (2, "COMPOSITIONOBJECT_WRITE")];
+/// `D3DKMTShareObjects`: for shared resources …
+const SHARED_RESOURCE: &[Right] = &[(1, "SHARED_ALLOCATION_WRITE")];
+/// … and for synchronization objects.
+const SHARED_SYNC: &[Right] = &[(1, "D3DDDI_SYNC_OBJECT_WAIT"), (2, "D3DDDI_SYNC_OBJECT_SIGNAL")];
 const PARTITION: &[Right] = &[(1, "MEMORY_PARTITION_QUERY_ACCESS"), (2, "MEMORY_PARTITION_MODIFY_ACCESS")];
 
 /// Windows 11's objects that freeze a process or a thread (public headers of the native interface).
@@ -242,7 +258,12 @@ fn specific(kind: &str) -> &'static [Right] {
         "TmEn" => ENLISTMENT,
         "Type" => TYPE,
         "Profile" => PROFILE,
-        "FilterConnectionPort" => FILTER_PORT,
+        "FilterConnectionPort" | "FilterCommunicationPort" => FILTER_PORT,
+        "Callback" => CALLBACK,
+        "WaitCompletionPacket" => WAIT_COMPLETION_PACKET,
+        "Composition" | "CompositionSurface" => COMPOSITION,
+        "DxgkSharedResource" => SHARED_RESOURCE,
+        "DxgkSharedSyncObject" => SHARED_SYNC,
         "Partition" => PARTITION,
         "ProcessStateChange" => PROCESS_STATE_CHANGE,
         "ThreadStateChange" => THREAD_STATE_CHANGE,
@@ -286,6 +307,26 @@ mod tests {
     }
 
     #[test]
+    fn rights_of_rarely_used_types() {
+        // WAIT_COMPLETION_PACKET_ALL_ACCESS, COMPOSITIONOBJECT_ALL_ACCESS, FLT_PORT_ALL_ACCESS, CALLBACK_ALL_ACCESS,
+        // SHARED_ALLOCATION_ALL_ACCESS and D3DDDI_SYNC_OBJECT_ALL_ACCESS leave no bit without a name.
+        for (kind, all, specific) in [
+            ("WaitCompletionPacket", 0x000f_0001, "WAIT_COMPLETION_PACKET_SET_STATE"),
+            ("Composition", 0x3, "COMPOSITIONOBJECT_READ|COMPOSITIONOBJECT_WRITE"),
+            ("FilterCommunicationPort", 0x001f_0001, "FLT_PORT_CONNECT"),
+            ("Callback", 0x001f_0001, "CALLBACK_MODIFY_STATE"),
+            ("DxgkSharedResource", 0x000f_0001, "SHARED_ALLOCATION_WRITE"),
+            ("DxgkSharedSyncObject", 0x001f_0003, "D3DDDI_SYNC_OBJECT_WAIT|D3DDDI_SYNC_OBJECT_SIGNAL"),
+        ] {
+            let (found, left) = names(kind, all);
+            assert_eq!(left, 0, "{kind}");
+            assert!(found.join("|").starts_with(specific), "{kind}: {found:?}");
+        }
+        // An event pair has standard rights alone.
+        assert_eq!(names("EventPair", 0x001f_0001), (names("EventPair", 0x001f_0000).0, 1));
+    }
+
+    #[test]
     fn no_right_has_two_names() {
         let kinds = [
             "Process",
@@ -317,6 +358,13 @@ mod tests {
             "Type",
             "Profile",
             "FilterConnectionPort",
+            "FilterCommunicationPort",
+            "Callback",
+            "WaitCompletionPacket",
+            "Composition",
+            "CompositionSurface",
+            "DxgkSharedResource",
+            "DxgkSharedSyncObject",
             "Partition",
         ];
         for kind in kinds {

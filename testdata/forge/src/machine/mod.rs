@@ -32,6 +32,8 @@ pub struct Regions {
     pub session: u64,
     /// A 1 GB mapping.
     pub huge: u64,
+    /// The database of page frames.
+    pub pfn: u64,
     /// PML4 slot of the self-reference.
     pub self_map: u64,
 }

@@ -157,15 +157,20 @@ impl Space {
 
     /// The last-level entry for `va`; zero when there is no table for it.
     pub fn entry(&self, mem: &Physical, va: u64) -> u64 {
+        self.table_of(mem, va).map_or(0, |table| self.get(mem, table, self.mode.index(va, 1)))
+    }
+
+    /// The frame of the table that holds the last-level entry for `va`; none where there is no such table.
+    pub fn table_of(&self, mem: &Physical, va: u64) -> Option<u64> {
         let mut frame = self.root;
         for l in (2..=self.mode.levels()).rev() {
             let entry = self.get(mem, frame, self.mode.index(va, l));
             if entry & flags::P == 0 || entry & flags::PS != 0 {
-                return 0;
+                return None;
             }
             frame = self.frame_of(entry);
         }
-        self.get(mem, frame, self.mode.index(va, 1))
+        Some(frame)
     }
 
     /// Maps a page.

@@ -51,6 +51,8 @@ pub struct Files {
     made: BTreeMap<String, Mapped>,
     /// The volume's device object.
     pub volume: u64,
+    /// Frames that hold pages of sections, with the addresses of their prototype entries.
+    pub sections: BTreeMap<u64, u64>,
 }
 
 impl Files {
@@ -61,7 +63,7 @@ impl Files {
         let mut d = m.obj("_DEVICE_OBJECT");
         d.set("Type", 3).set("Size", m.layouts.size("_DEVICE_OBJECT")).set("ReferenceCount", 40).set("DeviceType", 7);
         m.write(volume, &d.bytes);
-        Files { images: s.images.clone(), made: BTreeMap::new(), volume }
+        Files { images: s.images.clone(), made: BTreeMap::new(), volume, sections: BTreeMap::new() }
     }
 
     /// The catalogue entry of a path or base name.
@@ -128,6 +130,7 @@ impl Files {
         let frame = m.mem.take(Use::User);
         let bytes: Vec<u8> = (0..PAGE / 8).flat_map(|_| m.rng.word().to_le_bytes()).collect();
         m.mem.page_mut(frame).copy_from_slice(&bytes);
+        self.sections.insert(frame, prototypes);
         for page in 0..pages {
             let entry = match (page, path) {
                 (0, _) => frame << 12 | flags::P | 0x100 | 0x20 | flags::NX,
@@ -153,7 +156,7 @@ impl Files {
         mapped
     }
 
-    fn make(&self, m: &mut Machine, file: ImageFile) -> Mapped {
+    fn make(&mut self, m: &mut Machine, file: ImageFile) -> Mapped {
         let count = file.size / PAGE;
         let pte = m.pte_size();
         let prototypes = m.alloc(PoolKind::Paged, b"MmSt", pte * count);
@@ -201,7 +204,13 @@ impl Files {
     }
 
     /// Brings the pages with contents into memory; the other prototype entries point to the file.
-    fn load(&self, m: &mut Machine, file: &ImageFile, subsection: u64, prototypes: u64) -> (Vec<(u64, u64, u64)>, u64) {
+    fn load(
+        &mut self,
+        m: &mut Machine,
+        file: &ImageFile,
+        subsection: u64,
+        prototypes: u64,
+    ) -> (Vec<(u64, u64, u64)>, u64) {
         let spec = spec(file);
         let mut frames: BTreeMap<u64, u64> = BTreeMap::new();
         let mut pieces = build(&spec).pieces;
@@ -222,6 +231,7 @@ impl Files {
         for page in 0..file.size / PAGE {
             let entry = match frames.get(&page) {
                 Some(frame) => {
+                    self.sections.insert(*frame, prototypes + m.pte_size() * page);
                     let bits = flags::P | 0x20 | if code(page) { 0 } else { flags::NX };
                     resident.push((page, *frame, bits | flags::U));
                     frame << 12 | bits | 0x100

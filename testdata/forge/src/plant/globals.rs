@@ -22,6 +22,15 @@ pub fn user_end(m: &Machine, s: &Scenario) -> u64 {
     }
 }
 
+/// Where the last-level page tables appear: where the self-reference stands in the topmost one.
+pub fn tables(m: &Machine) -> u64 {
+    match m.kernel.mode {
+        Mode::Four => 0xFFFF_0000_0000_0000 | m.regions.self_map << 39,
+        Mode::Five => 0xFE00_0000_0000_0000 | m.regions.self_map << 48,
+        Mode::Pae | Mode::Plain => 0xC000_0000,
+    }
+}
+
 /// Plants them.
 pub fn plant(m: &mut Machine, s: &Scenario) {
     m.plant_u32("NtBuildNumber", 0xF000_0000 | if s.build == 19045 { 19041 } else { s.build });
@@ -41,13 +50,7 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
             true => 0xFFFF_0800_0000_0000,
         },
     );
-    // The tables appear where the self-reference stands in the topmost one.
-    let tables = match m.kernel.mode {
-        Mode::Four => 0xFFFF_0000_0000_0000 | m.regions.self_map << 39,
-        Mode::Five => 0xFE00_0000_0000_0000 | m.regions.self_map << 48,
-        Mode::Pae | Mode::Plain => 0xC000_0000,
-    };
-    m.plant_word("MmPteBase", tables);
+    m.plant_word("MmPteBase", tables(m));
     if m.cookie != 0 {
         let at = m.global("ObHeaderCookie");
         let cookie = [m.cookie];

@@ -1,14 +1,20 @@
 //! A registry hive in memory: SOFTWARE with the list of user profiles.
 //!
-//! Cells, their numbers and the signatures of their kinds are those of hive files; the structures are the layouts'.
+//! Cells, their numbers and the signatures of their kinds are those of hive files; the structures are the layouts'. Up to 1709 the bins are
+//! blocks of paged pool; since 1803 the hive's file is a section mapped into the process Registry, and what the kernel notes of a bin is an
+//! address in there.
 
+use super::files::Files;
+use super::user::{DATA, User};
 use crate::machine::Machine;
-use crate::memory::{PAGE, PoolKind};
+use crate::memory::{PAGE, PoolKind, Use, flags};
 use crate::scenario::Profile;
 use crate::truth::Json;
 
 /// What a header of a bin takes, before the first cell.
 const BIN: usize = 0x20;
+/// The hive's file on the volume.
+const FILE: &str = "\\Windows\\System32\\config\\SOFTWARE";
 /// No cell.
 const NONE: u32 = u32::MAX;
 
@@ -74,13 +80,15 @@ impl Cells {
     }
 }
 
-/// Plants the hive and links it; gives the profiles' truth.
-pub fn plant(m: &mut Machine, profiles: &[Profile]) -> Vec<Json> {
+/// The bins of a hive, whole pages, and the number of its root's cell.
+fn bins(m: &Machine, profiles: &[Profile]) -> (Vec<u8>, u32) {
     let mut cells = Cells { bytes: vec![0; BIN] };
     cells.bytes[..4].copy_from_slice(b"hbin");
     let users: Vec<u32> = profiles
         .iter()
         .map(|p| {
+            // What else a hive holds: it makes this one longer than a block, and some cells lie across two.
+            cells.add(&[0x5A; 0x5A0]);
             let state = cells.text(m, "Sid", "unused");
             let folder = cells.text(m, "ProfileImagePath", &p.folder);
             cells.key(m, &p.sid, None, &[state, folder])
@@ -95,10 +103,47 @@ pub fn plant(m: &mut Machine, profiles: &[Profile]) -> Vec<Json> {
     let root = cells.key(m, "CMI-CreateHive{2A7FB991}", Some(below), &[]);
     let length = cells.bytes.len().next_multiple_of(PAGE as usize);
     cells.bytes.resize(length, 0);
-    let bin = m.alloc(PoolKind::Paged, b"CM10", (length as u64).max(PAGE));
-    m.write(bin, &cells.bytes);
-    let table = map(m, bin, length as u64 / PAGE);
-    hive(m, root, table, length as u64);
+    (cells.bytes, root)
+}
+
+/// The header of a hive's file.
+fn header(m: &Machine, root: u32) -> crate::machine::Obj {
+    let mut b = m.obj("_HBASE_BLOCK");
+    b.set("Signature", u64::from(u32::from_le_bytes(*b"regf"))).set("RootCell", root.into());
+    b
+}
+
+/// Maps the hive's file, its header and its bins, into the process Registry; gives the address of the first bin.
+pub fn map_file(m: &mut Machine, profiles: &[Profile], files: &mut Files, user: &mut User) -> u64 {
+    let (bytes, root) = bins(m, profiles);
+    let (at, pages) = (user.area, 1 + bytes.len() as u64 / PAGE);
+    let (section, first) = files.data(m, Some(FILE), pages);
+    user.map_data(m, at, &section, first, 4);
+    let head = header(m, root).bytes;
+    m.mem.page_mut(first)[..head.len()].copy_from_slice(&head);
+    for (i, page) in (1..).zip(bytes.chunks(PAGE as usize)) {
+        let frame = m.mem.take(Use::User);
+        m.mem.page_mut(frame).copy_from_slice(page);
+        user.space.map(&mut m.mem, at + i * PAGE, frame, DATA);
+        let (prototype, pte) = (section.prototypes + m.pte_size() * i, m.pte_size() as usize);
+        let entry = frame << 12 | flags::P | 0x120 | flags::NX;
+        m.write(prototype, &entry.to_le_bytes()[..pte]);
+        files.sections.insert(frame, prototype);
+    }
+    at + PAGE
+}
+
+/// Plants the hive and links it; its bins lie at `mapped` in the process Registry, or in the pool. Gives the profiles' truth.
+pub fn plant(m: &mut Machine, profiles: &[Profile], mapped: Option<u64>) -> Vec<Json> {
+    let (bytes, root) = bins(m, profiles);
+    let length = bytes.len() as u64;
+    let bin = mapped.unwrap_or_else(|| {
+        let bin = m.alloc(PoolKind::Paged, b"CM10", length.max(PAGE));
+        m.write(bin, &bytes);
+        bin
+    });
+    let table = map(m, bin, length / PAGE);
+    hive(m, root, table, length);
     profiles.iter().map(|p| Json::object().with("sid", p.sid.as_str()).with("folder", p.folder.as_str())).collect()
 }
 
@@ -119,17 +164,15 @@ fn map(m: &mut Machine, bin: u64, blocks: u64) -> u64 {
 }
 
 fn hive(m: &mut Machine, root: u32, table: u64, length: u64) {
-    let mut b = m.obj("_HBASE_BLOCK");
-    b.set("Signature", u64::from(u32::from_le_bytes(*b"regf"))).set("RootCell", root.into());
-    let base = m.put(PoolKind::Paged, b"CM19", &b);
+    let head = header(m, root);
+    let base = m.put(PoolKind::Paged, b"CM19", &head);
     let size = m.layouts.size("_CMHIVE");
     let va = m.alloc(PoolKind::Paged, b"CM16", size);
-    let (mounted, file) =
-        ("\\REGISTRY\\MACHINE\\SOFTWARE", "\\Device\\HarddiskVolume3\\Windows\\System32\\config\\SOFTWARE");
+    let (mounted, file) = ("\\REGISTRY\\MACHINE\\SOFTWARE", format!("\\Device\\HarddiskVolume3{FILE}"));
     let mut h = m.obj("_CMHIVE");
     h.set("Hive.Signature", 0xBEE0_BEE0).set("Hive.BaseBlock", base);
-    let buffer = m.text(b"CM23", file);
-    h.set_text("FileUserName", file, buffer);
+    let buffer = m.text(b"CM23", &file);
+    h.set_text("FileUserName", &file, buffer);
     if h.has("HiveRootPath") {
         let buffer = m.text(b"CM23", mounted);
         h.set_text("HiveRootPath", mounted, buffer);

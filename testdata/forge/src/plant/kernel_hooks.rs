@@ -10,8 +10,42 @@ const SERVICES: u64 = 64;
 /// Major functions of a driver.
 const MAJORS: u64 = 28;
 
+/// Arrays of notification routines, by what they are called for.
+const ARRAYS: [(&str, &str); 3] = [
+    ("process", "PspCreateProcessNotifyRoutine"),
+    ("thread", "PspCreateThreadNotifyRoutine"),
+    ("image", "PspLoadImageNotifyRoutine"),
+];
+/// Slots of such an array.
+const SLOTS: usize = 64;
+/// Lists of other callbacks.
+const LISTS: [&str; 5] = [
+    "CallbackListHead",
+    "KeBugCheckCallbackListHead",
+    "KeBugCheckReasonCallbackListHead",
+    "IopNotifyShutdownQueueHead",
+    "IopNotifyLastChanceShutdownQueueHead",
+];
+
+/// The kernel sets up all its lists when it starts; on a machine where nobody registered anything they are empty.
+fn empty(m: &mut Machine) {
+    for (_, array) in ARRAYS {
+        if let Some(at) = m.global_opt(array) {
+            let none = vec![0; SLOTS * m.pointer() as usize];
+            m.plant(at, &none);
+        }
+    }
+    for list in LISTS {
+        if let Some(at) = m.global_opt(list) {
+            m.plant(at, &[0; 16]);
+            m.link(at, &[]);
+        }
+    }
+}
+
 /// Plants them all; gives the truth of drivers, services, callbacks and hooks.
 pub fn plant(m: &mut Machine, s: &Scenario, modules: &Json) -> Vec<(&'static str, Json)> {
+    empty(m);
     if !s.driver_objects {
         return Vec::new();
     }
@@ -33,19 +67,17 @@ pub fn plant(m: &mut Machine, s: &Scenario, modules: &Json) -> Vec<(&'static str
     let drivers = drivers(m, modules, &[wanted("dispatch"), wanted("unload")].concat(), rogue, &mut hook);
     let services = services(m, &wanted("ssdt"), rogue, &mut hook);
     let mut callbacks = Vec::new();
-    for (kind, symbol) in [
-        ("process", "PspCreateProcessNotifyRoutine"),
-        ("thread", "PspCreateThreadNotifyRoutine"),
-        ("image", "PspLoadImageNotifyRoutine"),
-    ] {
+    for (kind, symbol) in ARRAYS {
         callbacks.extend(notify(m, kind, symbol, modules, &wanted(kind), rogue, &mut hook));
     }
+    callbacks.extend(super::callbacks::plant(m, modules, &drivers));
     vec![("drivers", drivers), ("services", services), ("callbacks", callbacks.into()), ("hooks", hooks.into())]
 }
 
 type Report<'a> = &'a mut dyn FnMut(&str, u64, u64, u64, &str);
 
-fn base_of(modules: &Json, index: usize) -> (String, u64, u64, u64) {
+/// Name, base, size and list entry of a module.
+pub fn base_of(modules: &Json, index: usize) -> (String, u64, u64, u64) {
     let Json::List(list) = modules else { panic!("no modules") };
     let number = |key: &str| match list[index].get(key) {
         Some(Json::Number(n)) => *n,
@@ -58,7 +90,8 @@ fn base_of(modules: &Json, index: usize) -> (String, u64, u64, u64) {
     (name, number("base"), number("size"), number("entry"))
 }
 
-fn count(modules: &Json) -> usize {
+/// How many modules there are.
+pub fn count(modules: &Json) -> usize {
     if let Json::List(list) = modules { list.len() } else { 0 }
 }
 
@@ -190,7 +223,7 @@ fn notify(
         truth.push(Json::object().with("kind", kind).with("index", i as u64).with("routine", *routine));
     }
     let n = slots.len() as u32;
-    slots.resize(64, 0);
+    slots.resize(SLOTS, 0);
     let bytes = m.words(&slots);
     m.plant(array, &bytes);
     m.plant_u32(&format!("{symbol}Count"), n);

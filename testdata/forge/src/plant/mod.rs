@@ -4,6 +4,7 @@
 //! runs of exactly that size, so that a dump holds little but what was planted.
 
 mod accounts;
+mod callbacks;
 mod files;
 mod globals;
 mod handles;
@@ -19,6 +20,7 @@ mod names;
 mod odd;
 mod pages;
 mod peb;
+mod pfn;
 mod process;
 mod session;
 mod shared;
@@ -105,8 +107,15 @@ pub fn plant(s: &Scenario) -> Planted {
     let layouts = Arc::new(Layouts::load(&s.layout));
     let trial = fill(s, &layouts, AMPLE.0, AMPLE.1);
     // A few pages more than needed: a machine always has some that nobody uses.
-    let general = trial.machine.mem.used() + 5;
-    fill(s, &layouts, general, trial.machine.large_used() + 1)
+    let enough = |used: &Planted| (used.machine.mem.used() + 5, used.machine.large_used() + 1);
+    let (general, large) = enough(&trial);
+    let planted = fill(s, &layouts, general, large);
+    if !s.pfn_database {
+        return planted;
+    }
+    // The less memory, the fewer pages of the database of page frames.
+    let (general, large) = enough(&planted);
+    fill(s, &layouts, general, large)
 }
 
 /// Plants a scenario once, into a machine of that many page frames, most of which nobody uses.
@@ -176,6 +185,7 @@ fn regions(s: &Scenario, rng: &mut Rng) -> Regions {
             drivers: 0x8B00_3000,
             session: 0x9C00_0000,
             huge: 0,
+            pfn: 0x8400_0000,
             self_map: 0x300,
         };
     }
@@ -187,17 +197,10 @@ fn regions(s: &Scenario, rng: &mut Rng) -> Regions {
         let mut at = |spread: u64| next() + rng.below(64) * 0x1_0000_0000 + rng.below(spread) * 0x20_0000;
         let (nonpaged, large, paged, stacks, session) = (at(512), at(512), at(512), at(512), at(512));
         let huge = at(1) & !0x3FFF_FFFF;
-        return Regions {
-            kernel,
-            nonpaged,
-            large,
-            paged,
-            stacks,
-            drivers,
-            session,
-            huge,
-            self_map: slots.pop().unwrap_or(0x1ED),
-        };
+        let self_map = slots.pop().unwrap_or(0x1ED);
+        // At the start of a slot, as in the 22H2 dump whose header a live acquisition tool wrote the value into.
+        let pfn = 0xFFFF_0000_0000_0000 | slots.pop().unwrap_or(0x1A0) << 39;
+        return Regions { kernel, nonpaged, large, paged, stacks, drivers, session, huge, pfn, self_map };
     }
     let fixed = |nonpaged, paged, stacks, huge| {
         let session = 0xFFFF_F900_C000_0000;
@@ -210,6 +213,7 @@ fn regions(s: &Scenario, rng: &mut Rng) -> Regions {
             drivers,
             session,
             huge,
+            pfn: 0xFFFF_FA80_0000_0000,
             self_map: 0x1ED,
         }
     };
@@ -217,6 +221,16 @@ fn regions(s: &Scenario, rng: &mut Rng) -> Regions {
         fixed(0xFFFF_FA80_0180_0000, 0xFFFF_F8A0_0000_0000, 0xFFFF_F880_0200_0000, 0xFFFF_F980_0000_0000)
     } else {
         fixed(0xFFFF_E000_0040_0000, 0xFFFF_C000_0000_0000, 0xFFFF_D000_2000_0000, 0xFFFF_B000_0000_0000)
+    }
+}
+
+/// What a header says of the database of page frames. Windows 10 writes the address of the global: a kernel dump of 19041.804 has
+/// `0xfffff8047c6fc500` there, which is `MmPfnDatabase` by that kernel's symbols. What older ones write was not seen; here the value.
+fn header_pfn_database(m: &Machine, s: &Scenario) -> u64 {
+    match m.global_opt("MmPfnDatabase") {
+        Some(at) if s.nt >= (10, 0) => at,
+        Some(at) if m.kernel.pages.contains_key(&(at >> 12)) => m.read_word(at),
+        _ => 0,
     }
 }
 
@@ -266,13 +280,20 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     }
     globals::plant(&mut m, s);
     if !s.profiles.is_empty() {
-        truth.set("profiles", hive::plant(&mut m, &s.profiles));
+        truth.set("profiles", hive::plant(&mut m, &s.profiles, processes.hive));
+        truth.set(
+            "hive",
+            Json::object().with("in_registry_process", processes.hive.is_some()).with("bin", processes.hive),
+        );
     }
     truth.set("kdbg", kdbg::plant(&mut m, s));
     truth.set("objects", names::plant(&mut m));
     truth.set("large_pages", pages::large(&mut m));
     let big = m.close_pools();
     globals::big_pages(&mut m, &big);
+    if s.pfn_database {
+        pfn::room(&mut m);
+    }
     // Last of all, when the kernel half is complete: every process shares it, with its own self-reference.
     let kernel = m.kernel.clone();
     kernel.set_self_map(&mut m.mem, m.regions.self_map);
@@ -285,6 +306,9 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         m.mem.set_u64(frame, 0x1F3, frame << 12 | 0x8000_0000_0000_0063);
     }
     pages::low_stub(&mut m, s);
+    if s.pfn_database {
+        truth.set("working_sets", pfn::fill(&mut m, &processes.users, &files.sections));
+    }
     let head = m.global("PsActiveProcessHead");
     let list = m.global("PsLoadedModuleList");
     truth.set("ps_active_process_head", head);
@@ -300,10 +324,7 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         module_list: list,
         debugger_data: m.global("KdDebuggerDataBlock"),
         triage: triage::plant(&m, s, &processes.crashed, truth.get("modules"), truth.get("unloaded")),
-        pfn_database: m
-            .global_opt("MmPfnDatabase")
-            .filter(|va| m.kernel.pages.contains_key(&(va >> 12)))
-            .map_or(0, |va| m.read_word(va)),
+        pfn_database: header_pfn_database(&m, s),
     };
     Planted { machine: m, truth, crash, users: processes.users }
 }

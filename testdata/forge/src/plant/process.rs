@@ -30,6 +30,8 @@ pub struct Processes {
     pub rip: u64,
     /// CR3 at the time of the crash.
     pub cr3: u64,
+    /// Where the first bin of the hive SOFTWARE lies in the process Registry, where that holds the hives.
+    pub hive: Option<u64>,
     /// Jobs, if there are any.
     pub jobs: Option<Json>,
     /// The crashing process and thread.
@@ -47,6 +49,7 @@ struct Draft<'a> {
     token: u64,
     modules: Vec<Mapped>,
     injected: Vec<u64>,
+    hive: Option<u64>,
 }
 
 impl Draft<'_> {
@@ -91,6 +94,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
             token: 0,
             modules: Vec::new(),
             injected: Vec::new(),
+            hive: None,
         });
     }
     let mut made: BTreeMap<String, (u64, Json)> = BTreeMap::new();
@@ -175,6 +179,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     Processes {
         truth,
         jobs,
+        hive: drafts.iter().find_map(|d| d.hive),
         crashed: triage,
         users: drafts.into_iter().filter_map(Draft::user_side).collect(),
         cid_table,
@@ -309,6 +314,9 @@ fn memory(
             }
             extra(m, s, d, &mut u, &modules, files, peb_va);
         }
+        if p.minimal && p.name == "Registry" && !s.profiles.is_empty() {
+            d.hive = Some(super::hive::map_file(m, &s.profiles, files, &mut u));
+        }
         user = Some(u);
     }
     d.truth.set("dtb", user.as_ref().map_or(s.root << 12, |u| u.space.dtb()));
@@ -316,6 +324,8 @@ fn memory(
     if let Some(mut u) = user {
         if peb_va != 0 {
             basic(m, p, &mut u);
+        }
+        if !u.regions.is_empty() {
             let vads = vad::plant(m, &u.regions, d.va, &mut d.obj, p.deep);
             let pages: u64 = u.regions.iter().map(|r| r.commit).sum();
             d.obj.set("CommitCharge", pages).set("VirtualSize", u.regions.iter().map(|r| r.end + 1 - r.start).sum());

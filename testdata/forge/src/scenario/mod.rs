@@ -60,6 +60,8 @@ pub struct Scenario {
     pub hooks: Vec<Hook>,
     /// Executable files that processes map.
     pub images: Vec<ImageFile>,
+    /// Whether the kernel's database of page frames is planted.
+    pub pfn_database: bool,
     /// Users that the registry has profiles of.
     pub profiles: Vec<Profile>,
     /// Processes in the order they were created.

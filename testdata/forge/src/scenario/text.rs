@@ -5,7 +5,9 @@ use std::path::Path;
 
 use crate::memory::Mode;
 
-use super::{Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Scenario, Thread, Unloaded, time};
+use super::{
+    Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Profile, Scenario, Thread, Unloaded, time,
+};
 
 /// One statement: keyword, arguments, options.
 struct Line<'a> {
@@ -70,6 +72,8 @@ impl Scenario {
                 driver: l.keys.get("driver").cloned().unwrap_or_default(),
                 unloaded: l.flag("unloaded"),
             }),
+            "pfn-database" => self.pfn_database = true,
+            "profile" => self.profiles.push(Profile { sid: l.word(1), folder: l.word(2) }),
             "compact" => self.compact = true,
             "tight" => self.tight = true,
             "paging" => {
