@@ -84,6 +84,42 @@ fn psxview_shows_what_hides_and_nothing_else() {
     }
 }
 
+/// What no list has is told whole by its address; its id alone finds nothing and says where to look.
+#[test]
+fn a_hidden_process_has_a_page_by_its_address() {
+    let samples = own_samples();
+    let mut met = 0;
+    for (sample, dump) in whole(&samples) {
+        let hidden = |p: &&Value| p["linked"] == false && p["exit"].as_u64().unwrap_or(0) == 0 && p["why"] != "ended";
+        for p in list(&sample.truth, "processes").filter(hidden) {
+            let at = format!("{:#x}", number(&p["eprocess"]).unwrap());
+            let ask = |by: &str, what: &str| {
+                let (dump, store) = (dump.to_str().unwrap(), sample.store.to_str().unwrap());
+                dumpwalk(&["process", dump, by, what, "-f", "jsonl", "--offline", "--symbols", store])
+            };
+            let page = ask("--offset", &at);
+            assert!(matches!(page.code, 0 | 4), "{}: {}", sample.name, page.stderr);
+            assert!(page.stderr.contains("is not on the active list"));
+            let rows: Vec<Value> = page.stdout.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+            assert!(rows.iter().all(|r| r.get("pid").is_none_or(|pid| *pid == p["pid"])));
+            assert!(rows.iter().any(|r| r["section"] == "pslist"));
+            let threads = rows.iter().filter(|r| r["section"] == "threads").count();
+            assert_eq!(threads, list(p, "threads").count(), "{}: {}", sample.name, p["name"]);
+            let by_id = ask("--pid", &p["pid"].to_string());
+            assert!(
+                by_id.stdout.is_empty() && by_id.stderr.contains("--offset takes their address"),
+                "{}",
+                by_id.stderr
+            );
+            met += 1;
+        }
+    }
+    assert!(met > 0, "a sample hides a process");
+    let dump = program::root().join("testdata/win10-22h2/full.dmp");
+    let none = dumpwalk(&["pslist", dump.to_str().unwrap(), "--offset", "0xfffff78000000000", "--offline"]);
+    assert!(none.code == 4 && none.stderr.contains("is no process"), "{}", none.stderr);
+}
+
 /// A wiped pool tag does not hide a process from the scan, and the row says how it was met.
 #[test]
 fn a_wiped_tag_is_met_by_the_dispatcher_header() {
