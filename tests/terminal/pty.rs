@@ -77,9 +77,8 @@ fn headings_are_bold_unless_it_is_unwanted() {
     for (name, value) in [("NO_COLOR", "1"), ("CLICOLOR", "0"), ("TERM", "dumb")] {
         assert_eq!(shown(200, dumpwalk("pslist", &dump).arg("--offline").env(name, value)), plain, "{name}={value}");
     }
-    let help = |name: &str, value: &str| {
-        shown(80, dumpwalk("help", "pslist".as_ref()).env(name, value)).contains('\x1b')
-    };
+    let help =
+        |name: &str, value: &str| shown(80, dumpwalk("help", "pslist".as_ref()).env(name, value)).contains('\x1b');
     assert!(help("X", "") && !help("NO_COLOR", "1"), "clap's own colours, too");
 }
 
@@ -87,7 +86,9 @@ fn headings_are_bold_unless_it_is_unwanted() {
 fn tables_fit_the_terminal_and_are_whole_when_asked() {
     let Some(dump) = dump() else { return };
     let widths = |text: &str| text.lines().map(|l| l.chars().count()).collect::<Vec<_>>();
-    let analysis = |columns, more: &[&str]| shown(columns, dumpwalk("cmdline", &dump).arg("--offline").args(more).env("NO_COLOR", "1"));
+    let analysis = |columns, more: &[&str]| {
+        shown(columns, dumpwalk("cmdline", &dump).arg("--offline").args(more).env("NO_COLOR", "1"))
+    };
     let (narrow, wider, wide) = (analysis(60, &[]), analysis(90, &[]), analysis(60, &["--wide"]));
     assert!(widths(&wide).iter().any(|w| *w > 90), "the sample has longer lines:\n{wide}");
     for (text, columns) in [(&narrow, 60), (&wider, 90)] {

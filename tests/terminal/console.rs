@@ -1,0 +1,168 @@
+//! In a Windows console: each test starts itself once more in a console of its own, without a window, and looks at what
+//! stands on that console's screen.
+//!
+//! <https://learn.microsoft.com/windows/console/console-functions>
+
+#![allow(unsafe_code, reason = "Windows' console functions")]
+
+use super::{dump, dumpwalk, interrupted};
+use std::fs::File;
+use std::os::windows::io::AsRawHandle;
+use std::os::windows::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use windows_sys::Win32::System::Console::{
+    CONSOLE_SCREEN_BUFFER_INFO, COORD, CTRL_C_EVENT, FOREGROUND_INTENSITY, GenerateConsoleCtrlEvent,
+    GetConsoleScreenBufferInfo, ReadConsoleOutputAttribute, ReadConsoleOutputCharacterW, SMALL_RECT,
+    SetConsoleCtrlHandler, SetConsoleScreenBufferSize, SetConsoleWindowInfo,
+};
+use windows_sys::Win32::System::Threading::CREATE_NO_WINDOW;
+
+/// Set in the copy of the test that has a console of its own.
+const INSIDE: &str = "DUMPWALK_TEST_CONSOLE";
+
+/// Whether this is the copy inside; runs it if not.
+fn inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let done = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("console::{test}"), "--nocapture"])
+        .env(INSIDE, "1")
+        .creation_flags(CREATE_NO_WINDOW)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success() && said.contains("1 passed"), "{:?}: {said}", done.status);
+    false
+}
+
+/// The screen of this process' console.
+struct Screen(File);
+
+/// A line of it: its text, and the attributes of each cell.
+struct Line(String, Vec<u16>);
+
+impl Screen {
+    /// Lines of 400 columns, of which the window shows so many.
+    fn new(columns: i16) -> Self {
+        let screen = Self(File::options().read(true).write(true).open("CONOUT$").unwrap());
+        let handle = screen.0.as_raw_handle();
+        let window = SMALL_RECT { Left: 0, Top: 0, Right: columns - 1, Bottom: 24 };
+        // SAFETY: the handle is open, the rectangle is read only.
+        let set = unsafe {
+            [
+                SetConsoleScreenBufferSize(handle, COORD { X: 400, Y: 500 }),
+                SetConsoleWindowInfo(handle, 1, &raw const window),
+            ]
+        };
+        assert_eq!(set, [1, 1], "{}", std::io::Error::last_os_error());
+        let shown = screen.info().srWindow;
+        assert_eq!(shown.Right - shown.Left + 1, columns);
+        screen
+    }
+
+    fn info(&self) -> CONSOLE_SCREEN_BUFFER_INFO {
+        let mut info = CONSOLE_SCREEN_BUFFER_INFO::default();
+        // SAFETY: the handle is open, and there is room for what is written.
+        assert_ne!(unsafe { GetConsoleScreenBufferInfo(self.0.as_raw_handle(), &raw mut info) }, 0);
+        info
+    }
+
+    fn stdio(&self) -> Stdio {
+        self.0.try_clone().unwrap().into()
+    }
+
+    /// From the top to the cursor.
+    fn lines(&self) -> Vec<Line> {
+        let info = self.info();
+        let width = u32::try_from(info.dwSize.X).unwrap();
+        let line = |y| {
+            let (mut text, mut attributes) = (vec![0_u16; width as usize], vec![0_u16; width as usize]);
+            let (mut read, at, handle) = ([0; 2], COORD { X: 0, Y: y }, self.0.as_raw_handle());
+            // SAFETY: both have room for `width` values.
+            unsafe {
+                assert_ne!(ReadConsoleOutputCharacterW(handle, text.as_mut_ptr(), width, at, &raw mut read[0]), 0);
+                assert_ne!(ReadConsoleOutputAttribute(handle, attributes.as_mut_ptr(), width, at, &raw mut read[1]), 0);
+            }
+            assert_eq!(read, [width, width]);
+            Line(String::from_utf16(&text).unwrap().trim_end().to_owned(), attributes)
+        };
+        (0..=info.dwCursorPosition.Y).map(line).filter(|l| !l.0.is_empty()).collect()
+    }
+
+    fn text(&self) -> String {
+        self.lines().iter().map(|l| format!("{}\n", l.0)).collect()
+    }
+}
+
+#[test]
+fn tables_fit_the_window_and_headings_are_bright() {
+    if !inside("tables_fit_the_window_and_headings_are_bright") {
+        return;
+    }
+    let Some(dump) = dump() else { return };
+    let shown = |columns, more: &[&str], no_color: &str| {
+        let screen = Screen::new(columns);
+        let before = screen.lines().len();
+        let mut command = dumpwalk("cmdline", &dump);
+        command.arg("--offline").args(more).env("NO_COLOR", no_color).stdout(screen.stdio()).stderr(Stdio::null());
+        assert!(command.status().unwrap().success());
+        screen.lines().split_off(before)
+    };
+    let bright = |line: &Line| line.1[0] & FOREGROUND_INTENSITY != 0;
+    let (narrow, wider, wide) = (shown(60, &[], ""), shown(90, &[], ""), shown(60, &["--wide"], ""));
+    for (lines, columns) in [(&narrow, 60), (&wider, 90)] {
+        assert_eq!(lines.iter().map(|l| l.0.chars().count()).max(), Some(columns));
+        assert!(lines.iter().any(|l| l.0.contains('…')), "letters beyond ASCII reach the screen");
+    }
+    assert!(wide.iter().any(|l| l.0.chars().count() > 90) && !wide.iter().any(|l| l.0.contains('…')));
+    for lines in [&narrow, &shown(60, &[], "1")] {
+        assert!(lines[0].0.starts_with("PID") && lines.len() > 10);
+        assert!(!lines.iter().any(|l| l.0.contains(['\x1b', '←'])), "no sequence is shown as text");
+    }
+    println!("heading bright: {}, rows: {}", bright(&narrow[0]), bright(&narrow[1]));
+    assert!(bright(&narrow[0]) && !bright(&narrow[1]));
+    assert!(!shown(60, &[], "1").iter().any(bright));
+}
+
+/// The bar stands on the screen while something is fetched, and is gone from it afterwards.
+#[cfg(feature = "download")]
+#[test]
+fn progress_is_shown_and_wiped() {
+    if !inside("progress_is_shown_and_wiped") {
+        return;
+    }
+    let Some(dump) = dump() else { return };
+    let (dir, server, screen) = (tempfile::tempdir().unwrap(), super::stalled::Server::new(), Screen::new(120));
+    let mut command = server.asked_by(dumpwalk("pslist", &dump), dir.path());
+    let mut run = command.stdout(Stdio::null()).stderr(screen.stdio()).spawn().unwrap();
+    server.wait();
+    super::until("a bar", || screen.text().contains("fetching http://127.0.0.1:"));
+    server.release();
+    assert_eq!(run.wait().unwrap().code(), Some(0));
+    let text = screen.text();
+    assert!(!text.contains("fetching") && text.contains("legend: "), "{text}");
+}
+
+/// As the key does: to every process of the console, of which this one does not listen.
+fn press(_run: &Child) {
+    // SAFETY: no pointers are passed. The run was started before, and so does not inherit that Ctrl-C is ignored.
+    let pressed = unsafe { [SetConsoleCtrlHandler(None, 1), GenerateConsoleCtrlEvent(CTRL_C_EVENT, 0)] };
+    assert_eq!(pressed, [1, 1], "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn ctrl_c_with_rows_half_written() {
+    if inside("ctrl_c_with_rows_half_written") {
+        interrupted::while_rows_are_written(&press);
+    }
+}
+
+#[cfg(feature = "download")]
+#[test]
+fn ctrl_c_with_symbols_half_fetched() {
+    if inside("ctrl_c_with_symbols_half_fetched") {
+        interrupted::while_symbols_are_fetched(&press);
+    }
+}
