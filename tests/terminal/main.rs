@@ -39,7 +39,13 @@ fn dumpwalk(analysis: &str, dump: &Path) -> Command {
     for name in ["_NT_SYMBOL_PATH", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "http_proxy", "HTTP_PROXY"] {
         out.env_remove(name);
     }
-    out.env("TERM", "xterm-256color").env("DUMPWALK_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-cache"));
+    // Consoles have no such variable: Windows is asked what they can.
+    if cfg!(windows) {
+        out.env_remove("TERM")
+    } else {
+        out.env("TERM", "xterm-256color")
+    };
+    out.env("DUMPWALK_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-cache"));
     out
 }
 

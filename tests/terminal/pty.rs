@@ -114,6 +114,9 @@ fn progress_is_shown_and_wiped() {
     until("a bar", || terminal.has("fetching http://127.0.0.1:"));
     server.release();
     let text = terminal.close(run);
+    // In one line of the terminal, however long the address is.
+    let longest = text.replace("\x1b[2K", "").split(['\r', '\n']).map(|line| line.chars().count()).max();
+    assert!(longest == Some(120), "{text:?}");
     let after = text.rsplit_once("fetching").unwrap().1;
     // ECMA-48 EL: what stood in the line goes away.
     let wiped = after.find("\x1b[2K").or(after.find("\x1b[K"));
