@@ -59,7 +59,7 @@ pub(crate) fn while_symbols_are_fetched(interrupt: &dyn Fn(&Child)) {
     // What came of the file is not taken for a file.
     let mut kept = Vec::new();
     files(dir.path(), &mut kept);
-    assert!(kept.iter().all(|p| p.extension().is_none_or(|e| e != "pdb") || p.iter().any(|n| incoming(n))), "{kept:?}");
+    assert!(kept.iter().all(|p| p.extension().is_none_or(|e| e != "pdb") || p.iter().any(incoming)), "{kept:?}");
 }
 
 #[cfg(feature = "download")]
