@@ -144,9 +144,104 @@ fn the_cache_lies_in_the_users_own_folder() {
     assert_eq!(found, ["89284D0CA6ACC8274B9A44BD5AF9290B1.sym"]);
 }
 
+/// Nobody in particular may run it: not root, no home, no cache that can be written.
+#[cfg(unix)]
+#[test]
+fn no_rights_are_needed_but_to_read_the_dump() {
+    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+    let Some((dir, plain, rows)) = expected() else { return };
+    let program = dir.path().join("dumpwalk");
+    std::fs::copy(env!("CARGO_BIN_EXE_dumpwalk"), &program).unwrap();
+    for path in [dir.path(), &program, &plain] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o555)).unwrap();
+    }
+    let mut command = Command::new(&program);
+    command.env_clear().args(["pslist", "plain.dmp", "--offline", "-f", "csv"]).current_dir(dir.path());
+    // The numbers of `nobody` and its group on every Linux: beyond any user.
+    let done = match command.uid(65534).gid(65534).output() {
+        Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+            println!("skipped: only root may become somebody else");
+            return;
+        }
+        done => done.unwrap(),
+    };
+    assert_eq!(text(done.stdout), rows, "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(done.status.code(), Some(0));
+}
+
 #[cfg(windows)]
 mod on_windows {
     use super::*;
+    use std::io::Read;
+    use std::process::Stdio;
+
+    /// A share by its name, plain and with the prefix. Without such a share it is refused in one line that names it.
+    #[test]
+    fn shares_are_read_or_refused_by_name() {
+        let Some((_dir, plain, rows)) = expected() else { return };
+        let plain = plain.to_str().unwrap();
+        let (drive, rest) = plain.split_once(":\\").unwrap();
+        // The share that Windows has for each drive.
+        for path in [format!(r"\\localhost\{drive}$\{rest}"), format!(r"\\?\UNC\localhost\{drive}$\{rest}")] {
+            if std::fs::metadata(&path).is_ok() {
+                println!("read: {path}");
+                assert_eq!(pslist(path.as_ref()), rows, "{path}");
+            } else {
+                println!("no such share here: {path}");
+            }
+        }
+        for path in [r"\\localhost\nosuch$\memory.dmp", r"\\?\UNC\localhost\nosuch$\memory.dmp"] {
+            let words: [&OsStr; 3] = ["pslist".as_ref(), path.as_ref(), "--offline".as_ref()];
+            let done = dumpwalk(&words).output().unwrap();
+            let said = text(done.stderr);
+            assert_eq!((done.status.code(), said.lines().count()), (Some(3), 1), "{said}");
+            assert!(said.starts_with("dumpwalk: ") && said.contains(path), "{said}");
+        }
+    }
+
+    /// A 64 GiB dump is mapped and charged to nobody: "committed memory" of the process stays what its own data take.
+    #[test]
+    #[allow(unsafe_code, reason = "Windows' counters of a process")]
+    fn a_mapped_dump_is_no_committed_memory() {
+        use std::os::windows::io::AsRawHandle;
+        use windows_sys::Win32::System::ProcessStatus::{K32GetProcessMemoryInfo, PROCESS_MEMORY_COUNTERS};
+        let Some((_dir, plain, _)) = expected() else { return };
+        let file = std::fs::File::options().write(true).open(&plain).unwrap();
+        if let Err(e) = file.set_len(64 << 30) {
+            println!("skipped: no sparse file of 64 GiB here: {e}");
+            return;
+        }
+        drop(file);
+        // Nobody reads what it writes: it stands still with the dump mapped.
+        let words: [&OsStr; 5] =
+            ["memmap".as_ref(), plain.as_ref(), "--offline".as_ref(), "-f".as_ref(), "json".as_ref()];
+        let mut run = dumpwalk(&words).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut out = run.stdout.take().unwrap();
+        out.read_exact(&mut [0; 16]).unwrap();
+        let mut counters = PROCESS_MEMORY_COUNTERS::default();
+        let size = u32::try_from(size_of_val(&counters)).unwrap();
+        // SAFETY: the handle is open, and there is room for `size` bytes.
+        let told = unsafe { K32GetProcessMemoryInfo(run.as_raw_handle(), &raw mut counters, size) };
+        drop(out);
+        run.wait().unwrap();
+        assert_ne!(told, 0, "{}", std::io::Error::last_os_error());
+        let (charged, resident) = (counters.PagefileUsage >> 20, counters.WorkingSetSize >> 20);
+        println!("committed: {charged} MiB, resident: {resident} MiB");
+        assert!(resident > 0 && charged < 1024 && resident < 1024, "{charged} MiB, {resident} MiB");
+    }
+
+    /// It asks for no elevation and takes no privilege.
+    #[test]
+    fn no_administrator_is_needed() {
+        let program = std::fs::read(env!("CARGO_BIN_EXE_dumpwalk")).unwrap();
+        let has = |words: &str| program.windows(words.len()).any(|w| w == words.as_bytes());
+        // The names of imports stand in the file as they are: one that must be among them is found.
+        assert!(has("CreateFileMappingW"));
+        // The two levels of an application's manifest beside `asInvoker`, and the function that switches a privilege on.
+        for words in ["requireAdministrator", "highestAvailable", "AdjustTokenPrivileges"] {
+            assert!(!has(words), "{words}");
+        }
+    }
 
     /// `Z:\x\y`, `Z:/x/y`, `\\?\Z:\x\y`, `.\y`: all the same file.
     #[test]

@@ -81,7 +81,7 @@ fn watch(progress: &Progress, curtain: &Curtain) {
                         place.insert(bar_of(task.total, task.unit))
                     }
                 };
-                bar.set_message(task.what);
+                bar.set_message(fitting(task.what, columns()));
                 bar.set_position(task.done);
                 bar.tick();
             }
@@ -97,8 +97,32 @@ fn watch(progress: &Progress, curtain: &Curtain) {
     }
 }
 
+/// What the widest numbers take: `976.56 KiB/1023.99 MiB 915.69 MiB/s  59s`, and a bar of a few columns.
+const NUMBERS: usize = 52;
+
+/// The width of the terminal that bars stand on.
+fn columns() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0.into())
+}
+
+/// A message short enough that the bar takes one line.
+///
+/// A longer one wraps, and on a Windows console whose lines are longer than its window, where it does not, `console` 0.16
+/// goes a line up from the first and panics.
+fn fitting(mut what: String, columns: usize) -> String {
+    let room = columns.saturating_sub(NUMBERS);
+    if let Some((at, _)) = what.char_indices().nth(room) {
+        what.truncate(at);
+        what.pop();
+        what.push('…');
+    }
+    what
+}
+
 fn bar_of(total: u64, unit: Unit) -> ProgressBar {
     let template = match (total, unit) {
+        // No room for numbers: what is done, cut.
+        _ if columns() < NUMBERS + 8 => "{wide_msg}",
         (0, Unit::Count) => "{spinner} {msg} {pos:>7}",
         (0, Unit::Bytes) => "{spinner} {msg} {bytes}",
         (_, Unit::Count) => "{msg} {wide_bar} {pos}/{len} {eta:>4}",
@@ -131,5 +155,19 @@ impl Write for Hiding<'_> {
 pub(super) fn clear_line() {
     if io::stderr().is_terminal() {
         let _ = write!(anstream::stderr(), "\r\x1b[2K\x1b[?25h");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fitting;
+
+    #[test]
+    fn messages_leave_room_for_the_numbers() {
+        let what = || "fetching https://a/ö".to_owned();
+        assert_eq!(fitting(what(), 72), what());
+        assert_eq!(fitting(what(), 71), "fetching https://a…");
+        assert_eq!(fitting(what(), 53), "…");
+        assert_eq!(fitting(what(), 20), "…");
     }
 }
