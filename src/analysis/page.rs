@@ -358,7 +358,11 @@ fn or_note(told: Result<()>, section: &Analysis, of: Option<&Process<'_>>, sink:
     }
 }
 
-/// The pages of the processes asked for. Each section of each process is a unit of work of its own.
+/// Sections of a page that one thread makes one after the other. A unit of work costs a hand-over, which most sections are not worth;
+/// a page of one unit would keep all of a huge process on one thread.
+const TOGETHER: usize = 5;
+
+/// The pages of the processes asked for, some sections of a process at a time.
 fn pages(case: &Case, ask: &Ask, wanted: &impl Fn(&str) -> bool, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
@@ -366,15 +370,17 @@ fn pages(case: &Case, ask: &Ask, wanted: &impl Fn(&str) -> bool, sink: &mut dyn 
     let sections: Vec<&Section> = SECTIONS.iter().filter(|s| wanted(s.analysis.name)).collect();
     let units = processes.into_iter().flat_map(|process| {
         let process = Arc::new(process.keeping_ranges());
-        sections.iter().map(move |section| (Arc::clone(&process), *section))
+        sections.chunks(TOGETHER).map(move |part| (Arc::clone(&process), part))
     });
     in_order(
         units,
         || Hands::of(kernel),
-        |hands, (process, section), sink| {
-            let at = At { shared: &shared, process: &process, ask };
-            let told = (section.rows)(at, hands, &mut Lazy { section: section.analysis, begun: false, sink });
-            or_note(told, section.analysis, Some(&process), sink)
+        |hands, (process, part), sink| {
+            part.iter().try_for_each(|section| {
+                let at = At { shared: &shared, process: &process, ask };
+                let told = (section.rows)(at, hands, &mut Lazy { section: section.analysis, begun: false, sink });
+                or_note(told, section.analysis, Some(&process), sink)
+            })
         },
         sink,
     )

@@ -20,9 +20,9 @@ const WINDOW: usize = 8;
 /// Rows sent at a time.
 const CHUNK: usize = 64;
 /// Bytes sent at a time, of rows that the output takes as text.
-const TEXT: usize = 16 << 10;
+const TEXT: usize = 32 << 10;
 /// Chunks that wait for each unit's turn.
-const CHUNKS: usize = 16;
+const CHUNKS: usize = 8;
 
 /// What a unit gives.
 enum Item {
