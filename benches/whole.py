@@ -40,11 +40,11 @@ ANALYSES = [
 PER_PROCESS = ["pslist", "cmdline", "dlllist", "envars", "getsids", "privileges", "threads", "handles", "vadinfo"]
 
 
-def run(cmd, env=None, limit=3600):
+def run(cmd, env=None, limit=3600, cwd=None):
     """Seconds, lines of output, peak private KiB, exit code (None where it took too long), processor seconds."""
     with tempfile.TemporaryFile() as out:
         start = time.perf_counter()
-        p = subprocess.Popen(cmd, stdout=out, stderr=subprocess.DEVNULL, env=env)
+        p = subprocess.Popen(cmd, stdout=out, stderr=subprocess.DEVNULL, env=env, cwd=cwd)
         peak, done = [0], threading.Event()
 
         def watch():
@@ -72,8 +72,8 @@ def run(cmd, env=None, limit=3600):
     return seconds, lines, peak[0], code, used.ru_utime + used.ru_stime
 
 
-def least(cmd, rounds, env=None):
-    runs = [run(cmd, env) for _ in range(rounds)]
+def least(cmd, rounds, env=None, cwd=None):
+    runs = [run(cmd, env, cwd=cwd) for _ in range(rounds)]
     return min(r[0] for r in runs), runs[-1][1], max(r[2] for r in runs), runs[-1][3], min(r[4] for r in runs)
 
 
@@ -98,7 +98,7 @@ def main():
     a.add_argument("--isf")
     a.add_argument("--memprocfs")
     a.add_argument("--vmi", help="the `windows-dump` example of the Rust crate vmi")
-    a.add_argument("--profile", help="the symbol file of --vmi")
+    a.add_argument("--vmi-folder", help="where --vmi runs: its own cache/ with the kernel's PDB lies there")
     a.add_argument("--limit", type=float, default=3600, help="seconds after which another tool is stopped")
     a = a.parse_args()
     there = known(a.dumpwalk)
@@ -138,7 +138,7 @@ def main():
     if a.memprocfs:
         memprocfs(a, own)
     if a.vmi:
-        seconds, lines, kib, code, _ = least([a.vmi, *([a.profile] if a.profile else []), a.dump], a.rounds)
+        seconds, lines, kib, code, _ = least([a.vmi, os.path.abspath(a.dump)], a.rounds, cwd=a.vmi_folder)
         print(f"\nvmi's windows-dump: {ms(seconds)} ms, {lines:,} lines, {kib / 1024:.0f} MiB private, code {code}", end="")
         print(f"; report is {seconds / own['report']:.1f} × as fast" if "report" in own else "")
 

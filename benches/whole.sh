@@ -3,7 +3,8 @@
 #
 #   benches/whole.sh [FOLDER]              the tables of benches/README.md; FOLDER (default /tmp/dumpwalk-large) keeps the dumps
 #   VENV=DIR benches/whole.sh              … with Volatility 3 and MemProcFS, from a virtual environment that has both
-#   VMI=BIN PROFILE=JSON benches/whole.sh  … with the `windows-dump` example of the Rust crate vmi
+#   VMI=BIN VMI_FOLDER=DIR benches/whole.sh  … with the `windows-dump` example of the Rust crate vmi, run in DIR, where its own
+#       cache/windows/ntkrnlmp.pdb/<guid><age>/ntkrnlmp.pdb is: it asks for types and names that the PDBs of symbols/ leave out
 #   PARTS="whole scan curve memory rows pdb"   only these parts (pdb needs clang and lld)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -44,7 +45,7 @@ P
         fi
         others+=(--vol "$VENV/bin/vol" --isf "$folder/isf" --memprocfs "$VENV" --limit "${LIMIT:-3600}")
     fi
-    [ -n "${VMI:-}" ] && others+=(--vmi "$VMI" ${PROFILE:+--profile "$PROFILE"})
+    [ -n "${VMI:-}" ] && others+=(--vmi "$(realpath "$VMI")" --vmi-folder "${VMI_FOLDER:-.}")
     echo; echo "## Whole runs: $(cat "$folder/whole/large.json")"; echo
     whole "$folder/whole/large.dmp" "${others[@]}"
 fi
@@ -64,7 +65,7 @@ fi
 if [[ $parts == *rows* ]]; then
     echo; echo "## By rows, in 4 GiB"
     for n in 100 200 400 800; do
-        forge "rows$n" gib=4 processes=$n threads=$((n * 14)) handles=$((n * 375)) vads=$((n * 150)) modules=$((n * 60)) filled=0
+        forge "rows$n" gib=4 processes=$n threads=$((n * 10)) handles=$((n * 375)) vads=$((n * 150)) modules=$((n * 60)) filled=0
         echo; echo "$(cat "$folder/rows$n/large.json")"; echo
         whole "$folder/rows$n/large.dmp" --rounds 3 --only pslist,handles,vadinfo,threads,dlllist
     done

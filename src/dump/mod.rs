@@ -29,7 +29,7 @@ use crate::addr::{PAGE_SIZE, Pa, Pfn};
 use crate::error::{Error, Result};
 use crate::value::{Absent, Note, Value};
 use header::Width;
-use map::Map;
+use map::{Map, ReadThrough};
 use pages::Pages;
 use std::path::{Path, PathBuf};
 
@@ -187,6 +187,11 @@ impl Dump {
     #[must_use]
     pub fn map(&self) -> &[u8] {
         &self.map
+    }
+    /// Says that all of memory is about to be read in order: a cold file is then read ahead, until what this gives is dropped.
+    #[must_use]
+    pub fn read_through(&self) -> ReadThrough<'_> {
+        self.map.read_through()
     }
     /// Bytes of the file. Never 0: an empty file is not opened.
     #[must_use]

@@ -151,6 +151,7 @@ fn plausible_id(id: u64) -> bool {
 
 /// One pass over all memory.
 fn sweep(dump: &Dump, shapes: &[(Arch, Vec<Shape>)], progress: &Progress) -> Vec<Process> {
+    let _in_order = dump.read_through();
     progress.begin("looking for processes", dump.page_count().saturating_mul(PAGE_SIZE), Unit::Bytes);
     let parts: Vec<Vec<Process>> = chunks(dump)
         .par_iter()

@@ -62,6 +62,7 @@ pub(super) fn chunks(dump: &Dump) -> Vec<(u64, u64)> {
 /// One pass over all memory.
 pub(super) fn sweep(dump: &Dump, progress: &Progress) -> Seen {
     let chunks = chunks(dump);
+    let _in_order = dump.read_through();
     progress.begin("looking for page tables", dump.page_count().saturating_mul(PAGE_SIZE), Unit::Bytes);
     let arch = dump.arch;
     let parts: Vec<Seen> = chunks

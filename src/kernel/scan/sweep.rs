@@ -85,6 +85,7 @@ const MOST: usize = 4_000_000;
 /// All candidates, in file order, whatever the number of threads. `done` is told of pages as they are finished.
 pub fn sweep(dump: &Dump, wanted: &Wanted, done: &(dyn Fn(u64) + Sync), notes: &mut Vec<Note>) -> Vec<Candidate> {
     let chunks: Vec<Run> = dump.runs().flat_map(chunks_of).collect();
+    let _in_order = dump.read_through();
     let mut found: Vec<Candidate> = chunks
         .par_iter()
         .flat_map_iter(|chunk| {

@@ -139,11 +139,12 @@ fn number(out: &mut Vec<u8>, v: i64) {
     } else if let Ok(v) = u16::try_from(v) {
         out.extend([0x02, 0x80]);
         out.extend(v.to_le_bytes());
+    } else if let Ok(v) = u32::try_from(v) {
+        // Sizes are unsigned to readers that are strict.
+        out.extend([0x04, 0x80]);
+        out.extend(v.to_le_bytes());
     } else if let Ok(v) = i32::try_from(v) {
         out.extend([0x03, 0x80]);
-        out.extend(v.to_le_bytes());
-    } else if let Ok(v) = u32::try_from(v) {
-        out.extend([0x04, 0x80]);
         out.extend(v.to_le_bytes());
     } else {
         out.extend([0x09, 0x80]);
