@@ -9,6 +9,10 @@ use crate::addr::{PAGE_SIZE, Va};
 /// has no entries for): more than a process has, some seconds.
 const MOST_EMPTY: u32 = if cfg!(test) { 1 << 18 } else { 1 << 25 };
 
+/// Pages of prototype entries that cannot be read and are stepped over in one range: of 256 GiB of mapped files. A range of a damaged
+/// VAD can be as large as the address space.
+const MOST_UNREAD: u32 = 1 << 17;
+
 /// What stands for the rest of a range that was cut: an entry of zero is otherwise [`Fault::Unmapped`].
 const CUT: Fault = Fault::Unknown { entry: 0 };
 
@@ -37,7 +41,17 @@ impl<'d> Space<'d> {
     /// named by all entries of another, are followed up to a bound; the rest is one region that [is cut](Region::is_cut).
     pub fn regions<'s>(&'s self, from: Va, last: Va) -> Regions<'s, 'd> {
         let next = Some(from.0).filter(|f| *f <= last.0);
-        Regions { space: self, next, last: last.0, empty: 0, lowest: None, silent: 0..0, run: None, prototypes: None }
+        Regions {
+            space: self,
+            next,
+            last: last.0,
+            empty: 0,
+            unread: 0,
+            lowest: None,
+            silent: 0..0,
+            run: None,
+            prototypes: None,
+        }
     }
 }
 
@@ -47,6 +61,7 @@ pub struct Regions<'s, 'd> {
     next: Option<u64>,
     last: u64,
     empty: u32,
+    unread: u32,
     /// The table of the lowest level that was met last, and one past the addresses it maps.
     lowest: Option<(u64, Met<'d>)>,
     /// Addresses the tables have nothing for.
@@ -70,15 +85,21 @@ impl Iterator for Regions<'_, '_> {
                 Err(Fault::Unmapped | Fault::NonCanonical) if self.empty < MOST_EMPTY => {
                     self.empty = self.empty.saturating_add(1);
                 }
-                Err(Fault::Unmapped | Fault::NonCanonical) => {
+                found if self.unread <= MOST_UNREAD && !nothing(found) => {
+                    return Some(Region { va: Va(at), size, found });
+                }
+                _ => {
                     self.next = None;
                     let size = self.last.saturating_sub(at).saturating_add(1);
                     return Some(Region { va: Va(at), size, found: Err(CUT) });
                 }
-                found => return Some(Region { va: Va(at), size, found }),
             }
         }
     }
+}
+
+fn nothing(found: Result<Mapping, Fault>) -> bool {
+    matches!(found, Err(Fault::Unmapped | Fault::NonCanonical))
 }
 
 impl Regions<'_, '_> {
@@ -144,7 +165,14 @@ impl Regions<'_, '_> {
                 found
             }
         };
-        Step { found, next: va.page().0.checked_add(PAGE_SIZE) }
+        let mut pages = 1;
+        if matches!(found, Err(Fault::Prototype { .. })) {
+            // What the whole page of entries shares is one answer, as far as the tables have nothing.
+            let left = PAGE_SIZE.saturating_sub(pte.offset_in_page()) / u64::from(shape.entry);
+            pages = left.min(run.pages.saturating_sub(page(from))).max(1);
+            self.unread = self.unread.saturating_add(1);
+        }
+        Step { found, next: shorter(va, next, pages.saturating_mul(PAGE_SIZE)) }
     }
 }
 

@@ -340,9 +340,9 @@ fn regions_skip_what_is_empty() {
 /// The quick walk over a range says of every page what a walk to that page alone says.
 #[test]
 fn regions_and_single_walks_agree() {
-    /// Stretches of prototypes, some of them null, between stretches of none.
-    struct Some3(Vec<(u64, u64, u64)>);
-    impl Prototypes for Some3 {
+    /// Stretches of prototypes between stretches of none.
+    struct Stretches(Vec<(u64, u64, u64)>);
+    impl Prototypes for Stretches {
         fn prototypes(&self, va: Va) -> Result<Prototyped, u64> {
             let Some((from, to, first)) = self.0.iter().find(|r| r.1 > va.0) else { return Err(u64::MAX - va.0) };
             let page = va.page().0.checked_sub(*from).ok_or_else(|| from - va.0)? / 4096;
@@ -396,7 +396,8 @@ fn regions_and_single_walks_agree() {
         let dump = m.dump();
         let mut format = Format::resolve(Mode::X64, &types_19045());
         format.invalid_mask = Some(0);
-        let space = m.space(&dump).with_kernel(Pa(0x80_0000)).with_format(format).with_vads(Box::new(Some3(ranges)));
+        let space =
+            m.space(&dump).with_kernel(Pa(0x80_0000)).with_format(format).with_vads(Box::new(Stretches(ranges)));
         let mut expected = Vec::new();
         for page in 0x3fff0..0x40e00u64 {
             let alone = Space::walk(&space, Va(page * 4096));
@@ -416,6 +417,37 @@ fn regions_and_single_walks_agree() {
         found += all.len();
     }
     assert!(found > 10_000 && by_vad > 1000, "{found} pages, {by_vad} by the VADs");
+}
+
+/// A damaged VAD can span all addresses and name prototypes that nobody can read: one answer for each page of them, and an end.
+#[test]
+fn prototypes_that_cannot_be_read_are_not_asked_one_by_one() {
+    struct All;
+    impl Prototypes for All {
+        fn prototypes(&self, va: Va) -> Result<Prototyped, u64> {
+            let page = va.0 / 4096;
+            Ok(Prototyped { first: Va(page * 8), pages: (1 << 35) - page })
+        }
+    }
+    let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+    m.map(Va(0x40_1000), Pa(0x5000), 12);
+    let dump = m.dump();
+    let space = m.space(&dump).with_vads(Box::new(All));
+    let some: Vec<_> = space.regions(Va(0), Va(0x7f_ffff)).map(|r| (r.va.0, r.size, r.found.is_ok())).collect();
+    // Stretches end with a page of prototypes, and where the tables have an entry of their own.
+    assert_eq!(
+        some,
+        [
+            (0, 0x20_0000, false),
+            (0x20_0000, 0x20_0000, false),
+            (0x40_0000, 0x1000, false),
+            (0x40_1000, 0x1000, true),
+            (0x40_2000, 0x1f_e000, false),
+            (0x60_0000, 0x20_0000, false)
+        ]
+    );
+    let all: Vec<_> = space.regions(Va(0), Va(0x7fff_ffff_ffff)).collect();
+    assert!(all.len() < 1 << 18 && all.last().unwrap().is_cut(), "{} regions", all.len());
 }
 
 /// A page of tables that map nothing, named by every entry of the level above, is half a terabyte of entries to look at.

@@ -62,23 +62,24 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     }
 }
 
+/// Pages looked at of one image: 256 MiB of code. A range of a damaged tree can be as large as the address space.
+const MOST_PAGES: usize = 1 << 16;
+
 /// Whether a page of an image's code is in memory and may be executed.
 fn executable_code(scene: &Scene<'_, '_>, vad: &Vad) -> bool {
     let Some(memory) = scene.memory() else { return false };
     let Ok(image) = Image::read(&memory.space, vad.start) else {
         // Without a header to say where its code is: any executable page.
-        return pages(&memory.space, vad.start, vad.end, true).any(|p| p.rights.is_some_and(|r| r.execute));
+        let mut first = pages(&memory.space, vad.start, vad.end, false).take(MOST_PAGES);
+        return first.any(|p| p.rights.is_some_and(|r| r.execute));
     };
     image.sections.iter().filter(|s| s.executable()).any(|s| {
         let start = vad.start.add(s.rva.into()).page();
         let last = start.add(u64::from(s.size.max(1))).0.min(vad.end.0);
+        let last = crate::addr::Va(last.max(start.0.saturating_add(PAGE_SIZE).saturating_sub(1)));
         vad.contains(start)
-            && pages(
-                &memory.space,
-                start,
-                crate::addr::Va(last.max(start.0.saturating_add(PAGE_SIZE).saturating_sub(1))),
-                true,
-            )
-            .any(|p| p.state == State::Valid && p.rights.is_some_and(|r| r.execute))
+            && pages(&memory.space, start, last, false)
+                .take(MOST_PAGES)
+                .any(|p| p.state == State::Valid && p.rights.is_some_and(|r| r.execute))
     })
 }
