@@ -139,6 +139,9 @@ fn half(mode: Mode) -> (Va, Va) {
 /// Entries looked at, so that page tables that name themselves end: 16 million small pages map 64 GiB.
 const MOST_ENTRIES: usize = 1 << 24;
 
+/// Pages looked at for a kernel: 8 GiB. A single entry can map a gigabyte, and tables can name themselves.
+const MOST_PAGES: u64 = 1 << 21;
+
 /// Any kernel image that the page tables map where kernels are loaded.
 ///
 /// # Errors
@@ -152,6 +155,11 @@ pub(super) fn mapped(space: &Space<'_>) -> Result<Found, String> {
             continue;
         }
         for i in 0..region.size.div_ceil(PAGE_SIZE) {
+            if pages >= MOST_PAGES {
+                return unnamed.ok_or_else(|| {
+                    format!("of what is mapped between {from} and {last} the first {pages} pages, {images} images, none a kernel")
+                });
+            }
             pages = pages.saturating_add(1);
             match identify(space, region.va.page().add(i.wrapping_mul(PAGE_SIZE))) {
                 Ok(found) if found.named => return Ok(found),
