@@ -72,12 +72,13 @@ impl<'k> CodeReader<'k> {
 /// The kernel's modules.
 #[must_use]
 pub fn kernel_code(kernel: &Kernel) -> CodeMap {
-    let modules = kernel.modules().map(|m| m.list).unwrap_or_default();
+    // Neither of its errors is of the list's bytes: symbols or the list's place are missing.
+    let Ok(modules) = kernel.modules() else { return CodeMap::unread(Absent::NoSymbol) };
     let code = |m: &crate::kernel::module::Module| {
         let name = m.name.as_deref().unwrap_or("");
         Some(Code::new(m.base.ok()?, m.size.ok()?.into(), name.into()))
     };
-    CodeMap::new(modules.iter().filter_map(code).collect())
+    CodeMap::new(modules.list.iter().filter_map(code).collect())
 }
 
 /// The modules of a user-mode dump.
@@ -106,7 +107,7 @@ impl Location {
             Some(found) => {
                 Self { module: Ok(found.name.clone()), offset: Ok(va.0.saturating_sub(found.base.0)), symbol: None }
             }
-            None => Self { module: Err(Absent::NotApplicable), offset: Err(Absent::NotApplicable), symbol: None },
+            None => Self { module: Err(code.outside()), offset: Err(code.outside()), symbol: None },
         }
     }
     /// Looks an address up.
@@ -118,7 +119,7 @@ impl Location {
     /// `ntoskrnl.exe!KiSwapThread+0x1a`, `ntdll.dll+0x4c2b0`.
     ///
     /// # Errors
-    /// [`Absent::NotApplicable`] outside of all modules.
+    /// [`Absent::NotApplicable`] outside of all modules; else why the modules are not known.
     pub fn text(&self) -> Value<String> {
         let module = self.module.as_deref().map_err(|why| *why)?;
         if module.is_empty() {
@@ -133,11 +134,12 @@ impl Location {
     /// The module's name.
     ///
     /// # Errors
-    /// [`Absent::NotApplicable`] outside of all modules.
+    /// [`Absent::NotApplicable`] outside of all modules; else why the modules are not known.
     pub fn module_name(&self) -> Value<String> {
         match &self.module {
             Ok(name) if !name.is_empty() => Ok(name.to_string()),
-            _ => Err(Absent::NotApplicable),
+            Ok(_) => Err(Absent::NotApplicable),
+            Err(why) => Err(*why),
         }
     }
 }

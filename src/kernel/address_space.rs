@@ -2,10 +2,10 @@
 
 use super::process::Process;
 use super::section::{Sections, Subsection};
+use super::vad::{Mapping, Vad};
 use super::vad_tree::{self, Tree};
 use crate::addr::Va;
 use crate::paging::{Prototyped, Prototypes, Space};
-use crate::symbols::layout::LayoutError;
 use crate::value::{Absent, Value};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -37,12 +37,6 @@ impl<'k> AddressSpace<'k> {
     }
 }
 
-/// The note on a missing layout.
-#[must_use]
-pub fn missing(e: &LayoutError) -> crate::value::Note {
-    crate::value::Note::loss(format!("VADs cannot be read: {e}"))
-}
-
 /// The VADs as those who know the prototype entries.
 struct ByVads<'k> {
     kernel: Space<'k>,
@@ -53,14 +47,13 @@ struct ByVads<'k> {
 }
 
 impl ByVads<'_> {
-    fn subsections(&self, vad: &super::vad::Vad) -> Rc<[Subsection]> {
+    fn subsections(&self, vad: &Vad, mapping: &Mapping) -> Rc<[Subsection]> {
         if let Some((node, list)) = &*self.last.borrow()
             && *node == vad.node
         {
             return Rc::clone(list);
         }
-        let list: Rc<[Subsection]> =
-            vad.mapping.as_ref().map(|m| self.sections.subsections(&self.kernel, m).0).unwrap_or_default().into();
+        let list: Rc<[Subsection]> = self.sections.subsections(&self.kernel, mapping).0.into();
         *self.last.borrow_mut() = Some((vad.node, Rc::clone(&list)));
         list
     }
@@ -70,7 +63,7 @@ impl Prototypes for ByVads<'_> {
     fn prototypes(&self, va: Va) -> Result<Prototyped, u64> {
         let vads = &self.tree.vads;
         match vad_tree::find(vads, va) {
-            Some(vad) => self.sections.prototypes_of(vad, va, || self.subsections(vad)),
+            Some(vad) => self.sections.prototypes_of(vad, va, |mapping| self.subsections(vad, mapping)),
             // Nothing up to the next VAD.
             None => {
                 let after = vads.partition_point(|v| v.start <= va);

@@ -1,6 +1,5 @@
 //! `_EPROCESS`: one process, as the kernel holds it.
 
-use super::address_space::missing;
 use super::list::List;
 use super::vad_tree::{self, Tree};
 use super::{Kernel, session};
@@ -281,7 +280,10 @@ impl<'k> Process<'k> {
         let walk = || match (vad_tree::Layouts::of(self.kernel), self.offset()) {
             (Ok(layouts), Some(at)) => Arc::new(layouts.walk(kernel_space, at)),
             (Ok(_), None) => Arc::default(),
-            (Err(e), _) => Arc::new(Tree { notes: vec![missing(&e)], ..Tree::default() }),
+            (Err(e), _) => {
+                let note = Note::loss(format!("VADs cannot be read: {e}"));
+                Arc::new(Tree { notes: vec![note], ..Tree::default() })
+            }
         };
         match &self.ranges {
             Some(kept) => Arc::clone(kept.get_or_init(walk)),

@@ -243,7 +243,7 @@ impl<'k> Sections<'k> {
         &self,
         vad: &Vad,
         va: Va,
-        subsections: impl FnOnce() -> Rc<[Subsection]>,
+        subsections: impl FnOnce(&Mapping) -> Rc<[Subsection]>,
     ) -> Result<Prototyped, u64> {
         let rest = vad.end.0.saturating_sub(va.page().0).saturating_add(1);
         let run = |first: Va, most: u64| Ok(Prototyped { first, pages: most.min(rest / PAGE_SIZE).max(1) });
@@ -255,7 +255,7 @@ impl<'k> Sections<'k> {
             return run(Va(straight), (further / self.pte_size).saturating_add(1));
         }
         // Beyond the entries in a row: count on through the subsections, beginning with the first page's place in its own.
-        let list = subsections();
+        let list = subsections(mapping);
         let Some(head) = list.first() else { return Err(rest) };
         let Some(into) = first.0.checked_sub(head.base.0) else { return Err(rest) };
         let mut left = (into / self.pte_size).saturating_add(page);

@@ -119,7 +119,7 @@ impl Regions<'_, '_> {
     fn tables(&mut self, shape: &Shape, va: Va) -> (Result<Mapping, Fault>, Option<u64>) {
         let space = self.space;
         if self.silent.contains(&va.0) {
-            return (Err(Fault::Unmapped), space.within(shape, self.silent.end));
+            return (Err(Fault::Unmapped), shape.within(self.silent.end));
         }
         let descent = match self.lowest.filter(|(until, _)| va.0 < *until) {
             Some((_, table)) => {
@@ -141,7 +141,7 @@ impl Regions<'_, '_> {
         if found == Err(Fault::Unmapped) {
             self.silent = va.0..end.unwrap_or(u64::MAX);
         }
-        (found, end.and_then(|end| space.within(shape, end)))
+        (found, end.and_then(|end| shape.within(end)))
     }
     /// What the VADs know of an address that the tables have nothing for.
     fn ask_vads(&mut self, shape: &Shape, va: Va, fault: Fault, next: Option<u64>) -> Step {

@@ -11,6 +11,13 @@ pub(super) struct Level {
     pub bits: u8,
 }
 
+impl Level {
+    /// Which entry of a table of this level is for an address.
+    pub(super) fn index(self, va: Va) -> u64 {
+        (va.0 >> self.shift) & 1u64.wrapping_shl(self.bits.into()).wrapping_sub(1)
+    }
+}
+
 /// The tables of one mode.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
@@ -39,8 +46,11 @@ impl Shape {
     }
     /// Where the entry for `va` stands in the table at `table`.
     pub(super) fn entry_at(&self, table: Pa, level: Level, va: Va) -> Pa {
-        let index = (va.0 >> level.shift) & 1u64.wrapping_shl(level.bits.into()).wrapping_sub(1);
-        table.add(index.wrapping_mul(self.entry.into()))
+        table.add(level.index(va).wrapping_mul(self.entry.into()))
+    }
+    /// One past a stretch of addresses, if there is an address there.
+    pub(super) fn within(&self, end: u64) -> Option<u64> {
+        (self.va_bits > 32 || end >> self.va_bits == 0).then_some(end)
     }
 }
 

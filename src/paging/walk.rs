@@ -63,8 +63,7 @@ impl Met<'_> {
     /// each by itself is most of a walk over a range.
     pub(super) fn empty_until(&self, shape: &Shape, va: Va) -> Option<u64> {
         let from = usize::try_from(shape.entry_at(self.at, self.level, va).offset_in_page()).ok()?;
-        let index = (va.0 >> self.level.shift) & 1u64.wrapping_shl(self.level.bits.into()).wrapping_sub(1);
-        let left = 1u64.wrapping_shl(self.level.bits.into()).saturating_sub(index);
+        let left = 1u64.wrapping_shl(self.level.bits.into()).saturating_sub(self.level.index(va));
         let entries = self.page.get(from..)?.chunks_exact(shape.entry.into()).take(usize::try_from(left).ok()?);
         let zeros = entries.take_while(|entry| le(entry) == Some(0)).count() as u64;
         end_of(va, self.level.shift)?.checked_add(zeros.saturating_sub(1).checked_shl(self.level.shift.into())?)
@@ -123,7 +122,7 @@ impl<'d> Space<'d> {
         let Some(shape) = self.mode.shape().filter(|s| s.holds(va)) else { return self.step_outside(va) };
         let root = if own { self.root } else { self.kernel.unwrap_or(self.root) };
         let Descent { found, shift, .. } = self.descend(shape, root, va, own);
-        let next = end_of(va, shift).and_then(|end| self.within(shape, end));
+        let next = end_of(va, shift).and_then(|end| shape.within(end));
         match found {
             Err(fault @ (Fault::Unmapped | Fault::AskVad)) if own && va.0 < shape.user_end() && self.vads.is_some() => {
                 match self.ask(va) {
@@ -145,10 +144,6 @@ impl<'d> Space<'d> {
         // All addresses up to the kernel half are none either; of 32-bit spaces, all there are.
         let next = (shape.va_bits > 32 && va.0 >> 63 == 0).then(|| 0u64.wrapping_sub(shape.user_end()));
         Step { found: Err(Fault::NonCanonical), next }
-    }
-    /// One past a stretch of addresses, if there is an address there.
-    pub(super) fn within(&self, shape: &Shape, end: u64) -> Option<u64> {
-        (shape.va_bits > 32 || end >> shape.va_bits == 0).then_some(end)
     }
     /// What the VADs say of a user address without an entry of its own.
     pub(super) fn ask(&self, va: Va) -> Result<Prototyped, u64> {

@@ -99,6 +99,8 @@ impl Code {
 #[derive(Debug, Default)]
 pub struct CodeMap {
     list: Vec<Code>,
+    /// Why the images are not known, where they are not.
+    unread: Option<Absent>,
 }
 
 impl CodeMap {
@@ -107,7 +109,17 @@ impl CodeMap {
     pub fn new(mut list: Vec<Code>) -> Self {
         list.retain(|c| c.base < c.end);
         list.sort_by(|a, b| (a.base, a.end, &a.name).cmp(&(b.base, b.end, &b.name)));
-        Self { list }
+        Self { list, unread: None }
+    }
+    /// Of images that cannot be told: no address is in one, and none is outside of all.
+    #[must_use]
+    pub fn unread(why: Absent) -> Self {
+        Self { list: Vec::new(), unread: Some(why) }
+    }
+    /// Why an address lies in no image: [`Absent::NotApplicable`] where all images are known.
+    #[must_use]
+    pub fn outside(&self) -> Absent {
+        self.unread.unwrap_or(Absent::NotApplicable)
     }
     /// The image an address lies in.
     #[must_use]

@@ -81,11 +81,11 @@ fn services(world: &World<'_>, out: &mut Vec<Finding>) {
     for service in services {
         let Ok(at) = service.routine else { continue };
         let lead = routines.look(&space, at);
-        let foreign = service.table == Table::Kernel && lead.module.is_some_and(|m| m.base != Ok(world.kernel.base));
+        let foreign = lead.module.filter(|m| service.table == Table::Kernel && m.base != Ok(world.kernel.base));
         if let Some(text) = out_of_modules(world, &lead) {
             odd.push((service, lead, Severity::High, text));
-        } else if foreign {
-            let name = lead.module.and_then(|m| m.name.clone().ok()).unwrap_or_default();
+        } else if let Some(module) = foreign {
+            let name = module.name.clone().unwrap_or_else(|why| format!("a module whose name is {why}"));
             let text = format!("goes to {at}, in {name}, not in the kernel");
             odd.push((service, lead, Severity::Medium, text));
         }

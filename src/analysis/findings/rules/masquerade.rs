@@ -29,7 +29,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     if !own.starts_with('\\') {
         return;
     }
-    short_name(scene, &own, out);
+    short_name(scene, path, &own, out);
     let (Some(memory), sides) = (scene.memory(), scene.sides()) else { return };
     let Some(parameters) = sides.first().and_then(|s: &Side<'_>| s.parameters(&memory.space).ok()) else { return };
     if let Ok(shown) = &parameters.image_path {
@@ -67,18 +67,17 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
 }
 
 /// `ImageFileName` is the beginning of the file's name: the kernel takes it from the path.
-fn short_name(scene: &Scene<'_, '_>, own: &str, out: &mut Vec<Finding>) {
+fn short_name(scene: &Scene<'_, '_>, path: &str, own: &str, out: &mut Vec<Finding>) {
     let view = &scene.person.process.view;
     let Ok(short) = scene.person.process.name() else { return };
     if short.contains(char::REPLACEMENT_CHARACTER) || paths::base(own).starts_with(&short.to_lowercase()) {
         return;
     }
-    let path = scene.person.path.clone().unwrap_or_default();
     out.push(
         scene
             .finding(&RULE, Severity::Medium, format!("is called {short}, but runs {path}"))
             .with(Evidence::field("_EPROCESS.ImageFileName", view, "short_name", short))
-            .with(audit_name(scene, &path)),
+            .with(audit_name(scene, path)),
     );
 }
 

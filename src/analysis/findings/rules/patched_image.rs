@@ -104,10 +104,8 @@ fn changes(scene: &Scene<'_, '_>, vad: &Vad, image: &Image) -> (Vec<Change>, Opt
             if !matches!(page.state, State::Valid | State::Transition) || page.size != PAGE_SIZE {
                 continue;
             }
-            let prototypes = sections.prototypes_of(vad, page.va, || {
-                let mapping = vad.mapping.as_ref();
-                let made = || mapping.map(|m| sections.subsections(&scene.desk.space, m).0).unwrap_or_default().into();
-                Rc::clone(list.get_or_insert_with(made))
+            let prototypes = sections.prototypes_of(vad, page.va, |mapping| {
+                Rc::clone(list.get_or_insert_with(|| sections.subsections(&scene.desk.space, mapping).0.into()))
             });
             let Ok(prototypes) = prototypes else { continue };
             let shared = match memory.space.behind_prototype(prototypes.first) {
