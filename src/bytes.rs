@@ -37,6 +37,8 @@ pub struct Bytes<'d> {
     /// The present bytes of all pieces, one after another.
     data: Cow<'d, [u8]>,
     va: Option<Va>,
+    /// The whole's length, when it is there as one: nearly every field of nearly every object needs to know no more.
+    solid: u32,
     /// The whole, when it has one origin (nearly always): no allocation.
     one: Option<Piece>,
     /// Otherwise all pieces in order.
@@ -51,6 +53,7 @@ impl<'d> Bytes<'d> {
         Self {
             data: Cow::Borrowed(data),
             va,
+            solid: end,
             one: Some(Piece { start: 0, end, data: 0, from: Ok((pa, file)) }),
             many: Vec::new(),
         }
@@ -61,6 +64,7 @@ impl<'d> Bytes<'d> {
         Self {
             data: Cow::Borrowed(&[]),
             va,
+            solid: 0,
             one: Some(Piece { start: 0, end: len, data: 0, from: Err(why) }),
             many: Vec::new(),
         }
@@ -69,7 +73,13 @@ impl<'d> Bytes<'d> {
     /// `capacity` is the number of present bytes to come, holes not counted.
     #[must_use]
     pub fn builder(va: Option<Va>, capacity: u32) -> Self {
-        Self { data: Cow::Owned(Vec::with_capacity(capacity as usize)), va, one: None, many: Vec::with_capacity(2) }
+        Self {
+            data: Cow::Owned(Vec::with_capacity(capacity as usize)),
+            va,
+            solid: 0,
+            one: None,
+            many: Vec::with_capacity(2),
+        }
     }
     /// Adds bytes at the end. What would pass 4 GiB is left out.
     pub fn push(&mut self, bytes: &[u8], pa: Option<Pa>, file: Option<u64>) {
@@ -106,9 +116,22 @@ impl<'d> Bytes<'d> {
         Self {
             data: Cow::Owned(data),
             va: None,
+            solid: end,
             one: Some(Piece { start: 0, end, data: 0, from: Ok((None, None)) }),
             many: Vec::new(),
         }
+    }
+
+    /// The same bytes as a later part of an object, `skipped` bytes from its start. What lies before them is not there.
+    #[must_use]
+    pub fn behind(mut self, skipped: u32) -> Self {
+        for piece in self.one.iter_mut().chain(&mut self.many) {
+            piece.start = piece.start.saturating_add(skipped);
+            piece.end = piece.end.saturating_add(skipped);
+        }
+        self.va = self.va.map(|va| va.sub(skipped.into()));
+        self.solid = 0;
+        self
     }
 
     fn pieces(&self) -> impl Iterator<Item = &Piece> {
@@ -131,9 +154,7 @@ impl<'d> Bytes<'d> {
     #[inline]
     pub fn at(&self, offset: u32, len: u32) -> Value<&[u8]> {
         let end = offset.checked_add(len).ok_or(Absent::Implausible)?;
-        if let Some(Piece { start: 0, end: whole, data: 0, from: Ok(_) }) = self.one
-            && end <= whole
-        {
+        if end <= self.solid {
             return self.data.get(offset as usize..end as usize).ok_or(Absent::NotMapped);
         }
         self.among_pieces(offset, end)
@@ -142,6 +163,9 @@ impl<'d> Bytes<'d> {
         let len = end.saturating_sub(offset);
         if len == 0 {
             return if offset <= self.len() { Ok(&[]) } else { Err(Absent::NotMapped) };
+        }
+        if self.pieces().next().is_some_and(|first| first.start > offset) {
+            return Err(Absent::NotMapped);
         }
         let mut from = None;
         for p in self.pieces().skip_while(|p| p.end <= offset).take_while(|p| p.start < end) {
@@ -201,7 +225,7 @@ impl<'d> Bytes<'d> {
                 Some(first) => many.extend([first, piece]),
             }
         }
-        Bytes { data: Cow::Borrowed(&self.data), va, one, many }
+        Bytes { data: Cow::Borrowed(&self.data), va, solid: 0, one, many }
     }
     /// All bytes with zeros in the holes: for writing memory out, never for reading values.
     #[must_use]
@@ -302,6 +326,21 @@ mod tests {
         assert_eq!(b.present().collect::<Vec<_>>(), [(0, &[1u8; 16][..]), (32, &[2u8; 16][..])]);
         assert_eq!(b.zero_filled().len(), 48);
         assert_eq!(b.at(48, 0), Ok(&[][..]));
+    }
+    #[test]
+    fn a_later_part_is_at_its_own_offsets() {
+        let mut b = Bytes::builder(Some(Va(0x1010)), 4);
+        b.push(&[1, 2, 3, 4], Some(Pa(0x5010)), Some(0x110));
+        b.push_hole(2, Absent::PagedOut);
+        let b = b.behind(16);
+        assert_eq!(b.at(16, 4), Ok(&[1u8, 2, 3, 4][..]));
+        assert_eq!(b.at(19, 2), Err(Absent::PagedOut));
+        assert_eq!(b.at(15, 2), Err(Absent::NotMapped));
+        assert_eq!(b.at(0, 1), Err(Absent::NotMapped));
+        assert_eq!(b.at(22, 1), Err(Absent::NotMapped));
+        assert_eq!(b.va(), Some(Va(0x1000)));
+        assert_eq!(b.place(17), Place { va: Some(Va(0x1011)), pa: Some(Pa(0x5011)), file: Some(0x111) });
+        assert_eq!(b.place(3), Place { va: Some(Va(0x1003)), pa: None, file: None });
     }
     #[test]
     fn neighbours_read_as_one() {

@@ -99,4 +99,5 @@ pub mod progress;
 pub mod report;
 pub mod symbols;
 pub mod time;
+pub mod utf16;
 pub mod value;

@@ -1,5 +1,6 @@
 //! Windows time stamps.
 
+use jiff::fmt::temporal::DateTimePrinter;
 use std::fmt;
 
 /// 100-nanosecond ticks since 1601-01-01 00:00 UTC, as `KeQuerySystemTime` gives them.
@@ -30,20 +31,16 @@ impl FileTime {
     /// RFC 3339 in UTC with all seven digits (`2021-02-21T01:38:22.0698125Z`); `None` past the year 9999.
     #[must_use]
     pub fn rfc3339(self) -> Option<String> {
-        let ts = jiff::Timestamp::from_second(self.unix_seconds()).ok()?;
-        let t = jiff::tz::TimeZone::UTC.to_datetime(ts);
-        Some(format!(
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:07}Z",
-            t.year(),
-            t.month(),
-            t.day(),
-            t.hour(),
-            t.minute(),
-            t.second(),
-            self.0 % TICKS_PER_SECOND
-        ))
+        let hundreds = i32::try_from(self.0 % TICKS_PER_SECOND).ok()?;
+        let time = jiff::Timestamp::new(self.unix_seconds(), hundreds.checked_mul(100)?).ok()?;
+        let mut out = String::with_capacity(28);
+        TO_THE_TICK.print_timestamp(&time, &mut out).ok()?;
+        Some(out)
     }
 }
+
+/// Prints all seven digits that a tick needs.
+static TO_THE_TICK: DateTimePrinter = DateTimePrinter::new().precision(Some(7));
 
 impl fmt::Display for FileTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

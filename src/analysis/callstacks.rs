@@ -112,7 +112,7 @@ pub fn frames(
             frame.sp.into(),
             at.module_name().into(),
             at.offset.map_or_else(Cell::Absent, Cell::Hex),
-            symbol(&at),
+            symbol(at.symbol),
             frame.how.word().into(),
             stack.end_at(i).map_or(Cell::Absent(Absent::NotApplicable), Cell::from),
         ];

@@ -8,7 +8,6 @@ use crate::kernel::address_space::AddressSpace;
 use crate::kernel::peb::Parameters;
 use crate::kernel::process::Process;
 use crate::kernel::sides::{Side, Sides};
-use crate::kernel::standing::flag_names;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::symbols::layout::Layout as _;
@@ -112,9 +111,8 @@ pub fn row<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, ask:
         peb_cell(&|v| v.global_flag().map_or_else(Cell::Absent, |f| Cell::Hex(f.into()))),
         peb_cell(&|v| v.global_flag().map(global_flags).into()),
         peb_cell(&|v| {
-            let types = &process.kernel.symbols.types;
             let at = v.layout.field("bit_field").ok_or(Absent::NotInBuild);
-            at.and_then(|f| Ok(flag_names(types, "_PEB", f.offset, v.bit_field()?.into()))).into()
+            at.and_then(|f| Ok(process.kernel.flag_names("_PEB", f.offset, v.bit_field()?.into()))).into()
         }),
         process.peb().into(),
         p(|p| p.address.into()),

@@ -54,6 +54,10 @@ pub struct Shared<'k> {
     family: Family,
     identities: Vec<Option<Identity>>,
     by_token: FxHashMap<Va, Vec<usize>>,
+    /// The first process with an id.
+    by_pid: FxHashMap<u64, usize>,
+    /// The id of the first console host that a process made.
+    consoles: FxHashMap<usize, Value<u64>>,
     holders: FxHashMap<Va, Vec<Holder>>,
 }
 
@@ -69,14 +73,23 @@ impl<'k> Shared<'k> {
         let tokens = Tokens::new(&kernel.symbols.types).ok();
         let identities = all.iter().map(|p| identity(tokens.as_ref()?, &space, p)).collect();
         let mut by_token: FxHashMap<Va, Vec<usize>> = FxHashMap::default();
+        let (mut by_pid, mut consoles) = (FxHashMap::default(), FxHashMap::default());
         for (i, process) in all.iter().enumerate() {
+            if let Ok(pid) = process.pid() {
+                by_pid.entry(pid).or_insert(i);
+            }
+            if process.name().as_deref() == Ok("conhost.exe")
+                && let Parent::Found(up) = family.parent(process).parent
+            {
+                consoles.entry(up).or_insert(process.pid());
+            }
             if let Ok(token) = process.view.token().and_then(applicable) {
                 by_token.entry(token).or_default().push(i);
             }
         }
         let of: FxHashSet<Va> = of.iter().filter_map(Process::offset).collect();
         let holders = kernel.holders(&all, &of).unwrap_or_default();
-        Ok(Self { all, family, identities, by_token, holders })
+        Ok(Self { all, family, identities, by_token, by_pid, consoles, holders })
     }
 }
 
@@ -156,12 +169,9 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
         _ => None,
     };
     let job = |p: &Process<'_>| p.view.job().and_then(applicable).ok();
-    let named = |pid: u64| shared.all.iter().find(|p| p.pid() == Ok(pid)).and_then(|p| p.name().ok());
+    let named = |pid: u64| shared.by_pid.get(&pid).and_then(|i| shared.all.get(*i)?.name().ok());
     let owner = process.view.owner().unwrap_or(0);
-    let console = shared.all.iter().find(|p| {
-        p.name().as_deref() == Ok("conhost.exe")
-            && matches!(shared.family.parent(p).parent, Parent::Found(up) if shared.all.get(up).and_then(Process::offset) == process.offset())
-    });
+    let console = process.offset().and_then(|at| shared.consoles.get(&shared.family.place(at)?));
     let (same_token, oldest) = same_token(shared, process);
     Origin {
         sort: process.sort().unwrap_or(Sort::User),
@@ -180,7 +190,7 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
         // Ids count in fours: the low two bits are flags.
         owner: Some(owner & !3).filter(|pid| *pid != 0).map(|pid| (pid, named(pid))),
         owner_is_host: owner & 3 != 0,
-        console_host: console.and_then(|p| p.pid().ok()),
+        console_host: console.and_then(|pid| pid.ok()),
         full_holders: process
             .offset()
             .and_then(|at| shared.holders.get(&at))

@@ -71,46 +71,43 @@ impl<'k> Shared<'k> {
     fn of(
         kernel: &'k Kernel,
         processes: &[Process<'k>],
-        wanted: &impl Fn(&str) -> bool,
+        ask: &Ask,
+        wanted: &(impl Fn(&str) -> bool + Sync),
         sink: &mut dyn Sink,
     ) -> Result<Self> {
         /// What the symbols lack costs its sections, and says so.
-        fn try_of<T>(
-            needed: bool,
-            what: &str,
-            sink: &mut dyn Sink,
-            make: impl FnOnce(&mut dyn Sink) -> Result<T>,
-        ) -> Option<T> {
-            if !needed {
-                return None;
-            }
-            make(sink).map_err(|e| sink.note(Note::loss(format!("no {what}: {e}")))).ok()
+        fn told<T>(made: Option<Result<T>>, what: &str, sink: &mut dyn Sink) -> Option<T> {
+            made?.map_err(|e| sink.note(Note::loss(format!("no {what}: {e}")))).ok()
         }
         let any = |names: &[&str]| names.iter().any(|n| wanted(n));
-        let all = kernel.processes()?.list;
+        // Where pages of all are asked for, what walks a process's ranges beforehand has walked them for its page.
+        let all = if ask.names_none() { processes.to_vec() } else { kernel.processes()?.list };
         let types = kernel.object_types();
         types.notes.iter().for_each(|n| sink.note(n.clone()));
-        Ok(Self {
-            kernel,
-            common: Common::of(kernel, false),
-            identities: try_of(any(&["tokens", "getsids", "privileges"]), "tokens", sink, |sink| {
-                let identities = Identities::gather(kernel)?;
-                identities.notes.iter().for_each(|n| sink.note(n.clone()));
-                Ok(identities)
-            }),
-            standing: wanted("standing").then(|| standing::Shared::of(kernel, &all)),
-            lifecycle: try_of(wanted("lifecycle"), "beginnings and ends", sink, |_| {
-                lifecycle::Shared::of(kernel, processes)
-            }),
-            sides: try_of(any(&["cmdline", "envars", "heaps"]), "user-mode structures", sink, |_| {
-                Sides::of(kernel).map_err(|e| kernel.unreadable(&e))
-            }),
-            images: try_of(wanted("images"), "images", sink, |_| images::ImageRows::of(kernel)),
-            modules: try_of(wanted("dlllist"), "modules", sink, |_| dlllist::ModuleRows::of(kernel)),
-            vads: try_of(wanted("vadinfo"), "address ranges", sink, |sink| VadRows::of(kernel, sink)),
-            rings: try_of(wanted("unloadeddlls"), "unloaded DLLs", sink, |_| unloadeddlls::Shared::of(kernel, &all)),
-            types,
-        })
+        // These go through all processes before the first page is told: side by side, for none of them fills all threads.
+        let ((identities, lifecycle), vads) = rayon::join(
+            || {
+                rayon::join(
+                    || any(&["tokens", "getsids", "privileges"]).then(|| Identities::gather(kernel)),
+                    || wanted("lifecycle").then(|| lifecycle::Shared::of(kernel, processes)),
+                )
+            },
+            || wanted("vadinfo").then(|| VadRows::of(kernel)),
+        );
+        let identities = told(identities, "tokens", sink);
+        identities.iter().flat_map(|i| &i.notes).for_each(|n| sink.note(n.clone()));
+        let lifecycle = told(lifecycle, "beginnings and ends", sink);
+        let sides = any(&["cmdline", "envars", "heaps"]).then(|| Sides::of(kernel).map_err(|e| kernel.unreadable(&e)));
+        let sides = told(sides, "user-mode structures", sink);
+        let images = told(wanted("images").then(|| images::ImageRows::of(kernel)), "images", sink);
+        let modules = told(wanted("dlllist").then(|| dlllist::ModuleRows::of(kernel)), "modules", sink);
+        let vads = told(vads, "address ranges", sink);
+        vads.iter().filter_map(|v| v.note.as_ref()).for_each(|n| sink.note(n.clone()));
+        let rings = wanted("unloadeddlls").then(|| unloadeddlls::Shared::of(kernel, &all));
+        let rings = told(rings, "unloaded DLLs", sink);
+        let standing = wanted("standing").then(|| standing::Shared::of(kernel, &all));
+        let common = Common::of(kernel, false);
+        Ok(Self { kernel, common, types, identities, standing, lifecycle, sides, images, modules, vads, rings })
     }
 }
 
@@ -363,13 +360,13 @@ fn or_note(told: Result<()>, section: &Analysis, of: Option<&Process<'_>>, sink:
 const TOGETHER: usize = 5;
 
 /// The pages of the processes asked for, some sections of a process at a time.
-fn pages(case: &Case, ask: &Ask, wanted: &impl Fn(&str) -> bool, sink: &mut dyn Sink) -> Result<()> {
+fn pages(case: &Case, ask: &Ask, wanted: &(impl Fn(&str) -> bool + Sync), sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
-    let processes = asked_for(case, ask, sink)?;
-    let shared = Shared::of(kernel, &processes, wanted, sink)?;
+    let processes: Vec<_> = asked_for(case, ask, sink)?.into_iter().map(Process::keeping_ranges).collect();
+    let shared = Shared::of(kernel, &processes, ask, wanted, sink)?;
     let sections: Vec<&Section> = SECTIONS.iter().filter(|s| wanted(s.analysis.name)).collect();
     let units = processes.into_iter().flat_map(|process| {
-        let process = Arc::new(process.keeping_ranges());
+        let process = Arc::new(process);
         sections.chunks(TOGETHER).map(move |part| (Arc::clone(&process), part))
     });
     in_order(

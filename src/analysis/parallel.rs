@@ -21,6 +21,8 @@ const WINDOW: usize = 8;
 const CHUNK: usize = 64;
 /// Bytes sent at a time, of rows that the output takes as text.
 const TEXT: usize = 32 << 10;
+/// Bytes that are enough for nearly every row.
+const ROW: usize = 2 << 10;
 /// Chunks that wait for each unit's turn.
 const CHUNKS: usize = 8;
 
@@ -28,7 +30,7 @@ const CHUNKS: usize = 8;
 enum Item {
     Row(Row),
     /// So many rows, as the output's text.
-    Text(u64, String),
+    Text(u64, Vec<u8>),
     Note(Note),
     Section(&'static str, &'static [Column]),
 }
@@ -58,10 +60,11 @@ pub fn in_order<U: Send, W>(
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                let mut state = start();
+                let (mut state, mut pen) = (start(), pen.clone());
                 while let Some((unit, rows)) = claim(&source) {
+                    pen.as_mut().into_iter().for_each(Pen::begin);
                     let mut buffer =
-                        Buffer { items: Vec::new(), pen: pen.clone(), text: String::new(), rows: 0, out: rows };
+                        Buffer { items: Vec::new(), pen: pen.as_mut(), text: Vec::new(), rows: 0, out: rows };
                     match work(&mut state, unit, &mut buffer) {
                         Ok(()) => _ = buffer.flush(),
                         Err(e) => {
@@ -115,15 +118,15 @@ fn drain(turns: Receiver<Receiver<Message>>, sink: &mut dyn Sink) -> Result<()> 
 }
 
 /// A unit's rows on their way out.
-struct Buffer {
+struct Buffer<'p> {
     items: Vec<Item>,
     /// What turns rows into text, where the output takes text, and the text so far.
-    pen: Option<Pen>,
-    text: String,
+    pen: Option<&'p mut Pen>,
+    text: Vec<u8>,
     rows: u64,
     out: SyncSender<Message>,
 }
-impl Buffer {
+impl Buffer<'_> {
     fn flush(&mut self) -> Result<()> {
         if self.rows > 0 {
             self.items.push(Item::Text(self.rows, std::mem::take(&mut self.text)));
@@ -134,9 +137,12 @@ impl Buffer {
         self.out.send(Ok(items)).map_err(|_| Error::Output(io::ErrorKind::BrokenPipe.into()))
     }
 }
-impl Sink for Buffer {
+impl Sink for Buffer<'_> {
     fn row(&mut self, row: Row) -> Result<()> {
         let full = if let Some(pen) = &mut self.pen {
+            if self.text.is_empty() {
+                self.text.reserve(TEXT.saturating_add(ROW));
+            }
             pen.row(&mut self.text, &row);
             self.rows = self.rows.saturating_add(1);
             self.text.len() >= TEXT

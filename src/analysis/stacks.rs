@@ -92,7 +92,7 @@ fn stacks<'k>(with: &Threaded<'_, 'k>, memory: Option<&AddressSpace<'k>>, thread
     let entered = entered.and_then(|sp| if user_address(user, sp) { Ok(Va(sp)) } else { Err(Absent::NotRecorded) });
     out.push(of_teb(thread, user, Side::User, &teb, entered));
     if let Ok(other) = teb.other_half().and_then(|va| kernel.teb(user, va, true)) {
-        let saved = teb.view.tls_slots().and_then(|slots| wow64_context(user, slots));
+        let saved = teb.tail.tls_slots().and_then(|slots| wow64_context(user, slots));
         let pointer = saved.and_then(|r| r.sp().map(Va).ok_or(Absent::NotRecorded));
         out.push(of_teb(thread, user, Side::Wow64, &other, pointer));
     }
@@ -127,7 +127,7 @@ fn of_teb(
 ) -> Stack {
     let (base, limit) = (teb.view.stack_base(), teb.view.stack_limit());
     let reserved =
-        teb.view.reserved_limit().and_then(|va| if va.is_null() { Err(Absent::NotRecorded) } else { Ok(va) });
+        teb.tail.reserved_limit().and_then(|va| if va.is_null() { Err(Absent::NotRecorded) } else { Ok(va) });
     let guard = limit.and_then(|limit| thread.kernel.guard_below(user, limit));
     Stack { side, base, limit, reserved, pointer, guard, resident: resident(user, base, limit) }
 }

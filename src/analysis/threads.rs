@@ -18,6 +18,7 @@ use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note, Value};
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// The register's entry.
 pub static THREADS: Analysis = Analysis {
@@ -281,7 +282,7 @@ fn row<'k>(common: &Common<'k>, with: &Threaded<'_, 'k>, thread: &Thread<'k>, un
         client.map(|c| c.token).into(),
         client.and_then(|c| crate::kernel::token::level_name(c.level).ok_or(Absent::Implausible)).into(),
         teb.and_then(|t| t.view.last_error()).into(),
-        teb.and_then(|t| t.view.service_tag())
+        teb.and_then(|t| t.tail.service_tag())
             .and_then(|t| if t == 0 { Err(Absent::NotApplicable) } else { Ok(t) })
             .map_or_else(Cell::Absent, Cell::Hex),
         other.and_then(|t| t.view.va().ok_or(Absent::NotRecorded)).into(),
@@ -405,7 +406,7 @@ pub fn nested(stack: &Stack, locate: impl Fn(Side, Va) -> Location) -> Cell {
             ("sp".into(), frame.sp.into()),
             ("module".into(), at.module_name().into()),
             ("offset".into(), at.offset.map_or_else(Cell::Absent, Cell::Hex)),
-            ("symbol".into(), symbol(&at)),
+            ("symbol".into(), symbol(at.symbol)),
             ("how".into(), frame.how.word().into()),
         ])
     };
@@ -414,10 +415,11 @@ pub fn nested(stack: &Stack, locate: impl Fn(Side, Va) -> Location) -> Cell {
 
 /// A location's function as a cell.
 #[must_use]
-pub fn symbol(at: &Location) -> Cell {
-    match &at.symbol {
-        Some((name, 0)) => name.clone().into(),
-        Some((name, distance)) => format!("{name}+{distance:#x}").into(),
-        None => Cell::Absent(Absent::NoSymbol),
+pub fn symbol(function: Option<(String, u32)>) -> Cell {
+    let Some((mut name, distance)) = function else { return Cell::Absent(Absent::NoSymbol) };
+    if distance > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(name, "+{distance:#x}");
     }
+    name.into()
 }

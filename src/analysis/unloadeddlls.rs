@@ -8,12 +8,10 @@ use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::Files;
 use crate::kernel::process::Process;
-use crate::kernel::section::Sections;
-use crate::kernel::unloaded_dlls::{Ntdll, Rings, Unloaded, ntdlls};
+use crate::kernel::unloaded_dlls::{Ntdll, Rings, Unloaded};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note};
-use rayon::prelude::*;
 
 /// The register's entry.
 pub static UNLOADEDDLLS: Analysis = Analysis {
@@ -44,37 +42,18 @@ const COLUMNS: [Column; 10] = [
 #[derive(Debug)]
 pub struct Shared<'k> {
     kernel: &'k Kernel,
-    sections: Sections<'k>,
-    rings: Rings,
+    rings: Rings<'k>,
 }
 
 impl<'k> Shared<'k> {
-    /// Looks for the rings through these processes: one that has the code in memory serves all.
+    /// The rings are looked for through these processes: one that has the code in memory serves all.
     ///
     /// # Errors
     /// The symbols lack a type or a field.
     pub fn of(kernel: &'k Kernel, processes: &[Process<'k>]) -> Result<Self> {
         let needs = |e| kernel.unreadable(&e);
-        let sections = Sections::of(kernel).map_err(needs)?;
         Files::of(kernel).map_err(needs)?; // fails here rather than in a worker
-        let tools = || (kernel.space(), Files::of(kernel).ok());
-        let mapped = |(space, files): &mut (Space<'k>, Option<Files<'k>>), process: &Process<'k>| {
-            let memory = AddressSpace::of(process, space).ok();
-            memory.zip(files.as_mut()).map_or_else(Vec::new, |(memory, files)| ntdlls(&memory, space, &sections, files))
-        };
-        let all: Vec<Vec<Ntdll>> = processes.par_iter().map_init(tools, mapped).collect();
-        let space = kernel.space();
-        let mut rings = Rings::default();
-        for (process, ntdlls) in processes.iter().zip(all) {
-            for ntdll in ntdlls {
-                if !rings.knows(ntdll.base)
-                    && let Ok(memory) = AddressSpace::of(process, &space)
-                {
-                    rings.look(&memory.space, ntdll);
-                }
-            }
-        }
-        Ok(Self { kernel, sections, rings })
+        Ok(Self { kernel, rings: Rings::of(kernel, processes).map_err(needs)? })
     }
 }
 
@@ -96,8 +75,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 pub fn rows<'k>(shared: &Shared<'k>, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
     let Ok(memory) = AddressSpace::of(process, space) else { return Ok(()) };
     let mut files = Files::of(shared.kernel).map_err(|e| shared.kernel.unreadable(&e))?;
-    for ntdll in ntdlls(&memory, space, &shared.sections, &mut files) {
-        match shared.rings.unloaded(&memory.space, ntdll) {
+    for ntdll in shared.rings.ntdlls(&memory, space, &mut files) {
+        match shared.rings.unloaded(&memory.space, ntdll, space, &mut files) {
             Ok((list, note)) => {
                 tell(process, note, sink);
                 for unloaded in list {

@@ -18,7 +18,7 @@ use crate::kernel::vad::{Kind as VadKind, Vad};
 use crate::kernel::vad_tree::{Layouts, Tree};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
-use crate::value::{Absent, Value};
+use crate::value::{Absent, Note, Value};
 use std::sync::Arc;
 
 /// The register's entry.
@@ -87,6 +87,8 @@ pub struct VadRows<'k> {
     sides: Option<Sides<'k>>,
     protections: Protections,
     names: SectionNames,
+    /// What the symbols do not tell of protections.
+    pub note: Option<Note>,
 }
 
 /// The process whose VADs are shown.
@@ -104,18 +106,16 @@ impl<'k> VadRows<'k> {
     ///
     /// # Errors
     /// The symbols lack a type or a field.
-    pub fn of(kernel: &'k Kernel, sink: &mut dyn Sink) -> Result<Self> {
+    pub fn of(kernel: &'k Kernel) -> Result<Self> {
         let needs = |e| kernel.unreadable(&e);
         let (protections, note) = Protections::of(kernel);
-        if let Some(note) = note {
-            sink.note(note);
-        }
         Ok(Self {
             layouts: Layouts::of(kernel).map_err(needs)?,
             sections: Sections::of(kernel).map_err(needs)?,
             sides: Sides::of(kernel).ok(),
             protections,
             names: SectionNames::of(kernel, &kernel.processes()?.list),
+            note,
         })
     }
     /// A process's tree, and what lives in it. The tree's notes name the process and go to `sink`.
@@ -214,7 +214,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return user::vadinfo(&dump, ask, sink);
     }
     let kernel = case.kernel()?;
-    let show = VadRows::of(kernel, sink)?;
+    let show = VadRows::of(kernel)?;
+    show.note.iter().for_each(|n| sink.note(n.clone()));
     each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, ask, sink))
 }
 

@@ -20,7 +20,8 @@ pub static VADTREE: Analysis = Analysis {
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
-    let show = VadRows::of(kernel, sink)?;
+    let show = VadRows::of(kernel)?;
+    show.note.iter().for_each(|n| sink.note(n.clone()));
     each_process(case, ask, sink, |space, process, sink| {
         let mut files = Files::of(kernel).map_err(|e| kernel.unreadable(&e))?;
         let (tree, usage) = show.tree(process, space, sink);

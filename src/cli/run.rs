@@ -124,7 +124,7 @@ impl Sink for Watching<'_> {
         // Whoever watches needs the rows.
         if self.severity.is_none() { self.report.pen() } else { None }
     }
-    fn penned(&mut self, rows: u64, text: &str) -> Result<()> {
+    fn penned(&mut self, rows: u64, text: &[u8]) -> Result<()> {
         self.report.penned(rows, text)
     }
     fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {

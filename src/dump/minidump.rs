@@ -11,6 +11,7 @@ use super::{Arch, raw};
 use crate::addr::Va;
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::time::FileTime;
+use crate::utf16;
 use crate::value::{Absent, Note, Value};
 use minidump::format as md;
 use minidump::format::MINIDUMP_STREAM_TYPE as Stream;
@@ -175,7 +176,7 @@ impl<'d> Reader<'_, 'd> {
             return Err(Absent::Implausible);
         }
         let text = slice(self.map, at.saturating_add(4), length.into()).ok_or(Absent::NotInDump)?;
-        Ok(utf16(text))
+        Ok(utf16::text(text))
     }
     /// A place in the file that is there as a whole.
     fn place(&self, location: md::MINIDUMP_LOCATION_DESCRIPTOR) -> Option<(u64, u32)> {
@@ -223,7 +224,7 @@ impl<'d> Reader<'_, 'd> {
     }
     fn comment(&mut self) -> Option<String> {
         const LONGEST: usize = 0x1_0000;
-        let wide = self.stream(Stream::CommentStreamW).map(|p| utf16(p.bytes.get(..LONGEST).unwrap_or(p.bytes)));
+        let wide = self.stream(Stream::CommentStreamW).map(|p| utf16::text(p.bytes.get(..LONGEST).unwrap_or(p.bytes)));
         let text = wide.or_else(|_| {
             let narrow = self.stream(Stream::CommentStreamA)?;
             Ok::<_, Absent>(super::sniff::latin(narrow.bytes.get(..LONGEST).unwrap_or(narrow.bytes)))
@@ -414,10 +415,6 @@ impl<'d> Reader<'_, 'd> {
 fn version(high: u32, low: u32) -> [u16; 4] {
     let half = |n: u32| u16::try_from(n & 0xffff).unwrap_or(0);
     [half(high >> 16), half(high), half(low >> 16), half(low)]
-}
-fn utf16(bytes: &[u8]) -> String {
-    let units = bytes.chunks_exact(2).filter_map(|c| u16_at(c, 0));
-    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use super::header::Width;
 use super::sparse::{Block, Sparse, slice};
 use super::{raw, sniff};
 use crate::addr::Va;
-use crate::bytes::{u16_at, u32_at};
+use crate::bytes::u32_at;
+use crate::utf16;
 use crate::value::{Absent, Note, Value};
 
 /// A loaded driver, as the dump lists it.
@@ -330,12 +331,7 @@ fn dump_string(map: &[u8], at: u32) -> Value<String> {
     let length =
         u32_at(map, at as usize).filter(|n| used(at) && (1..=0x7fff).contains(n)).ok_or(Absent::Implausible)?;
     let text = slice(map, u64::from(at).saturating_add(4), u64::from(length).saturating_mul(2));
-    text.map(utf16).ok_or(Absent::Implausible)
-}
-
-fn utf16(bytes: &[u8]) -> String {
-    let units = bytes.chunks_exact(2).filter_map(|c| u16_at(c, 0));
-    char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
+    text.map(utf16::text).ok_or(Absent::Implausible)
 }
 
 /// The unloaded drivers: a count, then entries of a fixed size.
@@ -367,7 +363,7 @@ fn unloaded(map: &[u8], width: Width, at: u32, notes: &mut Vec<Note>) -> Vec<Unl
             break;
         };
         let text = name.get(..usize::from(length).min(name.len())).unwrap_or_default();
-        let name = if length == 0 || length % 2 != 0 { Err(Absent::Implausible) } else { Ok(utf16(text)) };
+        let name = if length == 0 || length % 2 != 0 { Err(Absent::Implausible) } else { Ok(utf16::text(text)) };
         all.push(UnloadedDriver { name, start: Va(start), end: Va(end), file: entry as u64 });
     }
     all

@@ -190,19 +190,17 @@ impl<'k> HandleTables<'k> {
         let page = space.fetch(leaf.at, u32::try_from(PAGE_SIZE).map_err(|_| Absent::Implausible)?);
         let raw = page.all()?;
         // The first entry of each leaf page is no handle: it is the page's own (`InfoTable`, or nothing).
-        for slot in 1..self.per_leaf() {
-            let at = slot.saturating_mul(self.entry_size.into());
-            let from = usize::try_from(at).map_err(|_| Absent::Implausible)?;
-            let entry = raw.get(from..).ok_or(Absent::Implausible)?;
+        for (slot, entry) in (0u32..).zip(raw.chunks_exact(self.entry_size as usize)).skip(1) {
             if let Some(mut handle) = self.entry(entry) {
-                handle.value = leaf.first.saturating_add(slot).saturating_mul(STEP);
-                handle.place = page.place(u32::try_from(at).unwrap_or(u32::MAX));
+                handle.value = leaf.first.saturating_add(slot.into()).saturating_mul(STEP);
+                handle.place = page.place(slot.saturating_mul(self.entry_size));
                 each(handle);
             }
         }
         Ok(())
     }
     /// The entry at the start of these bytes; `None` when it is free.
+    #[inline]
     fn entry(&self, raw: &[u8]) -> Option<Handle> {
         let blank =
             Handle { value: 0, place: Place::default(), target: Va(0), access: 0, attributes: 0, no_upgrade: None };
@@ -256,6 +254,7 @@ impl<'k> HandleTables<'k> {
 }
 
 /// A plain number or a bit-field at the start of `raw`.
+#[inline]
 fn number(raw: &[u8], field: Field) -> Option<u64> {
     let from = field.offset as usize;
     let unit = le(raw.get(from..from.checked_add(field.size as usize)?)?)?;

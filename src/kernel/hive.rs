@@ -11,6 +11,7 @@ use crate::bytes::{le, u16_at, u32_at};
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Counted, Here, Layout, LayoutError, Link, View};
+use crate::utf16;
 use crate::value::{Absent, Note, Value};
 
 layout! {
@@ -249,8 +250,7 @@ impl<'k> Hive<'_, 'k> {
                 }
                 let (data, there) = self.cell(value.data()?)?;
                 let bytes = there.fetch(data, length);
-                let units = bytes.all()?.chunks_exact(2).filter_map(|c| u16_at(c, 0)).take_while(|u| *u != 0);
-                return Ok(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect());
+                return Ok(utf16::until_nul(bytes.all()?));
             }
         }
         Err(Absent::NotApplicable)
@@ -287,12 +287,7 @@ impl<'k> Hive<'_, 'k> {
         let bytes = self.space_of(at).fetch(at, length.into());
         let bytes = bytes.all()?;
         // Compressed names hold the low bytes of UTF-16 (Latin-1).
-        Ok(if compressed {
-            bytes.iter().map(|b| char::from(*b)).collect()
-        } else {
-            let units = bytes.chunks_exact(2).filter_map(|c| u16_at(c, 0));
-            char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-        })
+        Ok(if compressed { bytes.iter().map(|b| char::from(*b)).collect() } else { utf16::text(bytes) })
     }
     /// The address of a cell's contents, and the address space it lies in.
     fn cell(&self, index: u32) -> Value<(Va, &Space<'k>)> {

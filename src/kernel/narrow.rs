@@ -22,6 +22,9 @@ impl<L: Layout> Layout for Narrow<L> {
     fn span(&self) -> u32 {
         self.0.span()
     }
+    fn start(&self) -> u32 {
+        self.0.start()
+    }
     fn field(&self, accessor: &str) -> Option<Field> {
         self.0.field(accessor)
     }

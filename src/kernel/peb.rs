@@ -9,6 +9,7 @@ use crate::paging::Space;
 use crate::symbols::layout::{Bits, Counted, Layout, LayoutError, View};
 use crate::symbols::resolved::Resolved;
 use crate::symbols::types::Types;
+use crate::utf16;
 use crate::value::{Absent, Note, Value};
 
 layout! {
@@ -288,12 +289,11 @@ pub fn environment(space: &Space<'_>, address: Va, size: Option<u64>) -> (Vec<Va
             at = end.saturating_add(2);
         }
         while let Some(end) = next_nul(stretch, at) {
-            let text: Vec<u16> = units(stretch.get(at..end).unwrap_or_default()).collect();
+            let text = utf16::text(stretch.get(at..end).unwrap_or_default());
             if text.is_empty() {
                 ended = true;
                 break 'stretches;
             }
-            let text: String = char::decode_utf16(text).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
             // A name may begin with `=` (the directory of a drive), so the divider is sought behind the first character.
             let first = text.chars().next().map_or(0, char::len_utf8);
             let divider = text.get(first..).and_then(|rest| rest.find('=')).map(|i| i.saturating_add(first));

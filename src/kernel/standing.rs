@@ -3,7 +3,6 @@
 use super::process::{EProcess, Process};
 use super::shared_data::Clock;
 use crate::symbols::layout::Layout;
-use crate::symbols::types::Types;
 use crate::value::{Absent, Value};
 use std::fmt;
 
@@ -197,17 +196,16 @@ impl Process<'_> {
     /// # Errors
     /// Why they are not there.
     pub fn mitigations(&self) -> Value<Vec<String>> {
-        let types = &self.kernel.symbols.types;
         match self.view.mitigation_flags() {
             Ok(first) => {
-                let mut out = flag_names(types, "_EPROCESS.MitigationFlagsValues", 0, first.into());
+                let mut out = self.kernel.flag_names("_EPROCESS.MitigationFlagsValues", 0, first.into());
                 let more = [
                     ("_EPROCESS.MitigationFlags2Values", self.view.mitigation_flags2()),
                     ("_EPROCESS.MitigationFlags3Values", self.view.mitigation_flags3()),
                 ];
                 for (ty, flags) in more {
                     match flags {
-                        Ok(flags) => out.extend(flag_names(types, ty, 0, flags.into())),
+                        Ok(flags) => out.extend(self.kernel.flag_names(ty, 0, flags.into())),
                         Err(Absent::NotInBuild) => {}
                         Err(why) => return Err(why),
                     }
@@ -226,12 +224,13 @@ impl Process<'_> {
     /// Why they are not there.
     pub fn all_flags(&self) -> Value<Vec<String>> {
         let v = &self.view;
-        let types = &self.kernel.symbols.types;
         let mut out = Vec::new();
         let words = [("flags", v.flags()), ("flags2", v.flags2()), ("flags3", v.flags3()), ("flags4", v.flags4())];
         for (accessor, word) in words {
             match (v.layout.field(accessor), word) {
-                (Some(field), Ok(word)) => out.extend(flag_names(types, EProcess::TYPE, field.offset, word.into())),
+                (Some(field), Ok(word)) => {
+                    out.extend(self.kernel.flag_names(EProcess::TYPE, field.offset, word.into()))
+                }
                 (_, Err(Absent::NotInBuild)) | (None, _) => {}
                 (_, Err(why)) => return Err(why),
             }
@@ -244,7 +243,7 @@ impl Process<'_> {
     /// Why they are not there.
     pub fn execute_options(&self) -> Value<Vec<String>> {
         let options = self.view.execute_options()?;
-        Ok(flag_names(&self.kernel.symbols.types, "_KEXECUTE_OPTIONS", 0, options.into()))
+        Ok(self.kernel.flag_names("_KEXECUTE_OPTIONS", 0, options.into()))
     }
     /// Time spent in the kernel and in user mode, in 100 ns. The kernel counts clock ticks; more of them than the processors
     /// had are refused.
@@ -283,25 +282,10 @@ impl Process<'_> {
     }
 }
 
-/// The names of the one-bit members of `ty` (at `offset`) whose bit is set in `value`, lowest bit first.
-#[must_use]
-pub fn flag_names(types: &Types, ty: &str, offset: u32, value: u64) -> Vec<String> {
-    let Some(ty) = types.get(ty) else { return Vec::new() };
-    let mut named: Vec<(u8, &str)> = ty
-        .members
-        .iter()
-        .filter_map(|(name, m)| {
-            let (pos, len) = m.bits?;
-            (m.offset == offset && len == 1 && value.checked_shr(pos.into())? & 1 == 1).then_some((pos, name.as_ref()))
-        })
-        .collect();
-    named.sort_unstable();
-    named.into_iter().map(|(_, name)| name.to_owned()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::symbols::resolved::Resolved;
 
     #[test]
     fn the_names_are_those_of_every_known_kernel() {
@@ -338,8 +322,10 @@ mod tests {
     fn flags_are_named_by_the_kernel() {
         for (name, symbols) in crate::kernel::testing::kernels() {
             let at = symbols.types.member("_EPROCESS", "BreakOnTermination").unwrap();
-            let names = flag_names(&symbols.types, "_EPROCESS", at.offset, 1 << at.bits.unwrap().0);
-            assert_eq!(names, ["BreakOnTermination"], "{name}");
+            let word = Resolved::default().flags(&symbols.types, "_EPROCESS", at.offset);
+            let named = word.iter().find(|(position, _)| *position == at.bits.unwrap().0).unwrap();
+            assert_eq!(&*named.1, "BreakOnTermination", "{name}");
+            assert!(word.is_sorted(), "{name}");
         }
     }
 

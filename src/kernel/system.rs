@@ -4,6 +4,7 @@ use super::Kernel;
 use crate::layout;
 use crate::paging::Space;
 use crate::time::FileTime;
+use crate::utf16;
 use crate::value::{Absent, Value};
 
 layout! {
@@ -139,9 +140,7 @@ fn signed(raw: &[u8; 12]) -> Value<i64> {
 
 /// UTF-16 up to its end or a NUL.
 fn wide(raw: &[u8]) -> Value<String> {
-    let units = raw.chunks_exact(2).filter_map(|c| Some(u16::from_le_bytes(c.try_into().ok()?)));
-    let text: String =
-        char::decode_utf16(units.take_while(|u| *u != 0)).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect();
+    let text = utf16::until_nul(raw);
     if text.is_empty() { Err(Absent::NotApplicable) } else { Ok(text) }
 }
 

@@ -9,7 +9,7 @@ use crate::symbols::layout::{Here, View};
 use crate::value::{Absent, Value};
 
 layout! {
-    /// `_TEB`. The 32-bit one of a 64-bit Windows is the same, laid out for 32-bit pointers.
+    /// `_TEB`, as far as its first page goes. The 32-bit one of a 64-bit Windows is the same, laid out for 32-bit pointers.
     pub struct TebLayout: "_TEB" {
         /// `NtTib.ExceptionList`; in the 64-bit TEB of a 32-bit thread the 32-bit TEB's address.
         exceptions: Va = "NtTib.ExceptionList",
@@ -27,6 +27,11 @@ layout! {
         peb: Va = "ProcessEnvironmentBlock",
         /// `LastErrorValue`: what `GetLastError` gives.
         last_error: u32 = "LastErrorValue",
+    }
+}
+layout! {
+    /// `_TEB`, what stands far behind.
+    pub struct TebTail: "_TEB" {
         /// `DeallocationStack`: down to here it is reserved.
         reserved_limit: Va = "DeallocationStack",
         /// `TlsSlots`, 64 pointers.
@@ -43,6 +48,8 @@ layout! {
 pub struct Teb<'a> {
     /// Its fields.
     pub view: View<'a, TebLayout>,
+    /// Those of its second page.
+    pub tail: View<'a, TebTail>,
     /// Whether it is the 32-bit one of a 64-bit Windows.
     pub wow64: bool,
 }
@@ -54,8 +61,12 @@ impl Kernel {
     /// [`Absent::NoSymbol`] without its type; [`Absent::Implausible`] when it does not name itself.
     pub fn teb<'s>(&'s self, space: &Space<'s>, va: Va, wow64: bool) -> Value<Teb<'s>> {
         let layout = layout_for::<TebLayout>(self, wow64).map_err(|_| Absent::NoSymbol)?;
+        let tail = layout_for::<TebTail>(self, wow64).map_err(|_| Absent::NoSymbol)?;
         let view = space.view(layout, va);
-        if view.itself()? == va { Ok(Teb { view, wow64 }) } else { Err(Absent::Implausible) }
+        if view.itself()? != va {
+            return Err(Absent::Implausible);
+        }
+        Ok(Teb { view, tail: space.view_part(tail, va), wow64 })
     }
 }
 
@@ -73,7 +84,7 @@ impl Teb<'_> {
             va if va.0 <= u64::from(u32::MAX) => Ok(va),
             _ => Err(Absent::Implausible),
         });
-        match self.view.other() {
+        match self.tail.other() {
             Ok(0) => Err(Absent::NotApplicable),
             Ok(distance) => Ok(Va(here.0.wrapping_add_signed(distance.into()))),
             Err(_) => listed,

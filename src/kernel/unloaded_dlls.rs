@@ -6,16 +6,20 @@
 //! entry to the next is told by the entries themselves. The same page says that ntdll lies at one address in all processes:
 //! where one process's ntdll has its code in memory, the ring's address serves all.
 
+use super::Kernel;
 use super::address_space::AddressSpace;
 use super::file_object::Files;
 use super::image::Image;
 use super::pe::Exports;
+use super::process::Process;
 use super::section::Sections;
 use crate::addr::{PAGE_SIZE, Va};
 use crate::bytes::{Bytes, Place, le, u16_at, u32_at};
 use crate::paging::Space;
+use crate::symbols::layout::LayoutError;
 use crate::value::{Absent, Note, Value};
 use rustc_hash::FxHashMap;
+use std::sync::{Mutex, PoisonError};
 
 /// `RTL_UNLOAD_EVENT_TRACE_NUMBER`.
 const ENTRIES: u32 = 64;
@@ -53,13 +57,20 @@ pub struct Ntdll {
 }
 
 /// Where each ntdll of the machine keeps its ring.
-#[derive(Clone, Debug, Default)]
-pub struct Rings {
-    found: FxHashMap<Va, Value<Va>>,
+#[derive(Debug)]
+pub struct Rings<'k> {
+    sections: Sections<'k>,
+    search: Mutex<Search<'k>>,
 }
 
-/// The images called ntdll.dll in a process, by the kernel's own account: one, or two on the 64-bit side of a 32-bit process.
-pub fn ntdlls<'k>(
+/// The processes are asked in their order, as far as it takes: for nearly every machine, to the first that runs a program of each width.
+#[derive(Debug)]
+struct Search<'k> {
+    found: FxHashMap<Va, Value<Va>>,
+    unasked: std::vec::IntoIter<Process<'k>>,
+}
+
+fn ntdlls<'k>(
     memory: &AddressSpace<'k>,
     kernel_space: &Space<'k>,
     sections: &Sections<'k>,
@@ -84,25 +95,51 @@ pub fn ntdlls<'k>(
     out
 }
 
-impl Rings {
-    /// Whether the ring of the ntdll at this address was found.
-    #[must_use]
-    pub fn knows(&self, ntdll: Va) -> bool {
-        matches!(self.found.get(&ntdll), Some(Ok(_)))
+impl<'k> Rings<'k> {
+    /// Those that these processes lead to.
+    ///
+    /// # Errors
+    /// The symbols lack a type or a field.
+    pub fn of(kernel: &'k Kernel, processes: &[Process<'k>]) -> Result<Self, LayoutError> {
+        let unasked: Vec<_> = processes.iter().map(Process::sharing_ranges).collect();
+        let search = Search { found: FxHashMap::default(), unasked: unasked.into_iter() };
+        Ok(Self { sections: Sections::of(kernel)?, search: Mutex::new(search) })
     }
-    /// Looks for the ring of an ntdll in a process that has it mapped, unless it was found before.
-    pub fn look(&mut self, user: &Space<'_>, ntdll: Ntdll) {
-        if !self.knows(ntdll.base) {
-            self.found.insert(ntdll.base, ring(user, ntdll));
+    /// The images called ntdll.dll in a process, by the kernel's own account: one, or two on the 64-bit side of a 32-bit process.
+    pub fn ntdlls(&self, memory: &AddressSpace<'k>, kernel_space: &Space<'k>, files: &mut Files<'k>) -> Vec<Ntdll> {
+        ntdlls(memory, kernel_space, &self.sections, files)
+    }
+    /// Where the ring of an ntdll lies: the first process that has its code in memory tells.
+    fn ring(&self, ntdll: Va, kernel_space: &Space<'k>, files: &mut Files<'k>) -> Value<Va> {
+        let mut search = self.search.lock().unwrap_or_else(PoisonError::into_inner);
+        let Search { found, unasked } = &mut *search;
+        loop {
+            if let Some(Ok(ring)) = found.get(&ntdll) {
+                return Ok(*ring);
+            }
+            let Some(process) = unasked.next() else {
+                return found.get(&ntdll).copied().unwrap_or(Err(Absent::NotRecorded));
+            };
+            let Ok(memory) = AddressSpace::of(&process, kernel_space) else { continue };
+            for other in ntdlls(&memory, kernel_space, &self.sections, files) {
+                if !matches!(found.get(&other.base), Some(Ok(_))) {
+                    found.insert(other.base, ring(&memory.space, other));
+                }
+            }
         }
     }
     /// The last DLLs a process unloaded, by one of its ntdlls, oldest first.
     ///
     /// # Errors
     /// Why the ring cannot be found or read.
-    pub fn unloaded(&self, user: &Space<'_>, ntdll: Ntdll) -> Value<(Vec<Unloaded>, Option<Note>)> {
-        let ring = (*self.found.get(&ntdll.base).ok_or(Absent::NotRecorded)?)?;
-        read(user, ring, ntdll.narrow)
+    pub fn unloaded(
+        &self,
+        user: &Space<'_>,
+        ntdll: Ntdll,
+        kernel_space: &Space<'k>,
+        files: &mut Files<'k>,
+    ) -> Value<(Vec<Unloaded>, Option<Note>)> {
+        read(user, self.ring(ntdll.base, kernel_space, files)?, ntdll.narrow)
     }
 }
 

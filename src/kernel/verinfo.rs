@@ -2,6 +2,7 @@
 //! "VS_VERSIONINFO structure".
 
 use crate::bytes::{u16_at, u32_at};
+use crate::utf16;
 use std::fmt;
 
 /// Four numbers: `10.0.19041.3570`.
@@ -78,11 +79,7 @@ impl<'a> Block<'a> {
         .take(MOST)
     }
     fn text(&self) -> String {
-        let units = self.value.chunks_exact(2).filter_map(|c| Some(u16::from_le_bytes(c.try_into().ok()?)));
-        let text: String = char::decode_utf16(units.take_while(|u| *u != 0))
-            .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-            .collect();
-        text
+        utf16::until_nul(self.value)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::tables::Rights;
 use crate::addr::Pa;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 
 /// Where one virtual page lies. File offsets, not references: a space stays covariant in the dump's lifetime.
 #[derive(Clone, Copy, Debug)]
@@ -27,12 +27,17 @@ pub(super) struct Table {
 const PAGES: usize = 64;
 const TABLES: usize = 16;
 
-/// The last pages and the last tables of the lowest level.
+/// The last pages and the last tables of the lowest level. Their slots are made with the first of them: many spaces are opened, moved
+/// about, and asked nothing.
 pub(super) struct Cache {
-    pages: [Cell<Option<(u64, Hit)>>; PAGES],
-    tables: [Cell<Option<(u64, Table)>>; TABLES],
+    slots: OnceCell<Box<Slots>>,
     /// The last region without a lowest table, and the reach of the entry that says so.
     nothing: Cell<Option<(u64, u8)>>,
+}
+
+struct Slots {
+    pages: [Cell<Option<(u64, Hit)>>; PAGES],
+    tables: [Cell<Option<(u64, Table)>>; TABLES],
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "taken modulo the number of slots")]
@@ -42,28 +47,30 @@ const fn slot(key: u64, slots: usize) -> usize {
 
 impl Cache {
     pub(super) fn new() -> Self {
-        Self {
-            pages: [const { Cell::new(None) }; PAGES],
-            tables: [const { Cell::new(None) }; TABLES],
-            nothing: Cell::new(None),
-        }
+        Self { slots: OnceCell::new(), nothing: Cell::new(None) }
+    }
+    fn slots(&self) -> &Slots {
+        self.slots.get_or_init(|| {
+            let (pages, tables) = ([const { Cell::new(None) }; PAGES], [const { Cell::new(None) }; TABLES]);
+            Box::new(Slots { pages, tables })
+        })
     }
     pub(super) fn page(&self, number: u64) -> Option<Hit> {
-        let (key, hit) = self.pages.get(slot(number, PAGES))?.get()?;
+        let (key, hit) = self.slots.get()?.pages.get(slot(number, PAGES))?.get()?;
         (key == number).then_some(hit)
     }
     pub(super) fn keep_page(&self, number: u64, hit: Hit) {
-        if let Some(cell) = self.pages.get(slot(number, PAGES)) {
+        if let Some(cell) = self.slots().pages.get(slot(number, PAGES)) {
             cell.set(Some((number, hit)));
         }
     }
     /// The lowest table of a region: a region is what one such table maps.
     pub(super) fn table(&self, region: u64) -> Option<Table> {
-        let (key, table) = self.tables.get(slot(region, TABLES))?.get()?;
+        let (key, table) = self.slots.get()?.tables.get(slot(region, TABLES))?.get()?;
         (key == region).then_some(table)
     }
     pub(super) fn keep_table(&self, region: u64, table: Table) {
-        if let Some(cell) = self.tables.get(slot(region, TABLES)) {
+        if let Some(cell) = self.slots().tables.get(slot(region, TABLES)) {
             cell.set(Some((region, table)));
         }
     }

@@ -26,6 +26,7 @@ use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::le;
 use crate::dump::{Arch, Dump};
 use crate::symbols::layout::{Counted, Layout, View};
+use crate::utf16;
 use crate::value::{Absent, Value};
 use cache::{Cache, Hit};
 use pte::Format;
@@ -223,6 +224,15 @@ impl<'d> Space<'d> {
     {
         View::new(layout, self.fetch(va, layout.span()))
     }
+    /// Some fields of a large object: nothing before the first of them is read, which saves a copy where the object goes over pages.
+    #[must_use]
+    pub fn view_part<'a, L: Layout>(&self, layout: &'a L, va: Va) -> View<'a, L>
+    where
+        'd: 'a,
+    {
+        let start = layout.start();
+        View::new(layout, self.fetch(va.add(start.into()), layout.span().saturating_sub(start)).behind(start))
+    }
     /// A number of `size` bytes (1, 2, 4 or 8).
     ///
     /// # Errors
@@ -255,9 +265,7 @@ impl<'d> Space<'d> {
         if s.buffer.is_null() {
             return Err(Absent::NotApplicable);
         }
-        let bytes = self.fetch(s.buffer, s.length.into());
-        let units = bytes.all()?.chunks_exact(2).filter_map(|c| Some(u16::from_le_bytes(c.try_into().ok()?)));
-        Ok(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+        Ok(utf16::text(self.fetch(s.buffer, s.length.into()).all()?))
     }
     /// The bytes from `va` up to a NUL, or `max` of them. Text that runs into a hole ends there when it has any byte.
     ///

@@ -1,7 +1,7 @@
 //! A range of addresses, page by page: what is at hand from the page before is not looked up again.
 
 use super::tables::Shape;
-use super::walk::{Descent, Mapping, Met, Step, Via, end_of};
+use super::walk::{Descent, Mapping, Met, Step, Via, alike, end_of};
 use super::{Fault, Prototyped, Space};
 use crate::addr::{PAGE_SIZE, Va};
 
@@ -165,12 +165,16 @@ impl Regions<'_, '_> {
                 found
             }
         };
-        let mut pages = 1;
+        let (mut pages, left) = (1, run.pages.saturating_sub(page(from)).max(1));
         if matches!(found, Err(Fault::Prototype { .. })) {
             // What the whole page of entries shares is one answer, as far as the tables have nothing.
-            let left = PAGE_SIZE.saturating_sub(pte.offset_in_page()) / u64::from(shape.entry);
-            pages = left.min(run.pages.saturating_sub(page(from))).max(1);
+            pages = (PAGE_SIZE.saturating_sub(pte.offset_in_page()) / u64::from(shape.entry)).clamp(1, left);
             self.unread = self.unread.saturating_add(1);
+        } else if let (Err(_), Some((key, entries))) = (found, self.prototypes)
+            && key == number
+        {
+            // Pages of a file that are not in memory: their entries are all the same, by the hundred.
+            pages = alike(entries, pte.offset_in_page() as usize, shape.entry).min(left);
         }
         Step { found, next: shorter(va, next, pages.saturating_mul(PAGE_SIZE)) }
     }

@@ -64,9 +64,11 @@ impl Met<'_> {
     pub(super) fn empty_until(&self, shape: &Shape, va: Va) -> Option<u64> {
         let from = usize::try_from(shape.entry_at(self.at, self.level, va).offset_in_page()).ok()?;
         let left = 1u64.wrapping_shl(self.level.bits.into()).saturating_sub(self.level.index(va));
-        let entries = self.page.get(from..)?.chunks_exact(shape.entry.into()).take(usize::try_from(left).ok()?);
-        let zeros = entries.take_while(|entry| le(entry) == Some(0)).count() as u64;
-        end_of(va, self.level.shift)?.checked_add(zeros.saturating_sub(1).checked_shl(self.level.shift.into())?)
+        let empty = match entry_in(self.page, Pa(from as u64), shape.entry)? {
+            0 => alike(self.page, from, shape.entry).min(left),
+            _ => 1,
+        };
+        end_of(va, self.level.shift)?.checked_add(empty.saturating_sub(1).checked_shl(self.level.shift.into())?)
     }
 }
 
@@ -292,6 +294,17 @@ impl<'d> Space<'d> {
 fn above(shape: &Shape, shift: u8) -> u8 {
     let higher = shape.levels.iter().rev().find(|l| l.shift > shift);
     higher.map_or(shape.va_bits.saturating_sub(1), |l| l.shift)
+}
+
+/// How many entries of a page, from the one at `from` on, are the same as that one, itself included: at least one.
+pub(super) fn alike(page: &[u8; PAGE_SIZE as usize], from: usize, size: u8) -> u64 {
+    fn same<const N: usize>(entries: &[u8]) -> usize {
+        let (entries, _) = entries.as_chunks::<N>();
+        entries.first().map_or(0, |first| entries.iter().take_while(|entry| *entry == first).count())
+    }
+    let entries = page.get(from..).unwrap_or_default();
+    let count = if size == 4 { same::<4>(entries) } else { same::<8>(entries) };
+    count.max(1) as u64
 }
 
 /// The entry at a physical address, of the page that address lies in.

@@ -127,7 +127,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// The output is closed or full, or the sink has no pen.
-    fn penned(&mut self, rows: u64, text: &str) -> Result<()> {
+    fn penned(&mut self, rows: u64, text: &[u8]) -> Result<()> {
         let _ = (rows, text);
         Err(Error::NotAvailable("this output has no pen".into()))
     }

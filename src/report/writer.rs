@@ -89,7 +89,7 @@ pub trait Writer: Send {
     ///
     /// # Errors
     /// The output is closed or full.
-    fn penned(&mut self, text: &str) -> Result<()> {
+    fn penned(&mut self, text: &[u8]) -> Result<()> {
         let _ = text;
         Err(Error::NotAvailable("this format has no pen".into()))
     }
@@ -174,7 +174,7 @@ impl Sink for Report<'_> {
     fn pen(&self) -> Option<Pen> {
         self.writer.pen()
     }
-    fn penned(&mut self, rows: u64, text: &str) -> Result<()> {
+    fn penned(&mut self, rows: u64, text: &[u8]) -> Result<()> {
         self.rows = self.rows.saturating_add(rows);
         self.writer.penned(text)
     }

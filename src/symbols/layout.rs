@@ -49,9 +49,11 @@ pub struct Field {
 }
 
 impl Field {
+    #[inline]
     fn bytes<'b>(self, bytes: &'b Bytes<'_>) -> Value<&'b [u8]> {
         bytes.at(self.offset, self.size)
     }
+    #[inline]
     fn number(self, bytes: &Bytes<'_>) -> Value<u64> {
         le(self.bytes(bytes)?).ok_or(Absent::Implausible)
     }
@@ -81,6 +83,8 @@ pub trait Layout: Sized {
     fn resolve(types: &Types) -> Result<Self, LayoutError>;
     /// Bytes to fetch so that every field is covered.
     fn span(&self) -> u32;
+    /// Where the first field lies.
+    fn start(&self) -> u32;
     /// The place of a field, by its accessor's name.
     fn field(&self, accessor: &str) -> Option<Field>;
 }
@@ -322,6 +326,7 @@ macro_rules! layout {
                 Ok(this)
             }
             fn span(&self) -> u32 { self.span }
+            fn start(&self) -> u32 { [$(self.$f),+].iter().flatten().map(|f| f.offset).min().unwrap_or(0) }
             fn field(&self, accessor: &str) -> Option<$crate::symbols::layout::Field> {
                 match accessor { $(stringify!($f) => self.$f,)+ _ => None }
             }

@@ -2,8 +2,10 @@
 
 use super::layout::{Layout, LayoutError};
 use super::types::Types;
-use std::any::Any;
-use std::sync::OnceLock;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use std::any::{Any, TypeId};
+use std::hash::BuildHasher;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// A layout, or why there is none: what a [`Node`] keeps.
 type Kept<L> = Result<L, LayoutError>;
@@ -15,10 +17,22 @@ struct Node {
     next: OnceLock<Box<Node>>,
 }
 
-/// Every layout asked for so far, each resolved once. A few dozen at most, so a list is as fast as a table, and needs no lock.
-#[derive(Default)]
+/// Chains of layouts: about as many as there are layouts, for each row asks for several.
+const CHAINS: usize = 128;
+
+/// Every layout asked for so far, each resolved once. Chains that only grow need no lock.
 pub struct Resolved {
-    first: OnceLock<Box<Node>>,
+    chains: [OnceLock<Box<Node>>; CHAINS],
+    flags: RwLock<FxHashMap<(&'static str, u32), FlagWord>>,
+}
+
+/// The one-bit members of a word: position and name, lowest first.
+pub type FlagWord = Arc<[(u8, Box<str>)]>;
+
+impl Default for Resolved {
+    fn default() -> Self {
+        Self { chains: [const { OnceLock::new() }; CHAINS], flags: RwLock::default() }
+    }
 }
 
 impl std::fmt::Debug for Resolved {
@@ -33,7 +47,8 @@ impl Resolved {
     /// # Errors
     /// See [`Layout::resolve`].
     pub fn get<L: Layout + Send + Sync + 'static>(&self, types: &Types) -> Result<&L, LayoutError> {
-        let mut slot = &self.first;
+        let chain = FxBuildHasher.hash_one(TypeId::of::<L>()) as usize % CHAINS;
+        let mut slot = self.chains.get(chain).unwrap_or(&self.chains[0]);
         loop {
             // Two threads may resolve the same layout at once; the slower one's is dropped and the list walked on.
             let node = slot.get_or_init(|| Box::new(Node { kept: Box::new(L::resolve(types)), next: OnceLock::new() }));
@@ -42,6 +57,23 @@ impl Resolved {
             }
             slot = &node.next;
         }
+    }
+    /// The one-bit members of the structure `ty` in the word at `offset`. Ask always with the same types: the first answer is kept.
+    pub fn flags(&self, types: &Types, ty: &'static str, offset: u32) -> FlagWord {
+        let known = self.flags.read().unwrap_or_else(PoisonError::into_inner).get(&(ty, offset)).cloned();
+        known.unwrap_or_else(|| {
+            let members = types.get(ty).into_iter().flat_map(|ty| &ty.members);
+            let mut named: Vec<(u8, Box<str>)> = members
+                .filter_map(|(name, m)| match m.bits? {
+                    (position, 1) if m.offset == offset => Some((position, name.clone())),
+                    _ => None,
+                })
+                .collect();
+            named.sort_unstable();
+            let word = FlagWord::from(named);
+            self.flags.write().unwrap_or_else(PoisonError::into_inner).insert((ty, offset), Arc::clone(&word));
+            word
+        })
     }
 }
 

@@ -274,7 +274,7 @@ fn specific(kind: &str) -> &'static [Right] {
 /// The names of the rights in a mask, and the bits that have none for this type.
 #[must_use]
 pub fn names(kind: &str, access: u32) -> (Vec<&'static str>, u32) {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(access.count_ones() as usize);
     let mut left = access;
     for (bit, name) in specific(kind).iter().chain(STANDARD) {
         if access & bit != 0 {

@@ -6,6 +6,7 @@ use crate::bytes::Place;
 use crate::layout;
 use crate::symbols::layout::{Bits, Here};
 use crate::time::FileTime;
+use crate::utf16;
 use crate::value::{Absent, Value};
 
 layout! {
@@ -142,6 +143,5 @@ fn name(objects: &Objects<'_>, at: Va) -> Value<String> {
     if v.compressed()? & 1 != 0 {
         return Ok(raw.iter().map(|b| char::from(*b)).collect());
     }
-    let units = raw.chunks_exact(2).filter_map(|c| Some(u16::from_le_bytes(c.try_into().ok()?)));
-    Ok(char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect())
+    Ok(utf16::text(raw))
 }

@@ -252,7 +252,7 @@ impl Stacks<'_> {
             return;
         }
         let other = teb.other_half().and_then(|va| kernel.teb(user, va, true));
-        let registers = teb.view.tls_slots().and_then(|slots| wow64_context(user, slots));
+        let registers = teb.tail.tls_slots().and_then(|slots| wow64_context(user, slots));
         if let (Ok(other), Ok(registers)) = (other, registers)
             && let (Ok(base), Ok(limit)) = (other.view.stack_base(), other.view.stack_limit())
         {

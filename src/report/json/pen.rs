@@ -1,0 +1,198 @@
+//! Rows as JSON text.
+
+use super::text::{escaped, hex, number, string};
+use crate::bytes::Place;
+use crate::report::cell::Cell;
+use crate::report::row::{Column, Row};
+use crate::report::writer::{Provenance, Style};
+use crate::value::Absent;
+
+/// Turns rows into JSON text; a row a line. Whoever makes rows on many threads turns them into text there
+/// ([`Sink::pen`](crate::report::Sink::pen)): that is half the work of an output that holds everything.
+#[derive(Clone, Debug)]
+pub struct Pen {
+    /// The sections met so far, the first being that of an analysis by itself; which of them rows are of.
+    sections: Vec<Section>,
+    current: usize,
+    provenance: Provenance,
+    /// Rows are parts of an array: a comma before each.
+    array: bool,
+    /// The `absent` object of the row in the making: kept to be reused.
+    absent: Vec<u8>,
+}
+
+/// What the rows of a section have in common.
+#[derive(Clone, Debug)]
+struct Section {
+    title: Option<&'static str>,
+    columns: &'static [Column],
+    /// What stands before each column's value: of the first the brace and the section's name, of all the key.
+    heads: Vec<Box<[u8]>>,
+}
+
+impl Section {
+    fn of(title: Option<&'static str>, columns: &'static [Column]) -> Self {
+        let mut head = vec![b'{'];
+        if let Some(title) = title {
+            key(&mut head, "section");
+            string(&mut head, title);
+            head.push(b',');
+        }
+        let heads = columns.iter().map(|column| {
+            key(&mut head, column.key);
+            std::mem::replace(&mut head, vec![b',']).into()
+        });
+        Self { title, columns, heads: heads.collect() }
+    }
+}
+
+/// Before each row of an array; before the first its opening bracket.
+pub(super) const COMMA: &[u8] = b",\n";
+
+impl Pen {
+    pub(super) fn new(columns: &'static [Column], style: Style, array: bool) -> Self {
+        let sections = vec![Section::of(None, columns)];
+        Self { sections, current: 0, provenance: style.provenance, array, absent: Vec::new() }
+    }
+    /// Whether rows are parts of an array.
+    pub(super) fn array(&self) -> bool {
+        self.array
+    }
+    /// From here on rows have these columns.
+    pub fn section(&mut self, title: &'static str, columns: &'static [Column]) {
+        let known = self.sections.iter().position(|s| s.title == Some(title) && std::ptr::eq(s.columns, columns));
+        self.current = known.unwrap_or_else(|| {
+            self.sections.push(Section::of(Some(title), columns));
+            self.sections.len().saturating_sub(1)
+        });
+    }
+    /// From here on rows have the columns of the analysis itself, as at first.
+    pub fn begin(&mut self) {
+        self.current = 0;
+    }
+    /// Appends a row.
+    pub fn row(&mut self, line: &mut Vec<u8>, row: &Row) {
+        let Some(section) = self.sections.get(self.current) else { return };
+        self.absent.clear();
+        if self.array {
+            line.extend_from_slice(COMMA);
+        }
+        for ((column, head), cell) in section.columns.iter().zip(&section.heads).zip(&row.cells) {
+            line.extend_from_slice(head);
+            value(line, &mut self.absent, column.key, cell);
+        }
+        if !self.absent.is_empty() {
+            line.extend_from_slice(b",\"absent\":{");
+            line.extend_from_slice(&self.absent);
+            line.push(b'}');
+        }
+        if self.provenance != Provenance::None {
+            line.extend_from_slice(b",\"place\":");
+            place(line, row.place.unwrap_or_default());
+        }
+        if self.provenance == Provenance::Fields {
+            line.extend_from_slice(b",\"places\":{");
+            for (i, (name, at)) in row.fields.iter().enumerate() {
+                if i > 0 {
+                    line.push(b',');
+                }
+                key(line, name);
+                place(line, *at);
+            }
+            line.push(b'}');
+        }
+        line.push(b'}');
+        if !self.array {
+            line.push(b'\n');
+        }
+    }
+}
+
+/// One value as JSON text on its own, for formats that have no nesting.
+pub fn text_of(cell: &Cell) -> String {
+    let (mut out, mut absent) = (Vec::new(), Vec::new());
+    value(&mut out, &mut absent, "", cell);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Writes a value; reasons of absent ones go to `absent` under `path` (`key`, `key[3]`), those inside an object into that
+/// object's own `"absent"`.
+fn value(out: &mut Vec<u8>, absent: &mut Vec<u8>, path: &str, cell: &Cell) {
+    match cell {
+        Cell::Absent(why) => missing(out, absent, path, *why),
+        Cell::Bool(v) => out.extend_from_slice(if *v { b"true" } else { b"false" }),
+        Cell::Dec(v) => number(out, *v),
+        Cell::Int(v) => number(out, *v),
+        Cell::Hex(v) => hex(out, *v),
+        Cell::Time(v) => match (cell.absent(), v.rfc3339()) {
+            (Some(why), _) => missing(out, absent, path, why),
+            (None, text) => string(out, &text.unwrap_or_default()),
+        },
+        Cell::Text(v) => string(out, v),
+        Cell::List(items) => {
+            out.push(b'[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                if matches!(item, Cell::Absent(_) | Cell::Time(_) | Cell::List(_)) {
+                    value(out, absent, &format!("{path}[{i}]"), item);
+                } else {
+                    value(out, absent, path, item);
+                }
+            }
+            out.push(b']');
+        }
+        Cell::Object(fields) => {
+            let mut inner = Vec::new();
+            out.push(b'{');
+            for (i, (name, field)) in fields.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                string(out, name);
+                out.push(b':');
+                value(out, &mut inner, name, field);
+            }
+            if !inner.is_empty() {
+                out.extend_from_slice(b",\"absent\":{");
+                out.extend_from_slice(&inner);
+                out.push(b'}');
+            }
+            out.push(b'}');
+        }
+    }
+}
+
+/// A value that is not there, and why.
+fn missing(out: &mut Vec<u8>, absent: &mut Vec<u8>, path: &str, why: Absent) {
+    out.extend_from_slice(b"null");
+    if !absent.is_empty() {
+        absent.push(b',');
+    }
+    absent.push(b'"');
+    escaped(absent, path);
+    absent.extend_from_slice(b"\":\"");
+    absent.extend_from_slice(why.key().as_bytes());
+    absent.push(b'"');
+}
+
+fn place(out: &mut Vec<u8>, place: Place) {
+    let parts = [("va", place.va.map(|v| v.0)), ("pa", place.pa.map(|v| v.0)), ("file", place.file)];
+    for (i, (name, at)) in parts.into_iter().enumerate() {
+        out.push(if i == 0 { b'{' } else { b',' });
+        key(out, name);
+        match at {
+            Some(at) => hex(out, at),
+            None => out.extend_from_slice(b"null"),
+        }
+    }
+    out.push(b'}');
+}
+
+/// A key of the program's own: none needs an escape.
+fn key(out: &mut Vec<u8>, key: &'static str) {
+    out.push(b'"');
+    out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(b"\":");
+}
