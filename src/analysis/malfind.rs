@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::image::Image;
-use crate::kernel::page_state::{Pages, State, pages};
+use crate::kernel::page_state::{Grain, Pages, State, pages};
 use crate::kernel::process::Process;
 use crate::kernel::protection::{Protection, Protections};
 use crate::kernel::section::Sections;
@@ -160,7 +160,7 @@ impl<'k> Finder<'k> {
             }
             if !made.executable() {
                 // Made without execute rights: pages can have been given them later. Only where the processor knows such rights at all.
-                let given = pages(&memory.space, vad.start, vad.end, false)
+                let given = pages(&memory.space, vad.start, vad.end, Grain::Any)
                     .any(|p| p.rights.is_some_and(|r| r.execute && r.user));
                 if !given || !*no_execute.get_or_insert_with(|| uses_no_execute(memory)) {
                     continue;
@@ -204,7 +204,7 @@ impl<'k> Finder<'k> {
     /// Looks through the pages of a range.
     fn content(&self, space: &Space<'_>, vad: &Vad, narrow: bool) -> Content {
         let mut out = Content::default();
-        for run in pages(space, vad.start, vad.end, false) {
+        for run in pages(space, vad.start, vad.end, Grain::Any) {
             let executable = run.rights.is_some_and(|r| r.execute && r.user);
             if executable {
                 out.executable = out.executable.saturating_add(run.size / PAGE_SIZE);
@@ -367,7 +367,7 @@ fn uses_no_execute(memory: &AddressSpace<'_>) -> bool {
         .tree
         .vads
         .iter()
-        .flat_map(|v| pages(&memory.space, v.start, v.end, false).take(64))
+        .flat_map(|v| pages(&memory.space, v.start, v.end, Grain::Any).take(64))
         .filter_map(|p| p.rights)
         .any(|r| !r.execute)
 }

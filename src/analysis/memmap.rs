@@ -6,7 +6,7 @@ use super::{Analysis, Ask, Case, Switch, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
-use crate::kernel::page_state::{Pages, State, last_user_address, pages};
+use crate::kernel::page_state::{Grain, Pages, State, last_user_address, pages};
 use crate::kernel::process::Process;
 use crate::paging::{Rights, Space};
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -79,7 +79,8 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
     let mut totals = [0u64; State::ALL.len()];
     let mut given = 0u64;
     'all: for (from, last) in ranges {
-        for run in pages(&memory.space, from, last, ask.has("runs")) {
+        let grain = if ask.has("runs") { Grain::Runs } else { Grain::Single };
+        for run in pages(&memory.space, from, last, grain) {
             if let Some(total) = totals.get_mut(run.state as usize) {
                 *total = total.saturating_add(run.size / PAGE_SIZE);
             }

@@ -7,7 +7,7 @@ use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::guard::Guard;
-use crate::kernel::page_state::{State, pages};
+use crate::kernel::page_state::{Grain, State, pages};
 use crate::kernel::process::Process;
 use crate::kernel::stack::registers::wow64_context;
 use crate::kernel::stack::thread::{Side, trap_frame};
@@ -142,7 +142,7 @@ fn resident(space: &Space<'_>, base: Value<Va>, limit: Value<Va>) -> Value<u64> 
         return Err(Absent::Implausible);
     }
     let here = |state| matches!(state, State::Valid | State::Transition | State::Prototype);
-    Ok(pages(space, limit, base.sub(1), true).filter(|run| here(run.state)).map(|run| run.size).sum())
+    Ok(pages(space, limit, base.sub(1), Grain::Runs).filter(|run| here(run.state)).map(|run| run.size).sum())
 }
 
 fn row<'k>(with: &Threaded<'_, 'k>, memory: Option<&AddressSpace<'k>>, thread: &Thread<'k>, stack: &Stack) -> Row {

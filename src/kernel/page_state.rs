@@ -3,7 +3,7 @@
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::kernel::Kernel;
 use crate::layout;
-use crate::paging::{Fault, Mapping, Mode, Region, Regions, Rights, Space, Via};
+use crate::paging::{Fault, Mapping, Mode, Regions, Rights, Space, Via};
 use crate::symbols::layout::{Bits, Layout, LayoutError};
 use crate::value::{Absent, Value};
 use std::ops::Range;
@@ -112,9 +112,19 @@ impl Pages {
 }
 
 /// Everything the page tables (and the VADs behind `space`) say of a range, page by page, empty regions left out.
-/// With `runs`, neighbours that go on in every respect are one.
-pub fn pages<'s, 'd>(space: &'s Space<'d>, from: Va, last: Va, runs: bool) -> PageStates<'s, 'd> {
-    PageStates { space, regions: space.regions(from, last), large: None, runs, waiting: None }
+pub fn pages<'s, 'd>(space: &'s Space<'d>, from: Va, last: Va, grain: Grain) -> PageStates<'s, 'd> {
+    PageStates { space, regions: space.regions(from, last), large: None, alike: None, grain, waiting: None }
+}
+
+/// How pages are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grain {
+    /// One by one: what one entry says is one, a large page too.
+    Single,
+    /// Neighbours that go on in every respect are one.
+    Runs,
+    /// As it is quickest: neighbours may be one, or not.
+    Any,
 }
 
 /// See [`pages`].
@@ -123,14 +133,16 @@ pub struct PageStates<'s, 'd> {
     regions: Regions<'s, 'd>,
     /// What is left of a large page, and its mapping.
     large: Option<(Range<u64>, Mapping)>,
-    runs: bool,
+    /// What is left of pages whose entries say the same.
+    alike: Option<(Range<u64>, Fault)>,
+    grain: Grain,
     waiting: Option<Pages>,
 }
 
 impl Iterator for PageStates<'_, '_> {
     type Item = Pages;
     fn next(&mut self) -> Option<Pages> {
-        if !self.runs {
+        if self.grain != Grain::Runs {
             return self.single();
         }
         loop {
@@ -147,7 +159,7 @@ impl Iterator for PageStates<'_, '_> {
 
 impl PageStates<'_, '_> {
     fn single(&mut self) -> Option<Pages> {
-        if let Some(part) = self.part() {
+        if let Some(part) = self.part().or_else(|| self.one_alike()) {
             return Some(part);
         }
         let region = self.regions.next()?;
@@ -157,8 +169,19 @@ impl PageStates<'_, '_> {
                 self.part()
             }
             Ok(mapping) => Some(mapped(self.space, region.va, region.size, mapping)),
-            Err(fault) => Some(absent(region, fault)),
+            Err(fault) if region.each < region.size && self.grain == Grain::Single => {
+                self.alike = Some((region.va.0..region.va.0.saturating_add(region.size), fault));
+                self.one_alike()
+            }
+            Err(fault) => Some(absent(region.va, region.size, fault)),
         }
+    }
+    fn one_alike(&mut self) -> Option<Pages> {
+        let (rest, fault) = self.alike.as_mut().filter(|(rest, _)| !rest.is_empty())?;
+        let va = Va(rest.start);
+        let size = PAGE_SIZE.saturating_sub(va.offset_in_page()).min(rest.end.saturating_sub(rest.start));
+        rest.start = rest.start.saturating_add(size);
+        Some(absent(va, size, *fault))
     }
     /// The next part of a large page: it is one row, unless the dump holds it only in part.
     fn part(&mut self) -> Option<Pages> {
@@ -197,7 +220,7 @@ fn mapped(space: &Space<'_>, va: Va, size: u64, m: Mapping) -> Pages {
     Pages { va, size, state, pa: Some(pa), file, page_file: None, prototype, rights: m.rights, entry }
 }
 
-fn absent(region: Region, fault: Fault) -> Pages {
+fn absent(va: Va, size: u64, fault: Fault) -> Pages {
     let mut page_file = None;
     let mut prototype = None;
     let state = match fault {
@@ -226,7 +249,7 @@ fn absent(region: Region, fault: Fault) -> Pages {
         Fault::Unknown { entry } => Some(entry),
         _ => None,
     };
-    Pages { va: region.va, size: region.size, state, pa: None, file: None, page_file, prototype, rights: None, entry }
+    Pages { va, size, state, pa: None, file: None, page_file, prototype, rights: None, entry }
 }
 
 /// The last address a process of this kernel can use: the paging mode's, or on x86 the kernel's own limit, which a boot option can move.

@@ -25,6 +25,8 @@ pub struct Region {
     pub size: u64,
     /// What the page tables say of them.
     pub found: Result<Mapping, Fault>,
+    /// Bytes that one entry speaks of: fewer than `size` where neighbouring entries say the very same.
+    pub each: u64,
 }
 
 impl Region {
@@ -47,6 +49,7 @@ impl<'d> Space<'d> {
             last: last.0,
             empty: 0,
             unread: 0,
+            alike: false,
             lowest: None,
             silent: 0..0,
             run: None,
@@ -62,6 +65,8 @@ pub struct Regions<'s, 'd> {
     last: u64,
     empty: u32,
     unread: u32,
+    /// Whether the last answer is that of several entries.
+    alike: bool,
     /// The table of the lowest level that was met last, and one past the addresses it maps.
     lowest: Option<(u64, Met<'d>)>,
     /// Addresses the tables have nothing for.
@@ -86,12 +91,13 @@ impl Iterator for Regions<'_, '_> {
                     self.empty = self.empty.saturating_add(1);
                 }
                 found if self.unread <= MOST_UNREAD && !nothing(found) => {
-                    return Some(Region { va: Va(at), size, found });
+                    let each = if self.alike { PAGE_SIZE.min(size) } else { size };
+                    return Some(Region { va: Va(at), size, found, each });
                 }
                 _ => {
                     self.next = None;
                     let size = self.last.saturating_sub(at).saturating_add(1);
-                    return Some(Region { va: Va(at), size, found: Err(CUT) });
+                    return Some(Region { va: Va(at), size, found: Err(CUT), each: size });
                 }
             }
         }
@@ -106,6 +112,7 @@ impl Regions<'_, '_> {
     /// What [`Space::walk`] says of an address, and the next address that may have another answer.
     fn answer(&mut self, va: Va) -> Step {
         let space = self.space;
+        self.alike = false;
         let Some(shape) = space.mode.shape().filter(|s| s.holds(va)) else { return space.step_outside(va) };
         let (found, next) = self.tables(shape, va);
         match found {
@@ -175,6 +182,7 @@ impl Regions<'_, '_> {
         {
             // Pages of a file that are not in memory: their entries are all the same, by the hundred.
             pages = alike(entries, pte.offset_in_page() as usize, shape.entry).min(left);
+            self.alike = pages > 1;
         }
         Step { found, next: shorter(va, next, pages.saturating_mul(PAGE_SIZE)) }
     }

@@ -7,7 +7,7 @@ use super::super::{Check, Finding, Rule, Severity, paths};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::analysis::code::Location;
 use crate::kernel::image::Image;
-use crate::kernel::page_state::{State, pages};
+use crate::kernel::page_state::{Grain, State, pages};
 use crate::kernel::section::Subsection;
 use crate::kernel::stack::images::{Code, CodeMap};
 use crate::kernel::vad::Vad;
@@ -95,7 +95,7 @@ fn changes(scene: &Scene<'_, '_>, vad: &Vad, image: &Image) -> (Vec<Change>, Opt
         if !vad.contains(start) {
             continue;
         }
-        for page in pages(&memory.space, start, Va(last.0.min(vad.end.0)), false) {
+        for page in pages(&memory.space, start, Va(last.0.min(vad.end.0)), Grain::Any) {
             looked = looked.saturating_add(1);
             if looked > MOST_PAGES {
                 return (found, lost);

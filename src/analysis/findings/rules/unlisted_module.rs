@@ -5,7 +5,7 @@ use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use crate::addr::PAGE_SIZE;
 use crate::kernel::image::Image;
-use crate::kernel::page_state::{State, pages};
+use crate::kernel::page_state::{Grain, State, pages};
 use crate::kernel::vad::Vad;
 use crate::report::Cell;
 
@@ -70,7 +70,7 @@ fn executable_code(scene: &Scene<'_, '_>, vad: &Vad) -> bool {
     let Some(memory) = scene.memory() else { return false };
     let Ok(image) = Image::read(&memory.space, vad.start) else {
         // Without a header to say where its code is: any executable page.
-        let mut first = pages(&memory.space, vad.start, vad.end, false).take(MOST_PAGES);
+        let mut first = pages(&memory.space, vad.start, vad.end, Grain::Any).take(MOST_PAGES);
         return first.any(|p| p.rights.is_some_and(|r| r.execute));
     };
     image.sections.iter().filter(|s| s.executable()).any(|s| {
@@ -78,7 +78,7 @@ fn executable_code(scene: &Scene<'_, '_>, vad: &Vad) -> bool {
         let last = start.add(u64::from(s.size.max(1))).0.min(vad.end.0);
         let last = crate::addr::Va(last.max(start.0.saturating_add(PAGE_SIZE).saturating_sub(1)));
         vad.contains(start)
-            && pages(&memory.space, start, last, false)
+            && pages(&memory.space, start, last, Grain::Any)
                 .take(MOST_PAGES)
                 .any(|p| p.state == State::Valid && p.rights.is_some_and(|r| r.execute))
     })
