@@ -8,6 +8,8 @@ mod fetch;
 pub mod pte;
 mod raw;
 mod regions;
+#[cfg(test)]
+mod regions_tests;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
