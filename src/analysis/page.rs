@@ -71,7 +71,6 @@ impl<'k> Shared<'k> {
     fn of(
         kernel: &'k Kernel,
         processes: &[Process<'k>],
-        ask: &Ask,
         wanted: &(impl Fn(&str) -> bool + Sync),
         sink: &mut dyn Sink,
     ) -> Result<Self> {
@@ -80,8 +79,7 @@ impl<'k> Shared<'k> {
             made?.map_err(|e| sink.note(Note::loss(format!("no {what}: {e}")))).ok()
         }
         let any = |names: &[&str]| names.iter().any(|n| wanted(n));
-        // Where pages of all are asked for, what walks a process's ranges beforehand has walked them for its page.
-        let all = if ask.names_none() { processes.to_vec() } else { kernel.processes()?.list };
+        let all = kernel.processes()?.list;
         let types = kernel.object_types();
         types.notes.iter().for_each(|n| sink.note(n.clone()));
         // These go through all processes before the first page is told: side by side, for none of them fills all threads.
@@ -362,11 +360,11 @@ const TOGETHER: usize = 5;
 /// The pages of the processes asked for, some sections of a process at a time.
 fn pages(case: &Case, ask: &Ask, wanted: &(impl Fn(&str) -> bool + Sync), sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
-    let processes: Vec<_> = asked_for(case, ask, sink)?.into_iter().map(Process::keeping_ranges).collect();
-    let shared = Shared::of(kernel, &processes, ask, wanted, sink)?;
+    let processes = asked_for(case, ask, sink)?;
+    let shared = Shared::of(kernel, &processes, wanted, sink)?;
     let sections: Vec<&Section> = SECTIONS.iter().filter(|s| wanted(s.analysis.name)).collect();
     let units = processes.into_iter().flat_map(|process| {
-        let process = Arc::new(process);
+        let process = Arc::new(process.keeping_ranges());
         sections.chunks(TOGETHER).map(move |part| (Arc::clone(&process), part))
     });
     in_order(

@@ -202,8 +202,10 @@ impl<'k> HandleTables<'k> {
     /// The entry at the start of these bytes; `None` when it is free.
     #[inline]
     fn entry(&self, raw: &[u8]) -> Option<Handle> {
-        let blank =
-            Handle { value: 0, place: Place::default(), target: Va(0), access: 0, attributes: 0, no_upgrade: None };
+        // Its value and place are its reader's to tell.
+        let handle = |target: Va, access: u32, attributes: u8, no_upgrade: Option<bool>| {
+            Some(Handle { value: 0, place: Place::default(), target, access, attributes, no_upgrade })
+        };
         match self.form {
             Form::Old { object, access } => {
                 let target = number(raw, object)?;
@@ -213,12 +215,7 @@ impl<'k> HandleTables<'k> {
                 }
                 let low = u8::try_from(target & 7).ok()?;
                 let protect = if access & OLD_PROTECT == 0 { 0 } else { PROTECT };
-                Some(Handle {
-                    target: Va(target & !7),
-                    access: access & !OLD_PROTECT,
-                    attributes: low & (INHERIT | AUDIT) | protect,
-                    ..blank
-                })
+                handle(Va(target & !7), access & !OLD_PROTECT, low & (INHERIT | AUDIT) | protect, None)
             }
             Form::New { object, attributes, access, protect, no_upgrade } => {
                 let pointer = number(raw, object)?;
@@ -230,13 +227,9 @@ impl<'k> HandleTables<'k> {
                 // Two bits are inherit and audit (x86, where protect stands apart); three begin with protect.
                 let attributes = if length == 2 { attributes << 1 } else { attributes };
                 let protect = protect.and_then(|f| number(raw, f)).unwrap_or(0);
-                Some(Handle {
-                    target: self.pointer(object, pointer),
-                    access: u32::try_from(number(raw, access)?).ok()?,
-                    attributes: attributes & 7 | u8::from(protect != 0),
-                    no_upgrade: no_upgrade.and_then(|f| number(raw, f)).map(|bit| bit != 0),
-                    ..blank
-                })
+                let access = u32::try_from(number(raw, access)?).ok()?;
+                let no_upgrade = no_upgrade.and_then(|f| number(raw, f)).map(|bit| bit != 0);
+                handle(self.pointer(object, pointer), access, attributes & 7 | u8::from(protect != 0), no_upgrade)
             }
         }
     }

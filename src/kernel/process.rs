@@ -13,7 +13,7 @@ use crate::symbols::layout::{Bits, Counted, FastRef, Here, Link, View};
 use crate::time::FileTime;
 use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 
 layout! {
     /// `_EPROCESS`. Spellings are those of the 22 kernels in the layout tables, XP to Windows 11 24H2.
@@ -202,18 +202,7 @@ pub struct Process<'k> {
     pub kernel: &'k Kernel,
     /// The `_EPROCESS`.
     pub view: View<'k, EProcess>,
-    ranges: Ranges,
-}
-
-/// The address ranges of a process, once they were walked.
-#[derive(Clone, Debug)]
-enum Ranges {
-    /// Walked anew by all who ask.
-    Anew,
-    /// [Kept](Process::keeping_ranges) as long as the process.
-    Kept(Arc<OnceLock<Arc<Tree>>>),
-    /// [Shared](Process::sharing_ranges) with one that keeps them, as long as that one is there.
-    Shared(Weak<OnceLock<Arc<Tree>>>),
+    ranges: Option<Arc<OnceLock<Arc<Tree>>>>,
 }
 
 /// The processes of the active list.
@@ -276,22 +265,13 @@ impl Kernel {
 
 impl<'k> Process<'k> {
     pub(super) fn new(kernel: &'k Kernel, view: View<'k, EProcess>) -> Self {
-        Self { kernel, view, ranges: Ranges::Anew }
+        Self { kernel, view, ranges: None }
     }
     /// The same process, whose address ranges are walked once for all who ask: for many analyses of one process, on any thread.
     /// They are kept as long as it is.
     #[must_use]
     pub fn keeping_ranges(self) -> Self {
-        Self { ranges: Ranges::Kept(Arc::default()), ..self }
-    }
-    /// The same process, with the ranges that this one keeps as long as this one is there: for those who may come before or after it.
-    #[must_use]
-    pub fn sharing_ranges(&self) -> Self {
-        let ranges = match &self.ranges {
-            Ranges::Kept(kept) => Ranges::Shared(Arc::downgrade(kept)),
-            other => other.clone(),
-        };
-        Self { ranges, ..self.clone() }
+        Self { ranges: Some(Arc::default()), ..self }
     }
     /// Its address ranges.
     #[must_use]
@@ -304,12 +284,10 @@ impl<'k> Process<'k> {
                 Arc::new(Tree { notes: vec![note], ..Tree::default() })
             }
         };
-        let kept = match &self.ranges {
-            Ranges::Anew => None,
-            Ranges::Kept(kept) => Some(Arc::clone(kept)),
-            Ranges::Shared(kept) => kept.upgrade(),
-        };
-        kept.map_or_else(walk, |kept| Arc::clone(kept.get_or_init(walk)))
+        match &self.ranges {
+            Some(kept) => Arc::clone(kept.get_or_init(walk)),
+            None => walk(),
+        }
     }
     /// Where the `_EPROCESS` is.
     #[must_use]

@@ -13,12 +13,20 @@ pub(super) fn number(out: &mut Vec<u8>, value: impl itoa::Integer) {
 
 /// `"0x…"`, as the formatter of the standard library has the digits; every other value is one.
 pub(super) fn hex(out: &mut Vec<u8>, value: u64) {
+    // The digits in use to the front, so that all goes out at once.
+    let unused = (value.leading_zeros() / 4).min(15);
+    let value = value << (unused * 4);
     let (high, low) = (digits((value >> 32) as u32), digits(value as u32));
     let digits = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
-    let unused = (value.leading_zeros() / 4).min(15) as usize;
-    out.extend_from_slice(b"\"0x");
-    out.extend_from_slice(digits.get(unused..).unwrap_or_default());
-    out.push(b'"');
+    let mut text = *b"\"0x0123456789abcdef\"";
+    if let Some(room) = text.get_mut(3..19) {
+        room.copy_from_slice(&digits);
+    }
+    let end = 19usize.saturating_sub(unused as usize);
+    if let Some(quote) = text.get_mut(end) {
+        *quote = b'"';
+    }
+    out.extend_from_slice(text.get(..=end).unwrap_or(&text));
 }
 
 /// The eight hexadecimal digits of a number, all at once: one in each byte.
@@ -64,7 +72,10 @@ pub(super) fn escaped(out: &mut Vec<u8>, text: &str) {
     let all = match bytes.last_chunk::<8>() {
         // The last eight overlap those before.
         Some(last) => plain(*last) && bytes.as_chunks::<8>().0.iter().all(|eight| plain(*eight)),
-        None => bytes.iter().all(|b| one(*b)),
+        None => match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+            (Some([a, b, c, d]), Some([e, f, g, h])) => plain([*a, *b, *c, *d, *e, *f, *g, *h]),
+            _ => bytes.iter().all(|b| one(*b)),
+        },
     };
     if all {
         out.extend_from_slice(bytes);
