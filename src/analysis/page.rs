@@ -353,9 +353,10 @@ fn or_note(told: Result<()>, section: &Analysis, of: Option<&Process<'_>>, sink:
     }
 }
 
-/// Sections of a page that one thread makes one after the other. A unit of work costs a hand-over, which most sections are not worth;
-/// a page of one unit would keep all of a huge process on one thread.
-const TOGETHER: usize = 5;
+/// The sections with which a new unit of work begins: one thread makes those between them one after the other. A unit costs a hand-over,
+/// which most sections are not worth; a page of one unit would keep all of a huge process on one thread. Those that tell of threads
+/// gather them once.
+const BEGIN: [&str; 3] = ["getsids", "vadinfo", "stacks"];
 
 /// The pages of the processes asked for, some sections of a process at a time.
 fn pages(case: &Case, ask: &Ask, wanted: &(impl Fn(&str) -> bool + Sync), sink: &mut dyn Sink) -> Result<()> {
@@ -365,7 +366,8 @@ fn pages(case: &Case, ask: &Ask, wanted: &(impl Fn(&str) -> bool + Sync), sink: 
     let sections: Vec<&Section> = SECTIONS.iter().filter(|s| wanted(s.analysis.name)).collect();
     let units = processes.into_iter().flat_map(|process| {
         let process = Arc::new(process.keeping_ranges());
-        sections.chunks(TOGETHER).map(move |part| (Arc::clone(&process), part))
+        let parts = sections.chunk_by(|_, next| !BEGIN.contains(&next.analysis.name));
+        parts.map(move |part| (Arc::clone(&process), part))
     });
     in_order(
         units,

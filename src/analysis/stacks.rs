@@ -5,7 +5,6 @@ use super::threads::{Threaded, Worker, each_thread};
 use super::{Analysis, Ask, Case, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
-use crate::kernel::address_space::AddressSpace;
 use crate::kernel::guard::Guard;
 use crate::kernel::page_state::{Grain, State, pages};
 use crate::kernel::process::Process;
@@ -61,10 +60,9 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 /// # Errors
 /// The symbols do not describe threads, or the sink's error.
 pub fn rows<'k>(worker: &mut Worker<'k>, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
-    let memory = AddressSpace::of(process, &worker.space).ok();
     each_thread(worker, process, false, sink, |with, thread, _, sink| {
-        for stack in stacks(with, memory.as_ref(), thread) {
-            sink.row(row(with, memory.as_ref(), thread, &stack))?;
+        for stack in stacks(with, thread) {
+            sink.row(row(with, thread, &stack))?;
         }
         Ok(())
     })
@@ -81,9 +79,9 @@ struct Stack {
     resident: Value<u64>,
 }
 
-fn stacks<'k>(with: &Threaded<'_, 'k>, memory: Option<&AddressSpace<'k>>, thread: &Thread<'k>) -> Vec<Stack> {
+fn stacks<'k>(with: &Threaded<'_, 'k>, thread: &Thread<'k>) -> Vec<Stack> {
     let mut out = vec![of_kernel(with.space, thread)];
-    let Some(user) = memory.map(|m| &m.space) else { return out };
+    let Some(user) = with.user() else { return out };
     let kernel = thread.kernel;
     let Ok(teb) = thread.teb().and_then(|va| kernel.teb(user, va, false)) else { return out };
     let entered =
@@ -145,12 +143,12 @@ fn resident(space: &Space<'_>, base: Value<Va>, limit: Value<Va>) -> Value<u64> 
     Ok(pages(space, limit, base.sub(1), Grain::Runs).filter(|run| here(run.state)).map(|run| run.size).sum())
 }
 
-fn row<'k>(with: &Threaded<'_, 'k>, memory: Option<&AddressSpace<'k>>, thread: &Thread<'k>, stack: &Stack) -> Row {
+fn row(with: &Threaded<'_, '_>, thread: &Thread<'_>, stack: &Stack) -> Row {
     let inside = match (stack.pointer, stack.limit, stack.base) {
         (Ok(sp), Ok(limit), Ok(base)) => Ok(limit <= sp && sp <= base),
         (Err(why), ..) | (_, Err(why), _) | (_, _, Err(why)) => Err(why),
     };
-    let vad = match (stack.side, memory, stack.base) {
+    let vad = match (stack.side, with.memory, stack.base) {
         (Side::Kernel, ..) | (_, None, _) => Err(Absent::NotApplicable),
         (_, Some(memory), base) => {
             base.and_then(|base| vad_tree::find(&memory.tree.vads, base.sub(1)).ok_or(Absent::NotMapped))

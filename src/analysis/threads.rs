@@ -13,10 +13,11 @@ use crate::kernel::stack::call::Isa;
 use crate::kernel::stack::images::CodeMap;
 use crate::kernel::stack::thread::{Moment, Side, Stack, Stacks, trap_frame};
 use crate::kernel::stack::walk::Frame;
-use crate::kernel::thread::Thread;
+use crate::kernel::thread::{Thread, Threads};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note, Value};
+use rustc_hash::FxHashSet;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
@@ -124,13 +125,40 @@ pub struct Worker<'k> {
     /// Kernel memory.
     pub space: Space<'k>,
     code: CodeReader<'k>,
+    /// What was gathered of the process at this address, whose threads were told last: sections of a page ask one after the other.
+    last: Option<(Va, Gathered<'k>)>,
+}
+
+/// The threads of a process, and what they are told by.
+#[derive(Debug)]
+struct Gathered<'k> {
+    memory: Option<AddressSpace<'k>>,
+    code: CodeMap,
+    threads: Threads<'k>,
+    /// Those that only the scheduler's list has.
+    unlinked: Vec<Thread<'k>>,
 }
 
 impl<'k> Worker<'k> {
     /// A worker.
     #[must_use]
     pub fn of(kernel: &'k Kernel) -> Self {
-        Self { space: kernel.space(), code: CodeReader::of(kernel) }
+        Self { space: kernel.space(), code: CodeReader::of(kernel), last: None }
+    }
+    fn gather(&mut self, process: &Process<'k>) -> Result<Gathered<'k>> {
+        if let Some((of, gathered)) = self.last.take()
+            && process.offset() == Some(of)
+        {
+            return Ok(gathered);
+        }
+        let memory = AddressSpace::of(process, &self.space).ok();
+        let code = memory.as_ref().map_or_else(CodeMap::default, |m| self.code.user(&self.space, &m.tree));
+        let threads = process.thread_list(&self.space)?;
+        // The scheduler has a list of its own. What only that one has was taken off the other.
+        let listed: FxHashSet<Option<Va>> = threads.list.iter().map(Thread::offset).collect();
+        let mut unlinked = process.scheduler_thread_list(&self.space)?.list;
+        unlinked.retain(|thread| !listed.contains(&thread.offset()));
+        Ok(Gathered { memory, code, threads, unlinked })
     }
 }
 
@@ -149,15 +177,24 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 }
 
 /// A process with what its threads are told by.
+#[derive(Clone, Copy)]
 pub struct Threaded<'a, 'k> {
     /// The process.
     pub process: &'a Process<'k>,
     /// Kernel memory.
     pub space: &'a Space<'k>,
     /// Its own memory.
-    pub user: Option<Space<'k>>,
+    pub memory: Option<&'a AddressSpace<'k>>,
     /// Its images.
-    pub code: CodeMap,
+    pub code: &'a CodeMap,
+}
+
+impl<'a, 'k> Threaded<'a, 'k> {
+    /// The pages of its own memory.
+    #[must_use]
+    pub fn user(&self) -> Option<&'a Space<'k>> {
+        self.memory.map(|m| &m.space)
+    }
 }
 
 /// Hands every thread of a process to `each`, with what is needed to tell of it.
@@ -171,32 +208,27 @@ pub fn each_thread<'k>(
     sink: &mut dyn Sink,
     mut each: impl FnMut(&Threaded<'_, 'k>, &Thread<'k>, bool, &mut dyn Sink) -> Result<()>,
 ) -> Result<()> {
-    let memory = AddressSpace::of(process, &worker.space).ok();
-    let code = memory.as_ref().map_or_else(CodeMap::default, |m| worker.code.user(&worker.space, &m.tree));
-    let space = &worker.space;
+    let gathered = worker.gather(process)?;
+    let Gathered { memory, code, threads, unlinked: hidden } = &gathered;
     let pid = process.pid().map_or_else(|_| "?".into(), |p| p.to_string());
-    let found = process.thread_list(space)?;
-    for note in found.notes {
+    for note in &threads.notes {
         sink.note(Note { loss: note.loss, text: format!("process {pid}: {}", note.text) });
     }
-    let threaded = Threaded { process, space, user: memory.map(|m| m.space), code };
-    for thread in &found.list {
+    let threaded = Threaded { process, space: &worker.space, memory: memory.as_ref(), code };
+    for thread in &threads.list {
         each(&threaded, thread, false, sink)?;
     }
-    // The scheduler has a list of its own. What only that one has was taken off the other.
-    let listed: rustc_hash::FxHashSet<Option<Va>> = found.list.iter().map(Thread::offset).collect();
-    for thread in process.scheduler_thread_list(space)?.list {
-        if !listed.contains(&thread.offset()) {
-            let tid = thread.tid().map_or_else(|_| "?".into(), |t| t.to_string());
-            let at = thread.offset().unwrap_or_default();
-            sink.note(Note::info(format!(
-                "process {pid}: thread {tid} at {at} is on the scheduler's list but not on the process' own: it was unlinked"
-            )));
-            if unlinked {
-                each(&threaded, &thread, true, sink)?;
-            }
+    for thread in hidden {
+        let tid = thread.tid().map_or_else(|_| "?".into(), |t| t.to_string());
+        let at = thread.offset().unwrap_or_default();
+        sink.note(Note::info(format!(
+            "process {pid}: thread {tid} at {at} is on the scheduler's list but not on the process' own: it was unlinked"
+        )));
+        if unlinked {
+            each(&threaded, thread, true, sink)?;
         }
     }
+    worker.last = process.offset().map(|at| (at, gathered));
     Ok(())
 }
 
@@ -222,7 +254,7 @@ fn row<'k>(common: &Common<'k>, with: &Threaded<'_, 'k>, thread: &Thread<'k>, un
     let (start, win32_start) = (view.start(), thread.win32_start());
     let locate = |va: Value<Va>| va.map(|va| location(common, with, va));
     let (start_at, win32_at) = (locate(start), locate(win32_start));
-    let user = with.user.as_ref();
+    let user = with.user();
     let teb = thread.teb().and_then(|va| common.kernel.teb(user.ok_or(Absent::NotApplicable)?, va, false));
     let other = match &teb {
         Ok(teb) => teb.other_half().and_then(|va| common.kernel.teb(user.ok_or(Absent::NotApplicable)?, va, true)),
@@ -323,8 +355,8 @@ const FIELDS: [(&str, &str); 18] = [
 ];
 
 fn location(common: &Common<'_>, with: &Threaded<'_, '_>, va: Va) -> Location {
-    match (&with.user, common.kernel_code.find(va)) {
-        (Some(user), None) => Location::of(common.kernel, user, &with.code, va),
+    match (with.user(), common.kernel_code.find(va)) {
+        (Some(user), None) => Location::of(common.kernel, user, with.code, va),
         _ => Location::of(common.kernel, with.space, &common.kernel_code, va),
     }
 }
@@ -379,14 +411,14 @@ fn flags(thread: &Thread<'_>) -> Vec<&'static str> {
 
 /// Walks a thread's stacks.
 pub fn walk<'k>(common: &Common<'k>, with: &Threaded<'_, 'k>, thread: &Thread<'k>) -> Stack {
-    let stacks = Stacks { moment: &common.moment, kernel_code: &common.kernel_code, user_code: &with.code };
-    stacks.walk(thread, with.space, with.user.as_ref())
+    let stacks = Stacks { moment: &common.moment, kernel_code: &common.kernel_code, user_code: with.code };
+    stacks.walk(thread, with.space, with.user())
 }
 
 /// The location of a frame's code.
 pub fn frame_location(common: &Common<'_>, with: &Threaded<'_, '_>, side: Side, ip: Va) -> Location {
-    match (side, &with.user) {
-        (Side::User | Side::Wow64, Some(user)) => Location::of(common.kernel, user, &with.code, ip),
+    match (side, with.user()) {
+        (Side::User | Side::Wow64, Some(user)) => Location::of(common.kernel, user, with.code, ip),
         _ => Location::of(common.kernel, with.space, &common.kernel_code, ip),
     }
 }
