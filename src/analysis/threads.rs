@@ -17,8 +17,9 @@ use crate::kernel::thread::{Thread, Threads};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note, Value};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt::Write as _;
 
 /// The register's entry.
@@ -127,7 +128,12 @@ pub struct Worker<'k> {
     code: CodeReader<'k>,
     /// What was gathered of the process at this address, whose threads were told last: sections of a page ask one after the other.
     last: Option<(Va, Gathered<'k>)>,
+    /// What the addresses of kernel code that were met are: the stacks of a machine's threads end in few functions.
+    met: RefCell<FxHashMap<Va, Location>>,
 }
+
+/// Addresses of kernel code that a worker remembers; the stacks of a hostile dump can name any number.
+const MOST_MET: usize = 1 << 14;
 
 /// The threads of a process, and what they are told by.
 #[derive(Debug)]
@@ -143,7 +149,7 @@ impl<'k> Worker<'k> {
     /// A worker.
     #[must_use]
     pub fn of(kernel: &'k Kernel) -> Self {
-        Self { space: kernel.space(), code: CodeReader::of(kernel), last: None }
+        Self { space: kernel.space(), code: CodeReader::of(kernel), last: None, met: RefCell::default() }
     }
     fn gather(&mut self, process: &Process<'k>) -> Result<Gathered<'k>> {
         if let Some((of, gathered)) = self.last.take()
@@ -187,6 +193,7 @@ pub struct Threaded<'a, 'k> {
     pub memory: Option<&'a AddressSpace<'k>>,
     /// Its images.
     pub code: &'a CodeMap,
+    met: &'a RefCell<FxHashMap<Va, Location>>,
 }
 
 impl<'a, 'k> Threaded<'a, 'k> {
@@ -214,7 +221,7 @@ pub fn each_thread<'k>(
     for note in &threads.notes {
         sink.note(Note { loss: note.loss, text: format!("process {pid}: {}", note.text) });
     }
-    let threaded = Threaded { process, space: &worker.space, memory: memory.as_ref(), code };
+    let threaded = Threaded { process, space: &worker.space, memory: memory.as_ref(), code, met: &worker.met };
     for thread in &threads.list {
         each(&threaded, thread, false, sink)?;
     }
@@ -357,8 +364,17 @@ const FIELDS: [(&str, &str); 18] = [
 fn location(common: &Common<'_>, with: &Threaded<'_, '_>, va: Va) -> Location {
     match (with.user(), common.kernel_code.find(va)) {
         (Some(user), None) => Location::of(common.kernel, user, with.code, va),
-        _ => Location::of(common.kernel, with.space, &common.kernel_code, va),
+        _ => kernel_location(common, with, va),
     }
+}
+
+/// What an address of the kernel's code is; looked up once.
+fn kernel_location(common: &Common<'_>, with: &Threaded<'_, '_>, va: Va) -> Location {
+    let mut met = with.met.borrow_mut();
+    if met.len() >= MOST_MET {
+        met.clear();
+    }
+    met.entry(va).or_insert_with(|| Location::of(common.kernel, with.space, &common.kernel_code, va)).clone()
 }
 
 fn mode(mode: u8) -> &'static str {
@@ -419,7 +435,7 @@ pub fn walk<'k>(common: &Common<'k>, with: &Threaded<'_, 'k>, thread: &Thread<'k
 pub fn frame_location(common: &Common<'_>, with: &Threaded<'_, '_>, side: Side, ip: Va) -> Location {
     match (side, with.user()) {
         (Side::User | Side::Wow64, Some(user)) => Location::of(common.kernel, user, with.code, ip),
-        _ => Location::of(common.kernel, with.space, &common.kernel_code, ip),
+        _ => kernel_location(common, with, ip),
     }
 }
 
