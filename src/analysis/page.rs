@@ -101,9 +101,8 @@ impl<'k> Shared<'k> {
         let modules = told(wanted("dlllist").then(|| dlllist::ModuleRows::of(kernel)), "modules", sink);
         let vads = told(vads, "address ranges", sink);
         vads.iter().filter_map(|v| v.note.as_ref()).for_each(|n| sink.note(n.clone()));
-        let rings = wanted("unloadeddlls").then(|| unloadeddlls::Shared::of(kernel, &all));
-        let rings = told(rings, "unloaded DLLs", sink);
         let standing = wanted("standing").then(|| standing::Shared::of(kernel, &all));
+        let rings = told(wanted("unloadeddlls").then(|| unloadeddlls::Shared::of(kernel, all)), "unloaded DLLs", sink);
         let common = Common::of(kernel, false);
         Ok(Self { kernel, common, types, identities, standing, lifecycle, sides, images, modules, vads, rings })
     }

@@ -50,7 +50,7 @@ impl<'k> Shared<'k> {
     ///
     /// # Errors
     /// The symbols lack a type or a field.
-    pub fn of(kernel: &'k Kernel, processes: &[Process<'k>]) -> Result<Self> {
+    pub fn of(kernel: &'k Kernel, processes: Vec<Process<'k>>) -> Result<Self> {
         let needs = |e| kernel.unreadable(&e);
         Files::of(kernel).map_err(needs)?; // fails here rather than in a worker
         Ok(Self { kernel, rings: Rings::of(kernel, processes).map_err(needs)? })
@@ -59,7 +59,7 @@ impl<'k> Shared<'k> {
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
-    let shared = Shared::of(kernel, &kernel.processes()?.list)?;
+    let shared = Shared::of(kernel, kernel.processes()?.list)?;
     in_order(
         asked_for(case, ask, sink)?.into_iter(),
         || kernel.space(),

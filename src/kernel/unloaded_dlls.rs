@@ -100,8 +100,8 @@ impl<'k> Rings<'k> {
     ///
     /// # Errors
     /// The symbols lack a type or a field.
-    pub fn of(kernel: &'k Kernel, processes: &[Process<'k>]) -> Result<Self, LayoutError> {
-        let search = Search { found: FxHashMap::default(), unasked: processes.to_vec().into_iter() };
+    pub fn of(kernel: &'k Kernel, processes: Vec<Process<'k>>) -> Result<Self, LayoutError> {
+        let search = Search { found: FxHashMap::default(), unasked: processes.into_iter() };
         Ok(Self { sections: Sections::of(kernel)?, search: Mutex::new(search) })
     }
     /// The images called ntdll.dll in a process, by the kernel's own account: one, or two on the 64-bit side of a 32-bit process.
