@@ -2,7 +2,7 @@
 
 use super::code::Location;
 use super::parallel::{asked_for, in_order};
-use super::threads::{Common, Worker, each_thread, frame_location, symbol, walk};
+use super::thread_walk::{Common, Worker, each_thread, frame_location, symbol, walk};
 use super::{Analysis, Ask, Case, Switch, user, who};
 use crate::addr::Va;
 use crate::bytes::Place;

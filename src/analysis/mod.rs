@@ -45,6 +45,7 @@ pub mod stacks;
 pub mod standing;
 pub mod tell;
 mod thrdscan;
+pub mod thread_walk;
 pub mod threads;
 mod timeline;
 pub mod tokens;

@@ -4,7 +4,7 @@
 
 use super::identities::Identities;
 use super::parallel::{asked_for, in_order};
-use super::threads::{Common, Worker};
+use super::thread_walk::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
     Analysis, Ask, Case, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles, heaps, images,

@@ -1,7 +1,7 @@
 //! `stacks`: the stacks of each thread, with the range each lies in and its guard page.
 
 use super::parallel::{asked_for, in_order};
-use super::threads::{Threaded, Worker, each_thread};
+use super::thread_walk::{Threaded, Worker, each_thread};
 use super::{Analysis, Ask, Case, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;

@@ -2,7 +2,8 @@
 
 use super::{asked, cells, record, whose};
 use crate::analysis::code::{Location, module_code};
-use crate::analysis::threads::{COLUMNS, nested};
+use crate::analysis::thread_walk::nested;
+use crate::analysis::threads::COLUMNS;
 use crate::analysis::{Ask, callstacks};
 use crate::dump::user::{Thread, UserDump};
 use crate::error::Result;
