@@ -1,6 +1,6 @@
 //! The `dumpwalk` command.
 
-#[cfg(feature = "mimalloc")]
+#[cfg(all(feature = "mimalloc", not(windows)))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
