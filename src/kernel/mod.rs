@@ -128,9 +128,7 @@ impl Kernel {
     /// The names of the one-bit members of `ty` (at `offset`) whose bit is set in `value`, lowest bit first.
     #[must_use]
     pub fn flag_names(&self, ty: &'static str, offset: u32, value: u64) -> Vec<String> {
-        let word = self.resolved.flags(&self.symbols.types, ty, offset);
-        let set = |position: u8| value.checked_shr(position.into()).is_some_and(|bits| bits & 1 == 1);
-        word.iter().filter(|(position, _)| set(*position)).map(|(_, name)| name.to_string()).collect()
+        self.resolved.flag_names(&self.symbols.types, ty, offset, value)
     }
     /// A structure's layout in this kernel, resolved once.
     ///

@@ -70,31 +70,6 @@ struct Search<'k> {
     unasked: std::vec::IntoIter<Process<'k>>,
 }
 
-fn ntdlls<'k>(
-    memory: &AddressSpace<'k>,
-    kernel_space: &Space<'k>,
-    sections: &Sections<'k>,
-    files: &mut Files<'k>,
-) -> Vec<Ntdll> {
-    let mut out = Vec::new();
-    for vad in memory.tree.vads.iter().filter(|v| v.is_image()) {
-        let Ok(Ok(name)) = sections.file_of(kernel_space, vad).and_then(|f| files.read(f)).map(|f| f.name) else {
-            continue;
-        };
-        let Some((folder, file)) = name.rsplit_once('\\') else { continue };
-        if !file.eq_ignore_ascii_case("ntdll.dll") {
-            continue;
-        }
-        // By its header; where that is not in memory, by the folder of a 64-bit Windows' 32-bit files.
-        let narrow = match Image::read(&memory.space, vad.start) {
-            Ok(image) => !image.wide,
-            Err(_) => memory.space.pointer_size() == 4 || folder.to_ascii_lowercase().ends_with("\\syswow64"),
-        };
-        out.push(Ntdll { base: vad.start, narrow });
-    }
-    out
-}
-
 impl<'k> Rings<'k> {
     /// Those that these processes lead to.
     ///
@@ -106,7 +81,24 @@ impl<'k> Rings<'k> {
     }
     /// The images called ntdll.dll in a process, by the kernel's own account: one, or two on the 64-bit side of a 32-bit process.
     pub fn ntdlls(&self, memory: &AddressSpace<'k>, kernel_space: &Space<'k>, files: &mut Files<'k>) -> Vec<Ntdll> {
-        ntdlls(memory, kernel_space, &self.sections, files)
+        let mut out = Vec::new();
+        for vad in memory.tree.vads.iter().filter(|v| v.is_image()) {
+            let Ok(Ok(name)) = self.sections.file_of(kernel_space, vad).and_then(|f| files.read(f)).map(|f| f.name)
+            else {
+                continue;
+            };
+            let Some((folder, file)) = name.rsplit_once('\\') else { continue };
+            if !file.eq_ignore_ascii_case("ntdll.dll") {
+                continue;
+            }
+            // By its header; where that is not in memory, by the folder of a 64-bit Windows' 32-bit files.
+            let narrow = match Image::read(&memory.space, vad.start) {
+                Ok(image) => !image.wide,
+                Err(_) => memory.space.pointer_size() == 4 || folder.to_ascii_lowercase().ends_with("\\syswow64"),
+            };
+            out.push(Ntdll { base: vad.start, narrow });
+        }
+        out
     }
     /// Where the ring of an ntdll lies: the first process that has its code in memory tells.
     fn ring(&self, ntdll: Va, kernel_space: &Space<'k>, files: &mut Files<'k>) -> Value<Va> {
@@ -120,7 +112,7 @@ impl<'k> Rings<'k> {
                 return found.get(&ntdll).copied().unwrap_or(Err(Absent::NotRecorded));
             };
             let Ok(memory) = AddressSpace::of(&process, kernel_space) else { continue };
-            for other in ntdlls(&memory, kernel_space, &self.sections, files) {
+            for other in self.ntdlls(&memory, kernel_space, files) {
                 if !matches!(found.get(&other.base), Some(Ok(_))) {
                     found.insert(other.base, ring(&memory.space, other));
                 }

@@ -64,7 +64,7 @@ impl Met<'_> {
     pub(super) fn empty_until(&self, shape: &Shape, va: Va) -> Option<u64> {
         let from = usize::try_from(shape.entry_at(self.at, self.level, va).offset_in_page()).ok()?;
         let left = 1u64.wrapping_shl(self.level.bits.into()).saturating_sub(self.level.index(va));
-        let empty = match entry_in(self.page, Pa(from as u64), shape.entry)? {
+        let empty = match self.entry(shape, va)? {
             0 => alike(self.page, from, shape.entry).min(left),
             _ => 1,
         };

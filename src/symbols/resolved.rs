@@ -27,7 +27,7 @@ pub struct Resolved {
 }
 
 /// The one-bit members of a word: position and name, lowest first.
-pub type FlagWord = Arc<[(u8, Box<str>)]>;
+type FlagWord = Arc<[(u8, Box<str>)]>;
 
 impl Default for Resolved {
     fn default() -> Self {
@@ -58,8 +58,14 @@ impl Resolved {
             slot = &node.next;
         }
     }
-    /// The one-bit members of the structure `ty` in the word at `offset`. Ask always with the same types: the first answer is kept.
-    pub fn flags(&self, types: &Types, ty: &'static str, offset: u32) -> FlagWord {
+    /// The names of the one-bit members of `ty` (at `offset`) whose bit is set in `value`, lowest bit first. Ask always with the same
+    /// types: the first answer on a word is kept.
+    pub fn flag_names(&self, types: &Types, ty: &'static str, offset: u32, value: u64) -> Vec<String> {
+        let set = |position: u8| value.checked_shr(position.into()).is_some_and(|bits| bits & 1 == 1);
+        let word = self.flags(types, ty, offset);
+        word.iter().filter(|(position, _)| set(*position)).map(|(_, name)| name.to_string()).collect()
+    }
+    fn flags(&self, types: &Types, ty: &'static str, offset: u32) -> FlagWord {
         let known = self.flags.read().unwrap_or_else(PoisonError::into_inner).get(&(ty, offset)).cloned();
         known.unwrap_or_else(|| {
             let members = types.get(ty).into_iter().flat_map(|ty| &ty.members);

@@ -124,9 +124,9 @@ fn value(out: &mut Vec<u8>, absent: &mut Vec<u8>, path: &str, cell: &Cell) {
         Cell::Dec(v) => number(out, *v),
         Cell::Int(v) => number(out, *v),
         Cell::Hex(v) => hex(out, *v),
-        Cell::Time(v) => match (cell.absent(), v.rfc3339()) {
-            (Some(why), _) => missing(out, absent, path, why),
-            (None, text) => string(out, &text.unwrap_or_default()),
+        Cell::Time(v) => match v.rfc3339() {
+            Some(text) => string(out, &text),
+            None => missing(out, absent, path, Absent::Implausible),
         },
         Cell::Text(v) => string(out, v),
         Cell::List(items) => {
