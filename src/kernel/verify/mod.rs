@@ -3,16 +3,16 @@
 //! With the exact symbols this confirms; with the layouts of a near build it decides. A layout that is wrong in one field
 //! fails here or is caught by nothing else, so each object that analyses rest on has its own line.
 
+mod copies;
+
 use super::Kernel;
 use super::list::List;
 use super::process::{EProcess, Process};
 use super::token::Tokens;
 use super::vad_tree::Layouts as VadLayouts;
-use crate::bytes::{Bytes, le};
-use crate::dump::{Part, Triage};
 use crate::paging::{Mode, Space};
 use crate::symbols::layout::Layout as _;
-use crate::value::{Absent, Value};
+use crate::value::Absent;
 
 /// What was checked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -85,47 +85,6 @@ impl Kernel {
         let Some(block) = &self.kdbg else { return 0 };
         let own = self.sizes_of_block();
         own.iter().filter(|(field, own)| own.is_some() && block.field(field) == own.map(u64::from)).count()
-    }
-    /// Of a triage dump: the copied process and thread belong together and to the header.
-    fn check_copies(&self, triage: Triage<'_>) -> End {
-        let (Some(process), Some(thread)) = (triage.process(), triage.thread()) else {
-            return Unknown("copies of process and thread (the dump keeps none)".into());
-        };
-        let bytes = |part: Part<'_>| Bytes::from_vec(part.bytes.to_vec());
-        let (Ok(process), Ok(thread)) = (self.process_of(bytes(process)), self.thread_of(bytes(thread))) else {
-            return Failed("no layout of processes and threads".into());
-        };
-        let mut wrong = Vec::new();
-        if process.view.kind() != Ok(3) {
-            wrong.push("its dispatcher type is not 3");
-        }
-        let plain = |n: String| !n.is_empty() && n.chars().all(|c| !c.is_control() && c != '\u{fffd}');
-        if !process.name().is_ok_and(plain) {
-            wrong.push("its name is not printable");
-        }
-        let id = |v: Value<u64>| v.is_ok_and(|v| v != 0 && v.is_multiple_of(4) && v <= u64::from(u32::MAX));
-        if !id(process.pid()) {
-            wrong.push("its id is none");
-        }
-        if !id(thread.tid()) {
-            wrong.push("its thread's id is none");
-        }
-        // The header's root is the crashing context's; with shadowed kernel addresses it may be the process's other one.
-        let root = self.dump.header.as_ref().and_then(|h| h.dtb);
-        let own = [process.dtb(), process.user_dtb()].into_iter().flatten().any(|d| Some(d) == root);
-        if root.is_some() && !own {
-            wrong.push("its page-table root is not the header's");
-        }
-        let owner = self.symbols.types.member("_ETHREAD", "Cid.UniqueProcess");
-        let owner = owner.and_then(|m| le(thread.view.bytes.at(m.offset, m.size).ok()?));
-        if owner != process.pid().ok() {
-            wrong.push("its thread names another process");
-        }
-        if wrong.is_empty() {
-            Passed("the copied process and thread belong together and to the header".into())
-        } else {
-            Failed(format!("the copied process does not fit: {}", wrong.join(", ")))
-        }
     }
     /// Globals that the debugger block names lie where the symbols have them.
     fn check_block(&self) -> End {
