@@ -9,6 +9,7 @@ mod header;
 mod image;
 mod listed;
 mod memory;
+mod nearest;
 mod roots;
 mod settle;
 mod shared_page;
