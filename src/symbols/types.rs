@@ -15,6 +15,22 @@ pub struct Member {
     pub bits: Option<(u8, u8)>,
 }
 
+impl Member {
+    /// The type of a member whose place in this very kernel is not sure.
+    const UNSURE: &'static str = "?";
+
+    /// A member that the kernel may have, at a place that is not sure: [`Types::member`] does not find it.
+    #[must_use]
+    pub fn unsure() -> Self {
+        Self { offset: 0, size: 0, ty: Self::UNSURE.into(), bits: None }
+    }
+    /// Whether its place is not sure.
+    #[must_use]
+    pub fn is_unsure(&self) -> bool {
+        self.ty.as_ref() == Self::UNSURE
+    }
+}
+
 /// One structure or union.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Type {
@@ -83,17 +99,31 @@ impl Types {
     pub fn size_of(&self, ty: &str) -> Option<u32> {
         self.get(ty).map(|t| t.size)
     }
-    /// Follows a dotted path: `Pcb.DirectoryTableBase`. The offset is from the start of `ty`.
+    /// Follows a dotted path: `Pcb.DirectoryTableBase`. The offset is from the start of `ty`. Nothing where the kernel has no such
+    /// member, and where its place is not sure.
     #[must_use]
     pub fn member(&self, ty: &str, path: &str) -> Option<Member> {
         let (head, rest) = path.split_once('.').map_or((path, None), |(h, r)| (h, Some(r)));
-        let here = self.get(ty)?.members.get(head)?;
+        let here = self.get(ty)?.members.get(head).filter(|m| !m.is_unsure())?;
         let Some(rest) = rest else {
             return Some(here.clone());
         };
         let mut inner = self.member(&here.ty, rest)?;
         inner.offset = inner.offset.checked_add(here.offset)?;
         Some(inner)
+    }
+    /// Whether a step of a dotted path is a member whose place is not sure.
+    #[must_use]
+    pub fn is_unsure(&self, ty: &str, path: &str) -> bool {
+        let (head, rest) = path.split_once('.').map_or((path, None), |(h, r)| (h, Some(r)));
+        let Some(here) = self.get(ty).and_then(|t| t.members.get(head)) else { return false };
+        here.is_unsure() || rest.is_some_and(|rest| self.is_unsure(&here.ty, rest))
+    }
+    /// Marks a member as one whose place is not sure.
+    pub fn doubt(&mut self, ty: &str, member: &str) {
+        if let Some(ty) = self.types.get_mut(ty) {
+            ty.members.insert(member.into(), Member::unsure());
+        }
     }
     /// The name of an enumeration's value.
     #[must_use]
@@ -106,6 +136,22 @@ impl Types {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_member_whose_place_is_not_sure_is_not_found() {
+        let member = |offset, ty: &str| Member { offset, size: 8, ty: ty.into(), bits: None };
+        let ty = |members: [(&str, Member); 1]| Type {
+            members: members.map(|(k, m)| (k.into(), m)).into(),
+            ..Type::default()
+        };
+        let mut types = Types::default();
+        types.types.insert("_A".into(), ty([("Pcb", member(0x10, "_B"))]));
+        types.types.insert("_B".into(), ty([("Time", member(8, "uint64"))]));
+        assert_eq!(types.member("_A", "Pcb.Time").map(|m| m.offset), Some(0x18));
+        assert!(!types.is_unsure("_A", "Pcb.Time") && !types.is_unsure("_A", "None.Time"));
+        types.doubt("_B", "Time");
+        assert_eq!(types.member("_A", "Pcb.Time"), None);
+        assert!(types.is_unsure("_A", "Pcb.Time") && !types.is_unsure("_A", "Pcb"));
+    }
     #[test]
     fn an_enumeration_is_found_with_and_without_sign() {
         let e = Enum::new(4, vec![(2, "Two".into()), (-1, "Invalid".into()), (2, "Max".into())]);
