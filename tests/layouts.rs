@@ -1,6 +1,6 @@
 //! Every `layout!` against every known kernel: what resolves where is written down in `layouts.expected.txt`.
 //!
-//! A typing error in an optional field would be silent, so a path that no known kernel has is an error here, unless
+//! A typing error in a field would be silent, so a path that no known kernel has is an error here, unless
 //! its type is of newer kernels (listed below). `DUMPWALK_BLESS=1 cargo test --test layouts` writes the file anew;
 //! read the difference before you commit it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -75,7 +75,7 @@ fn what_resolves_where_is_as_written_down() {
     let mut out = String::from(
         "# Which layout resolves on which known kernel. Made by: DUMPWALK_BLESS=1 cargo test --test layouts\n\
          # layout <name> <type>: the kernels that lack the type; then its fields that some kernel with the type lacks.\n\
-         # A required field that a kernel lacks makes the whole layout fail there.\n",
+         # A field that a kernel lacks is absent there; an indispensable one (src/symbols/indispensable.rs) is lacked by none.\n",
     );
     let mut nowhere = BTreeSet::new();
     let mut sorted = declared.clone();
@@ -107,9 +107,9 @@ fn what_resolves_where_is_as_written_down() {
                 .filter(|(_, s)| !line.paths.iter().any(|p| s.types.member(&d.ty, p).is_some()))
                 .map(|(n, _)| n.as_str())
                 .collect();
-            if !lacking.is_empty() || line.optional {
-                let word = if line.optional { "optional" } else { "REQUIRED" };
-                writeln!(out, " {word} {}: {}", line.accessor, kernels_in_words(&lacking, &kernels)).unwrap();
+            assert!(lacking.is_empty() || !line.indispensable(&d.ty), "{}.{}: {lacking:?}", d.ty, line.accessor);
+            if !lacking.is_empty() {
+                writeln!(out, " {}: {}", line.accessor, kernels_in_words(&lacking, &kernels)).unwrap();
             }
         }
     }
@@ -131,7 +131,7 @@ fn the_sources_are_read_right() {
     let declared = sources::layouts();
     let process = declared.iter().find(|d| d.ty == "_EPROCESS" && d.lines.len() > 10).unwrap();
     let pid = process.lines.iter().find(|l| l.paths.iter().any(|p| p == "UniqueProcessId")).unwrap();
-    assert!(!pid.optional && pid.paths.len() == 1, "{pid:?}");
-    assert!(process.lines.iter().any(|l| l.optional && l.paths.len() > 1));
+    assert!(pid.indispensable("_EPROCESS") && pid.paths.len() == 1, "{pid:?}");
+    assert!(process.lines.iter().any(|l| !l.indispensable("_EPROCESS") && l.paths.len() > 1));
     assert!(declared.iter().all(|d| d.lines.iter().all(|l| l.paths.iter().all(|p| !p.is_empty()))));
 }

@@ -111,7 +111,7 @@ pub fn row<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, ask:
         peb_cell(&|v| v.global_flag().map_or_else(Cell::Absent, |f| Cell::Hex(f.into()))),
         peb_cell(&|v| v.global_flag().map(global_flags).into()),
         peb_cell(&|v| {
-            let at = v.layout.field("bit_field").ok_or(Absent::NotInBuild);
+            let at = v.layout.field("bit_field");
             at.and_then(|f| Ok(process.kernel.flag_names("_PEB", f.offset, v.bit_field()?.into()))).into()
         }),
         process.peb().into(),

@@ -3,6 +3,7 @@
 use super::parallel::{asked_for, in_order};
 use super::{Analysis, Ask, Case, Switch, user, who};
 use crate::error::{Error, Result};
+use crate::kernel::Kernel;
 use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
 use crate::kernel::object::{Fact, Facts, Objects, access};
 use crate::kernel::process::Process;
@@ -67,7 +68,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     }
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
-    let tables = HandleTables::of(kernel).map_err(|e| kernel.unreadable(&e))?;
+    let tables = HandleTables::of(kernel).map_err(|why| unreadable(kernel, why))?;
     let types = kernel.object_types();
     types.notes.iter().for_each(|n| sink.note(n.clone()));
     Objects::of(kernel, &types)?; // fails here rather than in a worker
@@ -91,10 +92,15 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 /// The symbols do not describe handles, or the sink's error.
 pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
     let kernel = process.kernel;
-    let tables = HandleTables::of(kernel).map_err(|e| kernel.unreadable(&e))?;
+    let tables = HandleTables::of(kernel).map_err(|why| unreadable(kernel, why))?;
     let all = units(&tables, process.clone());
     let reader = Reader { tables, kinds: Vec::new() };
     all.into_iter().try_for_each(|unit| reader.unit(objects, unit, sink))
+}
+
+/// No handle can be read.
+fn unreadable(kernel: &Kernel, why: Absent) -> Error {
+    Error::NotAvailable(format!("handle tables cannot be read: _HANDLE_TABLE_ENTRY is {why} ({})", kernel.symbols.origin))
 }
 
 /// The parts of a process's table.
@@ -170,7 +176,10 @@ impl<'k> Reader<'k> {
             // Of an object whose type is not known its name may still be told.
             Err(why) => (objects.path(&object).into(), Cell::Absent(*why)),
         };
-        let rights = rights(kind.as_deref().unwrap_or_default(), handle.access);
+        let rights = match handle.access {
+            Ok(access) => rights(kind.as_deref().unwrap_or_default(), access),
+            Err(why) => Cell::Absent(why),
+        };
         let [pid, process] = head.clone();
         let view = &object.header.view;
         let cells: [Cell; COLUMNS.len()] = [
@@ -179,7 +188,7 @@ impl<'k> Reader<'k> {
             Cell::Hex(handle.value),
             kind.into(),
             name,
-            Cell::Hex(handle.access.into()),
+            handle.access.map_or_else(Cell::Absent, |a| Cell::Hex(a.into())),
             rights,
             object.body.into(),
             attributes(&handle),
@@ -206,9 +215,13 @@ pub(super) fn rights(kind: &str, mask: u32) -> Cell {
 
 fn attributes(handle: &Handle) -> Cell {
     let bits = [(PROTECT, "protect_from_close"), (INHERIT, "inherit"), (AUDIT, "audit")];
+    let set = match handle.attributes {
+        Ok(set) => set,
+        Err(why) => return Cell::Absent(why),
+    };
     let mut out: Vec<Cell> =
-        bits.iter().filter(|(bit, _)| handle.attributes & bit != 0).map(|(_, name)| Cell::from(*name)).collect();
-    if handle.no_upgrade == Some(true) {
+        bits.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| Cell::from(*name)).collect();
+    if handle.no_upgrade == Ok(true) {
         out.push("no_rights_upgrade".into());
     }
     Cell::List(out)

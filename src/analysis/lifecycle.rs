@@ -196,7 +196,7 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
             .and_then(|at| shared.holders.get(&at))
             .into_iter()
             .flatten()
-            .filter(|h| creation::is_full(h.access) && h.pid != process.pid())
+            .filter(|h| h.access.is_ok_and(creation::is_full) && h.pid != process.pid())
             .filter_map(|h| Some((h.pid.ok()?, h.name.clone().ok(), h.handle)))
             .collect(),
     }

@@ -18,7 +18,7 @@ layout! {
     /// What hangs on an object type.
     pub struct TypeCallbacks: "_OBJECT_TYPE" {
         /// `CallbackList` (Vista and later): what `ObRegisterCallbacks` put there.
-        list: Option<Here> = "CallbackList",
+        list: Here = "CallbackList",
     }
 }
 layout! {
@@ -257,7 +257,7 @@ impl Reader<'_> {
     fn objects(&mut self) {
         const LIST: &str = "CallbackList";
         let Ok(layout) = self.kernel.layout::<TypeCallbacks>() else { return };
-        let Some(offset) = layout.field("list").map(|f| u64::from(f.offset)) else { return };
+        let Ok(offset) = layout.field("list").map(|f| u64::from(f.offset)) else { return };
         let types = self.kernel.object_types();
         if types.list.is_empty() {
             self.notes.push(Note::info("callbacks: object types were not found, nor what hangs on them"));

@@ -112,8 +112,8 @@ impl Kernel {
         }
         let applicable = |v: Value<Va>| v.and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) });
         let width = space.pointer_size();
-        let table = layout.field("major").map_or(0, |f| f.offset);
-        let slot = |i: u32| view.bytes.at(table.saturating_add(i.saturating_mul(width)), width);
+        let table = layout.field("major").map(|f| f.offset);
+        let slot = |i: u32| view.bytes.at(table?.saturating_add(i.saturating_mul(width)), width);
         let pointer = |raw: Value<&[u8]>| crate::bytes::le(raw?).map(Va).ok_or(Absent::Implausible);
         let functions = u32::try_from(MAJOR_FUNCTIONS.len()).unwrap_or(0);
         Ok(Some(Driver {

@@ -31,9 +31,9 @@ layout! {
     /// The header before every object.
     pub struct ObjectHeader: "_OBJECT_HEADER" {
         /// Which optional headers lie before it, since 7.
-        info_mask: Option<u8> = "InfoMask",
+        info_mask: u8 = "InfoMask",
         /// Bytes back to the name, before 7; 0 for none.
-        name_offset: Option<u8> = "NameInfoOffset",
+        name_offset: u8 = "NameInfoOffset",
         /// Where the object itself starts.
         body: Here = "Body",
     }
@@ -156,7 +156,7 @@ impl<'k> Files<'k> {
     /// # Errors
     /// Unnamed, or unreadable.
     pub fn object_name(&self, object: Va) -> Value<String> {
-        let body = self.header.field("body").ok_or(Absent::NotInBuild)?.offset;
+        let body = self.header.field("body")?.offset;
         let header = object.sub(body.into());
         let v = self.space.view(self.header, header);
         // Since 7 a mask tells which headers there are: bit 0 the creator's, nearest to the object's, then bit 1 the name's.

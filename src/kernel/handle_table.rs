@@ -10,7 +10,7 @@ use crate::bytes::{Bytes, Place, le};
 use crate::error::Result;
 use crate::layout;
 use crate::paging::Space;
-use crate::symbols::layout::{Bits, Field, Here, Layout, LayoutError};
+use crate::symbols::layout::{Bits, Field, Here, Layout};
 use crate::value::{Absent, Note, Value};
 use rustc_hash::FxHashSet;
 
@@ -20,9 +20,9 @@ layout! {
         /// `TableCode`: the address of the top page, its level in the low two bits.
         code: u64 = "TableCode",
         /// `HandleCount` (up to 7).
-        count: Option<u32> = "HandleCount",
+        count: u32 = "HandleCount",
         /// `FreeLists` (from 8), whose first element counts.
-        free_lists: Option<Here> = "FreeLists",
+        free_lists: Here = "FreeLists",
         /// `QuotaProcess`: whose table it is.
         owner: Va = "QuotaProcess",
         /// `UniqueProcessId`: whose table it is.
@@ -57,9 +57,9 @@ layout! {
         /// `GrantedAccessBits`.
         access: Bits = "GrantedAccessBits",
         /// `ProtectFromClose` (x86).
-        protect: Option<Bits> = "ProtectFromClose",
+        protect: Bits = "ProtectFromClose",
         /// `NoRightsUpgrade` (from 8.1).
-        no_upgrade: Option<Bits> = "NoRightsUpgrade",
+        no_upgrade: Bits = "NoRightsUpgrade",
     }
 }
 
@@ -87,11 +87,12 @@ pub struct Handle {
     /// What the entry points to: the object's header (in `PspCidTable` the object itself).
     pub target: Va,
     /// The access granted.
-    pub access: u32,
+    pub access: Value<u32>,
     /// [`PROTECT`], [`INHERIT`], [`AUDIT`].
-    pub attributes: u8,
-    /// Whether the access may not be widened when the handle is duplicated; `None` where the kernel keeps no such bit.
-    pub no_upgrade: Option<bool>,
+    pub attributes: Value<u8>,
+    /// Whether the access may not be widened when the handle is duplicated; [`Absent::NotInBuild`] where the kernel keeps no such
+    /// bit.
+    pub no_upgrade: Value<bool>,
 }
 
 /// A page of entries.
@@ -106,8 +107,8 @@ pub struct Leaf {
 /// How a kernel writes entries.
 #[derive(Clone, Copy, Debug)]
 enum Form {
-    Old { object: Field, access: Field },
-    New { object: Field, attributes: Field, access: Field, protect: Option<Field>, no_upgrade: Option<Field> },
+    Old { access: Value<Field> },
+    New { attributes: Value<Field>, access: Value<Field>, protect: Value<Field>, no_upgrade: Value<Field> },
 }
 
 /// Reads handle tables of one kernel.
@@ -115,6 +116,8 @@ enum Form {
 pub struct HandleTables<'k> {
     table: &'k HandleTable,
     form: Form,
+    /// The pointer to the object: without it nothing says which entries are in use.
+    object: Field,
     entry_size: u32,
     pointer: u32,
 }
@@ -123,35 +126,25 @@ impl<'k> HandleTables<'k> {
     /// Resolves the layouts.
     ///
     /// # Errors
-    /// The symbols lack a type, or describe entries of an unknown form.
-    pub fn of(kernel: &'k Kernel) -> Result<Self, LayoutError> {
-        let form = match kernel.layout::<NewEntry>() {
-            Ok(new) => {
-                let field = |name| new.field(name);
-                match (field("object"), field("attributes"), field("access")) {
-                    (Some(object), Some(attributes), Some(access)) => Form::New {
-                        object,
-                        attributes,
-                        access,
-                        protect: field("protect"),
-                        no_upgrade: field("no_upgrade"),
-                    },
-                    _ => return Err(LayoutError::NoType(NewEntry::TYPE)),
-                }
-            }
+    /// Why no entry can be read: the symbols do not describe entries, or not where one says what it stands for.
+    pub fn of(kernel: &'k Kernel) -> Value<Self> {
+        let (new, old) = (kernel.layout::<NewEntry>(), kernel.layout::<OldEntry>());
+        let (new, old) = (new.map_err(|_| Absent::NoSymbol)?, old.map_err(|_| Absent::NoSymbol)?);
+        let field = |name| new.field(name);
+        let (form, object) = match old.field("object") {
+            Ok(object) => (Form::Old { access: old.field("access") }, object),
             Err(_) => {
-                let old = kernel.layout::<OldEntry>()?;
-                match (old.field("object"), old.field("access")) {
-                    (Some(object), Some(access)) => Form::Old { object, access },
-                    _ => return Err(LayoutError::NoType(OldEntry::TYPE)),
-                }
+                let (attributes, access) = (field("attributes"), field("access"));
+                let (protect, no_upgrade) = (field("protect"), field("no_upgrade"));
+                (Form::New { attributes, access, protect, no_upgrade }, field("object")?)
             }
         };
         let size = kernel.symbols.types.size_of(NewEntry::TYPE).filter(|s| matches!(s, 8 | 16));
         Ok(Self {
-            table: kernel.layout()?,
+            table: kernel.layout().map_err(|_| Absent::NoSymbol)?,
             form,
-            entry_size: size.ok_or(LayoutError::NoType(NewEntry::TYPE))?,
+            object,
+            entry_size: size.ok_or(Absent::NoSymbol)?,
             pointer: kernel.space().pointer_size(),
         })
     }
@@ -202,34 +195,29 @@ impl<'k> HandleTables<'k> {
     /// The entry at the start of these bytes; `None` when it is free.
     #[inline]
     fn entry(&self, raw: &[u8]) -> Option<Handle> {
-        // Its value and place are its reader's to tell.
-        let handle = |target: Va, access: u32, attributes: u8, no_upgrade: Option<bool>| {
+        let pointer = number(raw, self.object)?;
+        // Its value and place are its reader's to fill in.
+        let handle = |target: Va, access: Value<u32>, attributes: Value<u8>, no_upgrade: Value<bool>| {
             Some(Handle { value: 0, place: Place::default(), target, access, attributes, no_upgrade })
         };
         match self.form {
-            Form::Old { object, access } => {
-                let target = number(raw, object)?;
-                let access = u32::try_from(number(raw, access)?).ok()?;
-                if target & !7 == 0 {
+            Form::Old { access } => {
+                if pointer & !7 == 0 {
                     return None;
                 }
-                let low = u8::try_from(target & 7).ok()?;
-                let protect = if access & OLD_PROTECT == 0 { 0 } else { PROTECT };
-                handle(Va(target & !7), access & !OLD_PROTECT, low & (INHERIT | AUDIT) | protect, None)
+                let access = small::<u32>(raw, access);
+                let protect = access.map(|access| if access & OLD_PROTECT == 0 { 0 } else { PROTECT });
+                let low = u8::try_from(pointer & 7).ok()? & (INHERIT | AUDIT);
+                let attributes = protect.map(|protect| low | protect);
+                handle(Va(pointer & !7), access.map(|a| a & !OLD_PROTECT), attributes, Err(Absent::NotInBuild))
             }
-            Form::New { object, attributes, access, protect, no_upgrade } => {
-                let pointer = number(raw, object)?;
+            Form::New { attributes, access, protect, no_upgrade } => {
                 if pointer == 0 {
                     return None;
                 }
-                let (_, length) = attributes.bits.unwrap_or((0, 3));
-                let attributes = u8::try_from(number(raw, attributes)?).ok()?;
-                // Two bits are inherit and audit (x86, where protect stands apart); three begin with protect.
-                let attributes = if length == 2 { attributes << 1 } else { attributes };
-                let protect = protect.and_then(|f| number(raw, f)).unwrap_or(0);
-                let access = u32::try_from(number(raw, access)?).ok()?;
-                let no_upgrade = no_upgrade.and_then(|f| number(raw, f)).map(|bit| bit != 0);
-                handle(self.pointer(object, pointer), access, attributes & 7 | u8::from(protect != 0), no_upgrade)
+                let no_upgrade = small::<u8>(raw, no_upgrade).map(|bit| bit != 0);
+                let target = self.pointer(self.object, pointer);
+                handle(target, small(raw, access), new_attributes(raw, attributes, protect), no_upgrade)
             }
         }
     }
@@ -254,6 +242,25 @@ fn number(raw: &[u8], field: Field) -> Option<u64> {
     let Some((position, length)) = field.bits else { return Some(unit) };
     let value = unit.checked_shr(position.into())?;
     Some(if length >= 64 { value } else { value & (1u64 << length).wrapping_sub(1) })
+}
+
+/// The same, where this kernel has the field, as the type it must fit.
+#[inline]
+fn small<T: TryFrom<u64>>(raw: &[u8], field: Value<Field>) -> Value<T> {
+    T::try_from(number(raw, field?).ok_or(Absent::Implausible)?).map_err(|_| Absent::Implausible)
+}
+
+/// The attributes of an entry from 8 on. Two bits are inherit and audit (x86, where protect is a field of its own); three begin
+/// with protect.
+#[inline]
+fn new_attributes(raw: &[u8], attributes: Value<Field>, protect: Value<Field>) -> Value<u8> {
+    let length = attributes?.bits.map_or(3, |(_, length)| length);
+    let attributes: u8 = small(raw, attributes)?;
+    if length != 2 {
+        return Ok(attributes & 7);
+    }
+    let protect = small::<u8>(raw, protect)? != 0;
+    Ok(attributes << 1 | if protect { PROTECT } else { 0 })
 }
 
 /// The descent into a table.
@@ -344,7 +351,7 @@ impl Kernel {
     /// [`Absent::NoSymbol`]: nothing says where the table is, or what it looks like.
     pub fn client_ids(&self, space: &Space<'_>) -> Value<(Vec<Handle>, Vec<Note>)> {
         let table = space.pointer(self.global("PspCidTable").ok_or(Absent::NoSymbol)?)?;
-        let tables = HandleTables::of(self).map_err(|_| Absent::NoSymbol)?;
+        let tables = HandleTables::of(self)?;
         let (leaves, mut notes) = tables.leaves(space, table);
         let mut out = Vec::new();
         for leaf in leaves {

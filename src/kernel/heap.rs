@@ -23,11 +23,11 @@ layout! {
         /// Blocks too large for a segment.
         large: Here = "VirtualAllocdBlocks",
         /// The segments, since Vista.
-        segments: Option<Here> = "SegmentList",
+        segments: Here = "SegmentList",
         /// The segments' array, before.
-        segment_array: Option<Here> = "Segments",
+        segment_array: Here = "Segments",
         /// 0 none, 1 look-aside lists, 2 low fragmentation.
-        front_end: Option<u8> = "FrontEndHeapType",
+        front_end: u8 = "FrontEndHeapType",
     }
 }
 layout! {
@@ -36,7 +36,7 @@ layout! {
         /// 0xFFEEFFEE.
         signature: u32 = "SegmentSignature" | "Signature",
         /// Link in the heap's list, since Vista.
-        links: Option<Link> = "SegmentListEntry",
+        links: Link = "SegmentListEntry",
         /// Its first byte.
         base: Va = "BaseAddress",
         /// Pages reserved.
@@ -74,9 +74,9 @@ layout! {
         /// Of them committed.
         large_committed: u64 = "LargeCommittedPages",
         /// All pages reserved.
-        reserved: Option<u64> = "MemStats.TotalReservedPages",
+        reserved: u64 = "MemStats.TotalReservedPages",
         /// All pages committed.
-        committed: Option<u64> = "MemStats.TotalCommittedPages",
+        committed: u64 = "MemStats.TotalCommittedPages",
     }
 }
 layout! {
@@ -107,7 +107,7 @@ layout! {
         /// The root.
         root: Va = "Root",
         /// Links are stored as their exclusive-or with the tree's own address.
-        encoded: Option<Bits> = "Encoded",
+        encoded: Bits = "Encoded",
     }
 }
 
@@ -338,7 +338,7 @@ impl<'k> HeapLayouts<'k> {
                     .collect()
             }
             Err(Absent::NotInBuild) => {
-                let (Ok(array), Some(field)) = (v.segment_array(), self.nt.field("segment_array")) else {
+                let (Ok(array), Ok(field)) = (v.segment_array(), self.nt.field("segment_array")) else {
                     return Vec::new();
                 };
                 let slots = space.fetch(array, field.size);

@@ -26,7 +26,7 @@ layout! {
         /// `HiveList`.
         links: Link = "HiveList",
         /// `HiveRootPath` (Vista): where it is mounted, `\REGISTRY\MACHINE\SOFTWARE`.
-        mounted: Option<Counted> = "HiveRootPath",
+        mounted: Counted = "HiveRootPath",
         /// `FileUserName`: its file.
         file: Counted = "FileUserName",
     }
@@ -44,11 +44,11 @@ layout! {
     /// `_HMAP_ENTRY`: where one block of cells lies.
     pub struct MapEntry: "_HMAP_ENTRY" {
         /// `BlockAddress` (up to 8.1).
-        block: Option<u64> = "BlockAddress",
+        block: u64 = "BlockAddress",
         /// `PermanentBinAddress` (10): its bin, with flags in the low bits.
-        bin: Option<u64> = "PermanentBinAddress",
+        bin: u64 = "PermanentBinAddress",
         /// `BlockOffset` (10): the block in its bin.
-        offset: Option<u64> = "BlockOffset",
+        offset: u64 = "BlockOffset",
     }
 }
 layout! {

@@ -5,7 +5,7 @@ use super::handle_table::HandleTables;
 use super::object::header::Headers;
 use super::process::Process;
 use crate::addr::Va;
-use crate::value::{Absent, Value};
+use crate::value::Value;
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -21,7 +21,7 @@ pub struct Holder {
     /// The handle.
     pub handle: u64,
     /// The access granted.
-    pub access: u32,
+    pub access: Value<u32>,
 }
 
 impl Kernel {
@@ -31,8 +31,8 @@ impl Kernel {
     /// # Errors
     /// [`Absent::NoSymbol`]: the symbols do not describe handle tables.
     pub fn holders(&self, all: &[Process<'_>], of: &FxHashSet<Va>) -> Value<FxHashMap<Va, Vec<Holder>>> {
-        let tables = HandleTables::of(self).map_err(|_| Absent::NoSymbol)?;
-        let body = Headers::of(self).map_err(|_| Absent::NoSymbol)?.body();
+        let tables = HandleTables::of(self)?;
+        let body = Headers::of(self)?.body();
         let each = |process: &Process<'_>| {
             let mut found = Vec::new();
             let (Some(eprocess), Ok(at)) = (process.offset(), process.view.handle_table()) else { return found };

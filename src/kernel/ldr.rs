@@ -43,19 +43,19 @@ layout! {
         /// `LDRP_…`.
         flags: u32 = "Flags",
         /// How often it was loaded; -1 for good. Since 8 kept in the dependency node.
-        load_count: Option<u16> = "LoadCount" | "ObsoleteLoadCount",
+        load_count: u16 = "LoadCount" | "ObsoleteLoadCount",
         /// When it was loaded, since 7.
-        load_time: Option<FileTime> = "LoadTime",
+        load_time: FileTime = "LoadTime",
         /// Why it was loaded, since 8.
-        load_reason: Option<u32> = "LoadReason",
+        load_reason: u32 = "LoadReason",
         /// The header's time stamp.
         timestamp: u32 = "TimeDateStamp",
         /// The dependency node, since 8.
-        node: Option<Va> = "DdagNode",
+        node: Va = "DdagNode",
         /// The module that loaded it, since 8.
-        parent: Option<Va> = "ParentDllBase",
+        parent: Va = "ParentDllBase",
         /// Where it wanted to be, since 7.
-        original_base: Option<Va> = "OriginalBase",
+        original_base: Va = "OriginalBase",
     }
 }
 layout! {

@@ -130,12 +130,19 @@ impl Kernel {
     pub fn flag_names(&self, ty: &'static str, offset: u32, value: u64) -> Vec<String> {
         self.resolved.flag_names(&self.symbols.types, ty, offset, value)
     }
-    /// A structure's layout in this kernel, resolved once.
+    /// A structure's layout in this kernel, resolved once. Of a structure that the symbols do not describe every field is absent.
     ///
     /// # Errors
-    /// The symbols lack the type or a field that must be there.
+    /// The symbols lack an indispensable field: see [`crate::symbols::indispensable`].
     pub fn layout<L: Layout + Send + Sync + 'static>(&self) -> Result<&L, LayoutError> {
         self.resolved.get(&self.symbols.types)
+    }
+    /// A structure's layout, where the symbols describe the structure at all: for what one kernel has in one structure and another
+    /// in another.
+    #[must_use]
+    pub fn described<L: Layout + Send + Sync + 'static>(&self) -> Option<&L> {
+        self.symbols.types.get(L::TYPE)?;
+        self.layout().ok()
     }
     /// The error of a structure that these symbols do not describe.
     #[must_use]

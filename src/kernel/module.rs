@@ -34,9 +34,9 @@ macro_rules! loader_entry {
                 /// `LoadCount`.
                 load_count: u16 = "LoadCount" | "ObsoleteLoadCount",
                 /// `CheckSum` of the PE header.
-                checksum: Option<u32> = "CheckSum",
+                checksum: u32 = "CheckSum",
                 /// `TimeDateStamp` of the PE header.
-                timestamp: Option<u32> = "TimeDateStamp",
+                timestamp: u32 = "TimeDateStamp",
             }
         }
     };
@@ -144,12 +144,9 @@ impl Kernel {
         if let Some(modules) = super::triage::modules(&self.dump) {
             return Ok(modules);
         }
-        match self.layout::<KernelEntry>() {
-            Ok(layout) => self.modules_by(layout, read_kernel),
-            Err(_) => match self.layout::<UserEntry>() {
-                Ok(layout) => self.modules_by(layout, read_user),
-                Err(e) => Err(self.unreadable(&e)),
-            },
+        match self.described::<KernelEntry>() {
+            Some(layout) => self.modules_by(layout, read_kernel),
+            None => self.modules_by(self.layout::<UserEntry>().map_err(|e| self.unreadable(&e))?, read_user),
         }
     }
 
@@ -158,12 +155,12 @@ impl Kernel {
     /// # Errors
     /// The symbols lack the loader's entry.
     pub fn module_at(&self, space: &Space<'_>, va: Va) -> Result<Module> {
-        match self.layout::<KernelEntry>() {
-            Ok(layout) => Ok(read_kernel(space, space.view(layout, va))),
-            Err(_) => match self.layout::<UserEntry>() {
-                Ok(layout) => Ok(read_user(space, space.view(layout, va))),
-                Err(e) => Err(self.unreadable(&e)),
-            },
+        match self.described::<KernelEntry>() {
+            Some(layout) => Ok(read_kernel(space, space.view(layout, va))),
+            None => {
+                let layout = self.layout::<UserEntry>().map_err(|e| self.unreadable(&e))?;
+                Ok(read_user(space, space.view(layout, va)))
+            }
         }
     }
 
@@ -171,7 +168,10 @@ impl Kernel {
         let head = self.global("PsLoadedModuleList").ok_or_else(|| {
             Error::NotAvailable("the list of kernel modules was not found: no symbol PsLoadedModuleList".into())
         })?;
-        let offset = layout.field("links").map_or(0, |f| f.offset.into());
+        let links = layout.field("links").map_err(|why| {
+            Error::NotAvailable(format!("the list of kernel modules cannot be walked: {}.InLoadOrderLinks is {why}", L::TYPE))
+        })?;
+        let offset = links.offset.into();
         let space = self.space();
         let list = List { what: "kernel module list", head, width: space.pointer_size(), limit: MOST_MODULES };
         let read_at = |link: Va| read(&space, space.view(layout, link.sub(offset)));

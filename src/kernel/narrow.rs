@@ -7,6 +7,7 @@
 
 use crate::symbols::layout::{Asked, Field, Layout, LayoutError};
 use crate::symbols::types::{Member, Type, Types};
+use crate::value::Value;
 use std::collections::BTreeMap;
 
 /// The layout `L` as 32-bit code on this 64-bit kernel has it.
@@ -25,7 +26,7 @@ impl<L: Layout> Layout for Narrow<L> {
     fn start(&self) -> u32 {
         self.0.start()
     }
-    fn field(&self, accessor: &str) -> Option<Field> {
+    fn field(&self, accessor: &str) -> Value<Field> {
         self.0.field(accessor)
     }
 }

@@ -42,19 +42,19 @@ layout! {
         /// The session.
         session: u32 = "SessionId",
         /// The byte of one-bit flags, since Vista.
-        bit_field: Option<u8> = "BitField",
+        bit_field: u8 = "BitField",
         /// A protected process.
-        protected: Option<Bits> = "IsProtectedProcess",
+        protected: Bits = "IsProtectedProcess",
         /// A packaged (store) process.
-        packaged: Option<Bits> = "IsPackagedProcess",
+        packaged: Bits = "IsPackagedProcess",
         /// In an AppContainer.
-        app_container: Option<Bits> = "IsAppContainer",
+        app_container: Bits = "IsAppContainer",
         /// The image was moved from the base it asked for.
-        relocated: Option<Bits> = "IsImageDynamicallyRelocated",
+        relocated: Bits = "IsImageDynamicallyRelocated",
         /// Shared memory of the session manager.
         shared: Va = "ReadOnlySharedMemoryBase",
         /// The map of API sets, since 7.
-        api_set: Option<Va> = "ApiSetMap",
+        api_set: Va = "ApiSetMap",
         /// Code page tables.
         ansi_code_page: Va = "AnsiCodePageData",
         /// Code page tables.
@@ -99,7 +99,7 @@ layout! {
         /// The environment block.
         environment: Va = "Environment",
         /// Its bytes, since Vista.
-        environment_size: Option<u64> = "EnvironmentSize",
+        environment_size: u64 = "EnvironmentSize",
         /// `STARTF_…`.
         window_flags: u32 = "WindowFlags",
         /// `SW_…`.

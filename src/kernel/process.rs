@@ -27,7 +27,7 @@ layout! {
         /// The same as a whole, where it is one number.
         dtb_wide: u64 = "Pcb.DirectoryTableBase",
         /// `Pcb.UserDirectoryTableBase` (from 1803, and updates of older builds): 0 or 1 where shadowing is off.
-        user_dtb_raw: Option<u64> = "Pcb.UserDirectoryTableBase",
+        user_dtb_raw: u64 = "Pcb.UserDirectoryTableBase",
         /// `Pcb.BasePriority`.
         base_priority: u8 = "Pcb.BasePriority",
         /// `Pcb.Flags`, a `_KEXECUTE_OPTIONS`.
@@ -37,15 +37,15 @@ layout! {
         /// `Pcb.UserTime`, in clock ticks.
         user_ticks: u64 = "Pcb.UserTime",
         /// `Pcb.CycleTime`, in processor cycles.
-        cycles: Option<u64> = "Pcb.CycleTime",
+        cycles: u64 = "Pcb.CycleTime",
         /// `Pcb.SecureState.SecureHandle`: the trustlet's handle in the secure kernel.
-        secure_handle: Option<u64> = "Pcb.SecureState.SecureHandle" | "Pcb.SecurePid",
+        secure_handle: u64 = "Pcb.SecureState.SecureHandle" | "Pcb.SecurePid",
         /// `UniqueProcessId`.
         id: u64 = "UniqueProcessId",
         /// `InheritedFromUniqueProcessId`: who the parent is said to be (the creator may have named another).
         parent: u64 = "InheritedFromUniqueProcessId",
         /// `OwnerProcessId` (8.1), `ConsoleHostProcess` before: the console host, or the creator; low bits are flags.
-        owner: Option<u64> = "OwnerProcessId" | "ConsoleHostProcess",
+        owner: u64 = "OwnerProcessId" | "ConsoleHostProcess",
         /// `ActiveProcessLinks`.
         links: Link = "ActiveProcessLinks",
         /// `CreateTime`.
@@ -59,7 +59,7 @@ layout! {
         /// `SeAuditProcessCreationInfo.ImageFileName`: an `_OBJECT_NAME_INFORMATION`.
         audit_name: Va = "SeAuditProcessCreationInfo.ImageFileName",
         /// `ImageFilePointer`, a `_FILE_OBJECT` (from 1607).
-        image_file: Option<Va> = "ImageFilePointer",
+        image_file: Va = "ImageFilePointer",
         /// `SectionObject`.
         section: Va = "SectionObject",
         /// `SectionBaseAddress`: where the image was mapped.
@@ -67,13 +67,13 @@ layout! {
         /// `Peb`.
         peb_raw: Va = "Peb",
         /// `WoW64Process`, `Wow64Process` before 1607; x86 kernels have neither.
-        wow64: Option<Va> = "WoW64Process" | "Wow64Process",
+        wow64: Va = "WoW64Process" | "Wow64Process",
         /// `Machine` (from Server 2022): the image's machine type.
-        machine: Option<u16> = "Machine",
+        machine: u16 = "Machine",
         /// `Session`: a session-space structure.
-        session: Option<Va> = "Session",
+        session: Va = "Session",
         /// `SessionId`, should a kernel keep it here.
-        session_id: Option<u32> = "SessionId",
+        session_id: u32 = "SessionId",
         /// `ObjectTable`.
         handle_table: Va = "ObjectTable",
         /// `Token`.
@@ -109,59 +109,59 @@ layout! {
         /// Its peak, in pages.
         working_set_peak: u64 = "Vm.Instance.PeakWorkingSetSize" | "Vm.PeakWorkingSetSize",
         /// `Protection`, a `_PS_PROTECTION` (from 8.1).
-        protection_byte: Option<u8> = "Protection",
+        protection_byte: u8 = "Protection",
         /// `ProtectedProcess`: Vista to 7.
-        protected_flag: Option<Bits> = "ProtectedProcess",
+        protected_flag: Bits = "ProtectedProcess",
         /// `SignatureLevel` (from 8).
-        signature_level: Option<u8> = "SignatureLevel",
+        signature_level: u8 = "SignatureLevel",
         /// `SectionSignatureLevel` (from 8).
-        section_signature_level: Option<u8> = "SectionSignatureLevel",
+        section_signature_level: u8 = "SectionSignatureLevel",
         /// `Flags`.
         flags: u32 = "Flags",
         /// `Flags2`.
-        flags2: Option<u32> = "Flags2",
+        flags2: u32 = "Flags2",
         /// `Flags3`.
-        flags3: Option<u32> = "Flags3",
+        flags3: u32 = "Flags3",
         /// `Flags4`.
-        flags4: Option<u32> = "Flags4",
+        flags4: u32 = "Flags4",
         /// `MitigationFlags`.
-        mitigation_flags: Option<u32> = "MitigationFlags",
+        mitigation_flags: u32 = "MitigationFlags",
         /// `MitigationFlags2`.
-        mitigation_flags2: Option<u32> = "MitigationFlags2",
+        mitigation_flags2: u32 = "MitigationFlags2",
         /// `MitigationFlags3`.
-        mitigation_flags3: Option<u32> = "MitigationFlags3",
+        mitigation_flags3: u32 = "MitigationFlags3",
         /// `ProcessExiting`.
         exiting: Bits = "ProcessExiting",
         /// `ProcessDelete`.
         deleted: Bits = "ProcessDelete",
         /// `Minimal` (from 8.1): no user-mode image of its own.
-        minimal: Option<Bits> = "Minimal",
+        minimal: Bits = "Minimal",
         /// `PicoCreated`: made by a pico provider (WSL 1).
-        pico: Option<Bits> = "PicoCreated",
+        pico: Bits = "PicoCreated",
         /// `PicoContext`.
-        pico_context: Option<Va> = "PicoContext",
+        pico_context: Va = "PicoContext",
         /// `MemoryCompressionProcess` (24H2).
-        compression: Option<Bits> = "MemoryCompressionProcess",
+        compression: Bits = "MemoryCompressionProcess",
         /// `VmProcessorHost`: hosts a virtual machine (`vmmem`).
-        vm_host: Option<Bits> = "VmProcessorHost",
+        vm_host: Bits = "VmProcessorHost",
         /// `BreakOnTermination`: the machine stops when it ends.
         critical: Bits = "BreakOnTermination",
         /// `Crashed`.
-        crashed: Option<Bits> = "Crashed",
+        crashed: Bits = "Crashed",
         /// `ProcessSelfDelete`.
-        self_deleted: Option<Bits> = "ProcessSelfDelete",
+        self_deleted: Bits = "ProcessSelfDelete",
         /// `ServerSilo`.
-        silo: Option<Va> = "ServerSilo",
+        silo: Va = "ServerSilo",
         /// `SequenceNumber`: never used twice, unlike the process id.
-        sequence: Option<u64> = "SequenceNumber",
+        sequence: u64 = "SequenceNumber",
         /// `DeviceMap`: the drive letters it sees.
-        device_map: Option<FastRef> = "DeviceMap",
+        device_map: FastRef = "DeviceMap",
         /// `Win32Process`.
         win32_process: Va = "Win32Process",
         /// `Win32WindowStation`, a handle.
         window_station: Va = "Win32WindowStation",
         /// `HighestUserAddress`.
-        highest_user: Option<Va> = "HighestUserAddress",
+        highest_user: Va = "HighestUserAddress",
     }
 }
 layout! {
@@ -177,7 +177,7 @@ layout! {
         /// `Peb`: the 32-bit PEB.
         peb: Va = "Peb",
         /// `Machine`, up to Windows 10 22H2; later in `_EPROCESS`.
-        machine: Option<u16> = "Machine",
+        machine: u16 = "Machine",
     }
 }
 
@@ -434,14 +434,14 @@ impl<'k> Process<'k> {
             return Err(Absent::NotApplicable);
         }
         let at = applicable(self.view.wow64()?)?;
-        match self.kernel.layout::<EWow64>() {
-            Ok(layout) => {
+        match self.kernel.described::<EWow64>() {
+            Some(layout) => {
                 let view = space.view(layout, at);
                 let machine = view.machine().or_else(|_| self.view.machine());
                 Ok(Wow64 { peb: view.peb(), machine })
             }
             // Before 1607 the field itself points at the 32-bit PEB, and x86 is the only other machine.
-            Err(_) => Ok(Wow64 { peb: Ok(at), machine: self.view.machine() }),
+            None => Ok(Wow64 { peb: Ok(at), machine: self.view.machine() }),
         }
     }
     /// Whether it runs 32-bit code on a 64-bit kernel.

@@ -25,7 +25,7 @@ layout! {
         /// Sectors or units.
         sectors: u32 = "NumberOfFullSectors",
         /// Index into `MmProtectToValue`.
-        protection: Option<Bits> = "u.SubsectionFlags.Protection" | "SubsectionFlags.Protection",
+        protection: Bits = "u.SubsectionFlags.Protection" | "SubsectionFlags.Protection",
     }
 }
 layout! {
@@ -63,7 +63,7 @@ layout! {
         /// The first prototype entry.
         prototypes: Va = "PrototypePte",
         /// Of an image: what `NtQuerySection` tells of it.
-        image_information: Option<Va> = "u2.ImageInformation",
+        image_information: Va = "u2.ImageInformation",
     }
 }
 layout! {
@@ -72,13 +72,13 @@ layout! {
         /// The entry point, by the base the image wanted.
         entry: Va = "TransferAddress",
         /// `IMAGE_FILE_MACHINE_…`.
-        machine: Option<u16> = "Machine",
+        machine: u16 = "Machine",
         /// `IMAGE_SUBSYSTEM_…`.
         subsystem: u32 = "SubSystemType",
         /// The header's check sum.
-        checksum: Option<u32> = "CheckSum",
+        checksum: u32 = "CheckSum",
         /// Bytes of the file.
-        file_size: Option<u32> = "ImageFileSize",
+        file_size: u32 = "ImageFileSize",
     }
 }
 

@@ -30,7 +30,7 @@ layout! {
 pub struct SectionObjects<'k> {
     new: Option<&'k NewSection>,
     old: Option<&'k OldSection>,
-    segment: Option<&'k SegmentHead>,
+    segment: &'k SegmentHead,
 }
 
 layout! {
@@ -47,20 +47,15 @@ impl<'k> SectionObjects<'k> {
     /// # Errors
     /// The symbols have neither.
     pub fn of(kernel: &'k Kernel) -> Result<Self, LayoutError> {
-        let new = kernel.layout::<NewSection>().ok();
-        let old = kernel.layout::<OldSection>();
-        if new.is_none() {
-            old.clone()?;
-        }
-        Ok(Self { new, old: old.ok(), segment: kernel.layout().ok() })
+        Ok(Self { new: kernel.described(), old: kernel.described(), segment: kernel.layout()? })
     }
     /// The control area of a section object.
     ///
     /// # Errors
     /// Why it cannot be reached; [`Absent::NotApplicable`] for a section whose file is on another machine.
     pub fn control_area(&self, space: &Space<'_>, sections: &Sections<'k>, object: Va) -> Value<ControlArea> {
-        let address = match (self.new, self.old, self.segment) {
-            (Some(layout), ..) => {
+        let address = match (self.new, self.old) {
+            (Some(layout), _) => {
                 let raw = space.view(layout, object).control_area()?;
                 // Bits 0 and 1 tell that a file object stands there instead.
                 if raw.0 & 3 != 0 {
@@ -68,8 +63,8 @@ impl<'k> SectionObjects<'k> {
                 }
                 raw
             }
-            (None, Some(layout), Some(segment)) => {
-                space.view(segment, space.view(layout, object).segment()?).control_area()?
+            (None, Some(layout)) => {
+                space.view(self.segment, space.view(layout, object).segment()?).control_area()?
             }
             _ => return Err(Absent::NoSymbol),
         };

@@ -18,7 +18,7 @@ layout! {
     /// `_ETHREAD`, for kernels that keep the table's address in each thread (all known x86 kernels).
     pub struct ThreadServices: "_ETHREAD" {
         /// `Tcb.ServiceTable`: a descriptor table.
-        table: Option<Va> = "Tcb.ServiceTable",
+        table: Va = "Tcb.ServiceTable",
     }
 }
 

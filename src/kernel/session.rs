@@ -60,7 +60,7 @@ impl Kernel {
     /// session cannot be read.
     pub fn session_processes(&self, space: &Space<'_>, session: Va) -> Value<Vec<Va>> {
         let member = self.layout::<SessionMember>().map_err(|_| Absent::NoSymbol)?;
-        let described = self.layout::<SessionSpace>().ok();
+        let described = self.described::<SessionSpace>();
         let head = match described {
             Some(layout) => {
                 let view = space.view(layout, session);
@@ -73,7 +73,7 @@ impl Kernel {
                 head
             }
         };
-        let offset = crate::symbols::layout::Layout::field(member, "links").ok_or(Absent::NoSymbol)?.offset;
+        let offset = crate::symbols::layout::Layout::field(member, "links")?.offset;
         let belongs = |link: Va| space.view(member, link.sub(offset.into())).session() == Ok(session);
         let list = List { what: "session's process list", head, width: space.pointer_size(), limit: MOST_PROCESSES };
         let (found, _) = list.members(space, offset, belongs);
@@ -88,10 +88,10 @@ pub(super) fn id(process: &Process<'_>, space: &Space<'_>) -> Value<u32> {
         return Err(Absent::NotApplicable);
     }
     let kernel = process.kernel;
-    if let Ok(layout) = kernel.layout::<SessionSpace>() {
+    if let Some(layout) = kernel.described::<SessionSpace>() {
         return space.view(layout, at).id();
     }
-    if let Ok(layout) = kernel.layout::<PspSessionSpace>() {
+    if let Some(layout) = kernel.described::<PspSessionSpace>() {
         return space.view(layout, at).id();
     }
     undescribed(process, space, at)

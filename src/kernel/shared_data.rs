@@ -21,7 +21,7 @@ layout! {
         /// `InterruptTime`: 100 ns since the machine started.
         interrupt_time_raw: [u8; 12] = "InterruptTime",
         /// `TickCount`: clock ticks since the machine started (Server 2003 and later).
-        tick_count_raw: Option<[u8; 12]> = "TickCount",
+        tick_count_raw: [u8; 12] = "TickCount",
         /// `TickCountLowDeprecated`, XP's `TickCountLow`.
         tick_count_low: u32 = "TickCountLowDeprecated" | "TickCountLow",
         /// `TickCountMultiplier`: milliseconds of a tick, times 2²⁴.

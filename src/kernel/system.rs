@@ -15,7 +15,7 @@ layout! {
         /// `NtSystemRoot`: `C:\Windows`.
         root_raw: [u8; 520] = "NtSystemRoot",
         /// `NtBuildNumber` (from Windows 10): the build, with a mark in the upper half.
-        build: Option<u32> = "NtBuildNumber",
+        build: u32 = "NtBuildNumber",
         /// `NtProductType`.
         product: u32 = "NtProductType",
         /// `NtMajorVersion`.
@@ -29,7 +29,7 @@ layout! {
         /// `SafeBootMode`.
         safe_boot: u8 = "SafeBootMode",
         /// `ActiveProcessorCount` (from 7).
-        processors: Option<u32> = "ActiveProcessorCount",
+        processors: u32 = "ActiveProcessorCount",
         /// `InterruptTime`: 100 ns since start.
         interrupt_raw: [u8; 12] = "InterruptTime",
     }

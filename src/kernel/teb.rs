@@ -37,9 +37,9 @@ layout! {
         /// `TlsSlots`, 64 pointers.
         tls_slots: Here = "TlsSlots",
         /// `SubProcessTag`: in service hosts the service it works for (Vista and later).
-        service_tag: Option<u64> = "SubProcessTag",
+        service_tag: u64 = "SubProcessTag",
         /// `WowTebOffset`: from this TEB to the other (Windows 10).
-        other: Option<i32> = "WowTebOffset",
+        other: i32 = "WowTebOffset",
     }
 }
 

@@ -33,7 +33,7 @@ layout! {
         /// `Tcb.WaitIrql`.
         wait_irql: u8 = "Tcb.WaitIrql",
         /// `Tcb.Alertable`.
-        alertable: Option<Bits> = "Tcb.Alertable",
+        alertable: Bits = "Tcb.Alertable",
         /// `Tcb.Priority`.
         priority: i32 = "Tcb.Priority",
         /// `Tcb.BasePriority`.
@@ -41,11 +41,11 @@ layout! {
         /// `Tcb.SuspendCount`.
         suspend_count: i32 = "Tcb.SuspendCount",
         /// `Tcb.FreezeCount`.
-        freeze_count: Option<Bits> = "Tcb.FreezeCount",
+        freeze_count: Bits = "Tcb.FreezeCount",
         /// `Tcb.PreviousMode`: 0 called from the kernel, 1 from user mode.
         previous_mode: u8 = "Tcb.PreviousMode",
         /// `Tcb.Running`: on a processor (Vista and later).
-        running: Option<u8> = "Tcb.Running",
+        running: u8 = "Tcb.Running",
         /// `Tcb.ContextSwitches`.
         context_switches: u32 = "Tcb.ContextSwitches",
         /// `Tcb.KernelTime`, in ticks.
@@ -75,9 +75,9 @@ layout! {
         /// `Tcb.ApcStateIndex`: 1 while attached to another process.
         apc_index: u8 = "Tcb.ApcStateIndex",
         /// `Tcb.Affinity.Mask` (7 to Windows 10 22H2).
-        affinity_mask: Option<u64> = "Tcb.Affinity.Mask",
+        affinity_mask: u64 = "Tcb.Affinity.Mask",
         /// `Tcb.Affinity.Group`.
-        affinity_group: Option<u16> = "Tcb.Affinity.Group",
+        affinity_group: u16 = "Tcb.Affinity.Group",
         /// `Tcb.Affinity` itself: a mask on XP, a pointer to `_KAFFINITY_EX` from Server 2022.
         affinity: Here = "Tcb.Affinity",
         /// `Tcb.IdealProcessor`.
@@ -87,7 +87,7 @@ layout! {
         /// `Tcb.Win32Thread`: its GUI half; null for threads without windows.
         win32: Va = "Tcb.Win32Thread",
         /// `Tcb.SystemThread` (Vista and later), XP's `SystemThread`.
-        system: Option<Bits> = "Tcb.SystemThread" | "SystemThread",
+        system: Bits = "Tcb.SystemThread" | "SystemThread",
         /// `Cid.UniqueProcess`.
         pid: u64 = "Cid.UniqueProcess",
         /// `Cid.UniqueThread`.
@@ -95,7 +95,7 @@ layout! {
         /// `CreateTime`; on XP the time times eight, with flags below.
         create_time_raw: u64 = "CreateTime",
         /// `NestedFaultCount`: shares its place with `CreateTime` where that is shifted (XP).
-        nested_faults: Option<Bits> = "NestedFaultCount",
+        nested_faults: Bits = "NestedFaultCount",
         /// `ExitTime`; while the thread lives a list link (`KeyedWaitChain`).
         exit_time_raw: u64 = "ExitTime",
         /// `ExitStatus`.
@@ -105,9 +105,9 @@ layout! {
         /// `Win32StartAddress`: what its creator asked to run.
         win32_start_raw: Va = "Win32StartAddress",
         /// `LpcReceivedMsgIdValid`: on XP `Win32StartAddress` may hold a message id instead.
-        message_id_valid: Option<Bits> = "LpcReceivedMsgIdValid",
+        message_id_valid: Bits = "LpcReceivedMsgIdValid",
         /// `StartAddressInvalid` (Vista and later): `StartAddress` holds something else.
-        start_invalid: Option<Bits> = "StartAddressInvalid",
+        start_invalid: Bits = "StartAddressInvalid",
         /// `ThreadListEntry`.
         links: Link = "ThreadListEntry",
         /// `CrossThreadFlags`.
@@ -121,11 +121,11 @@ layout! {
         /// `ActiveImpersonationInfo`: it impersonates.
         impersonating: Bits = "ActiveImpersonationInfo",
         /// `ClientSecurity`: the impersonation token, with level and flag in the low bits (Vista and later).
-        client: Option<u64> = "ClientSecurity",
+        client: u64 = "ClientSecurity",
         /// `ImpersonationInfo` (XP): a `_PS_IMPERSONATION_INFORMATION`.
-        impersonation_info: Option<Va> = "ImpersonationInfo",
+        impersonation_info: Va = "ImpersonationInfo",
         /// `ThreadName` (from 1607): a `_UNICODE_STRING`, what `SetThreadDescription` set.
-        name_raw: Option<Va> = "ThreadName",
+        name_raw: Va = "ThreadName",
     }
 }
 layout! {
@@ -326,7 +326,7 @@ impl<'k> Thread<'k> {
         let layout = self.view.layout;
         let shifted = layout
             .field("nested_faults")
-            .is_some_and(|f| Some(f.offset) == layout.field("create_time_raw").map(|c| c.offset));
+            .is_ok_and(|f| Ok(f.offset) == layout.field("create_time_raw").map(|c| c.offset));
         match if shifted { raw >> 3 } else { raw } {
             0 => Err(Absent::NotApplicable),
             ticks if ticks >= LINK_NOT_TIME => Err(Absent::Implausible),
@@ -428,7 +428,7 @@ impl<'k> Thread<'k> {
             Err(why) => return Err(why),
         }
         let member = self.kernel.symbols.types.member("_KTHREAD", "Affinity").ok_or(Absent::NotInBuild)?;
-        let field: Field = self.view.layout.field("affinity").ok_or(Absent::NotInBuild)?;
+        let field: Field = self.view.layout.field("affinity")?;
         let raw = crate::bytes::le(self.view.bytes.at(field.offset, field.size)?).ok_or(Absent::Implausible)?;
         if !member.ty.starts_with('*') {
             return Ok(vec![(0, raw)]);

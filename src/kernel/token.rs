@@ -27,7 +27,7 @@ layout! {
         /// `ModifiedId`: changes with every change.
         modified_id: u64 = "ModifiedId",
         /// `OriginatingLogonSession`: of a token made with explicit credentials, the session that asked.
-        origin: Option<u64> = "OriginatingLogonSession",
+        origin: u64 = "OriginatingLogonSession",
         /// `SessionId`: the terminal session.
         session_id: u32 = "SessionId",
         /// `UserAndGroupCount`.
@@ -39,13 +39,13 @@ layout! {
         /// `RestrictedSids`.
         restricted: Va = "RestrictedSids",
         /// `CapabilityCount` (Windows 8).
-        capability_count: Option<u32> = "CapabilityCount",
+        capability_count: u32 = "CapabilityCount",
         /// `Capabilities` (Windows 8).
-        capabilities: Option<Va> = "Capabilities",
+        capabilities: Va = "Capabilities",
         /// `Package`: the SID of the app container (Windows 8).
-        package: Option<Va> = "Package",
+        package: Va = "Package",
         /// `TrustLevelSid`: of protected processes (Windows 8.1).
-        trust: Option<Va> = "TrustLevelSid",
+        trust: Va = "TrustLevelSid",
         /// `PrimaryGroup`.
         primary_group: Va = "PrimaryGroup",
         /// `DefaultOwnerIndex`: which of the groups owns what is made with this token.
@@ -57,17 +57,17 @@ layout! {
         /// `TokenFlags`.
         flags: u32 = "TokenFlags",
         /// `IntegrityLevelIndex`: which of the groups is the mandatory label; all ones for none (Vista).
-        integrity_index: Option<u32> = "IntegrityLevelIndex",
+        integrity_index: u32 = "IntegrityLevelIndex",
         /// `MandatoryPolicy` (Vista).
-        mandatory_policy: Option<u32> = "MandatoryPolicy",
+        mandatory_policy: u32 = "MandatoryPolicy",
         /// `LogonSession` (Vista SP1 and later have it in the token).
-        logon_session: Option<Va> = "LogonSession",
+        logon_session: Va = "LogonSession",
         /// `Privileges.Present` (Vista).
-        present: Option<u64> = "Privileges.Present",
+        present: u64 = "Privileges.Present",
         /// `Privileges.Enabled` (Vista).
-        enabled: Option<u64> = "Privileges.Enabled",
+        enabled: u64 = "Privileges.Enabled",
         /// `Privileges.EnabledByDefault` (Vista).
-        default: Option<u64> = "Privileges.EnabledByDefault",
+        default: u64 = "Privileges.EnabledByDefault",
     }
 }
 layout! {
@@ -105,15 +105,15 @@ layout! {
         /// `LogonId`.
         logon_id: u64 = "LogonId",
         /// `BuddyLogonId`: the other half of a split administrator's logon; zero for none.
-        buddy: Option<u64> = "BuddyLogonId",
+        buddy: u64 = "BuddyLogonId",
         /// `Flags`.
         flags: u32 = "Flags",
         /// `Token`: the session's own token.
-        token: Option<Va> = "Token",
+        token: Va = "Token",
         /// `AccountName`.
-        account: Option<Counted> = "AccountName",
+        account: Counted = "AccountName",
         /// `AuthorityName`: domain or computer.
-        authority: Option<Counted> = "AuthorityName",
+        authority: Counted = "AuthorityName",
     }
 }
 
@@ -184,7 +184,7 @@ impl Tokens {
             let at = at.checked_add(field.offset).ok_or(Absent::Implausible)?;
             crate::bytes::le(bytes.at(at, field.size)?).ok_or(Absent::Implausible)
         };
-        let field = |name| self.entry.field(name).ok_or(Absent::NotInBuild);
+        let field = |name| self.entry.field(name);
         let (sid, attributes) = (field("sid")?, field("attributes")?);
         Ok((0..count)
             .map(|i| i.saturating_mul(self.entry_size))

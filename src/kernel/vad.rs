@@ -22,23 +22,23 @@ layout! {
         /// Last page number.
         end: u64 = "EndingVpn",
         /// Bits 32 to 39 of the first page number, since 8.1 on x64.
-        start_high: Option<u8> = "StartingVpnHigh",
+        start_high: u8 = "StartingVpnHigh",
         /// Bits 32 to 39 of the last page number.
-        end_high: Option<u8> = "EndingVpnHigh",
+        end_high: u8 = "EndingVpnHigh",
         /// Bits 40 to 43 of both (five-level paging), since build 20348.
-        higher: Option<Bits> = "u5.StartingVpnHigher" | "StartingVpnHigher",
+        higher: Bits = "u5.StartingVpnHigher" | "StartingVpnHigher",
         /// Number in the kernel's enumeration of kinds; XP has single bits instead.
-        kind: Option<Bits> = "u.VadFlags.VadType" | "VadFlags.VadType",
+        kind: Bits = "u.VadFlags.VadType" | "VadFlags.VadType",
         /// XP: an image.
-        image_map: Option<Bits> = "u.VadFlags.ImageMap",
+        image_map: Bits = "u.VadFlags.ImageMap",
         /// XP: device memory.
-        physical: Option<Bits> = "u.VadFlags.PhysicalMapping",
+        physical: Bits = "u.VadFlags.PhysicalMapping",
         /// XP: AWE.
-        awe: Option<Bits> = "u.VadFlags.UserPhysicalPages",
+        awe: Bits = "u.VadFlags.UserPhysicalPages",
         /// XP, and private memory since 18362.
-        write_watch: Option<Bits> = "u.VadFlags.WriteWatch" | "u.PrivateVadFlags.WriteWatch" | "PrivateVadFlags.WriteWatch",
+        write_watch: Bits = "u.VadFlags.WriteWatch" | "u.PrivateVadFlags.WriteWatch" | "PrivateVadFlags.WriteWatch",
         /// XP: large pages.
-        large_pages: Option<Bits> = "u.VadFlags.LargePages",
+        large_pages: Bits = "u.VadFlags.LargePages",
         /// Index into `MmProtectToValue`.
         protection: Bits = "u.VadFlags.Protection" | "VadFlags.Protection",
         /// Private memory: the node is no `_MMVAD`.
@@ -46,44 +46,44 @@ layout! {
         /// Committed pages.
         commit: Bits = "u1.VadFlags1.CommitCharge" | "VadFlags1.CommitCharge" | "CommitCharge" | "u.VadFlags.CommitCharge",
         /// The commit's upper bits.
-        commit_high: Option<u8> = "CommitChargeHigh",
+        commit_high: u8 = "CommitChargeHigh",
         /// Committed as a whole when it was reserved.
-        mem_commit: Option<Bits> = "u1.VadFlags1.MemCommit" | "VadFlags1.MemCommit" | "u.VadFlags.MemCommit",
+        mem_commit: Bits = "u1.VadFlags1.MemCommit" | "VadFlags1.MemCommit" | "u.VadFlags.MemCommit",
         /// Its protection may not be changed.
-        no_change: Option<Bits> = "u.VadFlags.NoChange" | "VadFlags.NoChange",
+        no_change: Bits = "u.VadFlags.NoChange" | "VadFlags.NoChange",
         /// Being deleted.
-        deleting: Option<Bits> = "u.VadFlags.DeleteInProgress" | "VadFlags.DeleteInProgress",
+        deleting: Bits = "u.VadFlags.DeleteInProgress" | "VadFlags.DeleteInProgress",
         /// A TEB lies there (7 to 10.0.10240).
-        teb: Option<Bits> = "u.VadFlags.Teb" | "u5.VadFlags3.Teb",
+        teb: Bits = "u.VadFlags.Teb" | "u5.VadFlags3.Teb",
         /// Private fix-ups of an image.
-        private_fixup: Option<Bits> = "u.VadFlags.PrivateFixup" | "u.SharedVadFlags.PrivateFixup" | "SharedVadFlags.PrivateFixup",
+        private_fixup: Bits = "u.VadFlags.PrivateFixup" | "u.SharedVadFlags.PrivateFixup" | "SharedVadFlags.PrivateFixup",
         /// Graphics memory.
-        graphics: Option<Bits> = "u.VadFlags.Graphics" | "u.PrivateVadFlags.Graphics" | "PrivateVadFlags.Graphics",
+        graphics: Bits = "u.VadFlags.Graphics" | "u.PrivateVadFlags.Graphics" | "PrivateVadFlags.Graphics",
         /// An enclave.
-        enclave: Option<Bits> = "u.VadFlags.Enclave" | "u.PrivateVadFlags.Enclave" | "PrivateVadFlags.Enclave",
+        enclave: Bits = "u.VadFlags.Enclave" | "u.PrivateVadFlags.Enclave" | "PrivateVadFlags.Enclave",
         /// A shadow stack (CET).
-        shadow_stack: Option<Bits> = "u.PrivateVadFlags.ShadowStack" | "PrivateVadFlags.ShadowStack",
+        shadow_stack: Bits = "u.PrivateVadFlags.ShadowStack" | "PrivateVadFlags.ShadowStack",
     }
 }
 layout! {
     /// `_MMVAD`: a node that maps a section. Begins with a `_MMVAD_SHORT`.
     pub struct VadLong: "_MMVAD" {
         /// The first subsection mapped, since 7.
-        subsection: Option<Va> = "Subsection",
+        subsection: Va = "Subsection",
         /// The control area, on XP; later it is reached through the subsection.
-        control_area: Option<Va> = "ControlArea",
+        control_area: Va = "ControlArea",
         /// The prototype entry of the first page.
         first_prototype: Va = "FirstPrototypePte",
         /// The last one that lies in a row with the first.
         last_prototype: Va = "LastContiguousPte",
         /// The file it was mapped from, since 10240; null for most.
-        file_object: Option<Va> = "FileObject",
+        file_object: Va = "FileObject",
         /// Copied on write.
-        copy_on_write: Option<Bits> = "u2.VadFlags2.CopyOnWrite",
+        copy_on_write: Bits = "u2.VadFlags2.CopyOnWrite",
         /// Children inherit it.
-        inherit: Option<Bits> = "u2.VadFlags2.Inherit" | "VadFlags2.Inherit",
+        inherit: Bits = "u2.VadFlags2.Inherit" | "VadFlags2.Inherit",
         /// Mapped with large pages.
-        large: Option<Bits> = "u2.VadFlags2.Large" | "VadFlags2.Large",
+        large: Bits = "u2.VadFlags2.Large" | "VadFlags2.Large",
     }
 }
 
@@ -260,16 +260,30 @@ impl Vad {
 pub fn range(v: &View<'_, VadShort>) -> Value<(Va, Va)> {
     // 32 bits of the page number, 8 more in a byte of their own, 4 more in spare bits of a pointer. Only the first page
     // has those 4: a node that crosses 4 PB would need one more than its first page has.
-    let part = |low: u64, high: Value<u8>| low | u64::from(high.unwrap_or(0)) << 32;
-    let higher = v.higher().unwrap_or(0) << 40;
-    let start = part(v.start()?, v.start_high()) | higher;
-    let end = part(v.end()?, v.end_high()) | higher;
+    let higher = v.higher().or_else(absent_in_build)? << 40;
+    let start = page_number(v, "start", v.start()?, v.start_high())? | higher;
+    let end = page_number(v, "end", v.end()?, v.end_high())? | higher;
     let address = |page: u64| page.checked_mul(PAGE_SIZE).ok_or(Absent::Implausible);
     let (start, end) = (address(start)?, address(end)?);
     if end < start {
         return Err(Absent::Implausible);
     }
     Ok((Va(start), Va(end | (PAGE_SIZE - 1))))
+}
+
+/// A page number from its two parts. Kernels whose low part is as wide as a pointer have no high part; the others need it.
+fn page_number(v: &View<'_, VadShort>, low_part: &str, low: u64, high: Value<u8>) -> Value<u64> {
+    use crate::symbols::layout::Layout;
+    let whole = v.layout.field(low_part)?.size >= v.layout.field("left")?.size;
+    match high {
+        Err(Absent::NotInBuild) if whole => Ok(low),
+        high => Ok(low | u64::from(high?) << 32),
+    }
+}
+
+/// Zero for what this build has no place for; every other reason stays.
+fn absent_in_build<T: Default>(why: Absent) -> Value<T> {
+    if why == Absent::NotInBuild { Ok(T::default()) } else { Err(why) }
 }
 
 /// What a node holds.
@@ -280,9 +294,9 @@ pub fn kind(v: &View<'_, VadShort>) -> Value<Kind> {
     let private = v.private()? != 0;
     let set = |bit: Value<u64>| bit.is_ok_and(|b| b != 0);
     Ok(match v.kind() {
-        Ok(0) | Err(Absent::NotInBuild) if private && set(v.awe()) => Kind::Awe,
-        Ok(0) | Err(Absent::NotInBuild) if private && set(v.large_pages()) => Kind::LargePages,
-        Ok(0) | Err(Absent::NotInBuild) if private => Kind::Private,
+        Ok(0) if private && set(v.awe()) => Kind::Awe,
+        Ok(0) if private && set(v.large_pages()) => Kind::LargePages,
+        Ok(0) if private => Kind::Private,
         Ok(0) => Kind::Mapped,
         Ok(1) => Kind::Physical,
         Ok(2) => Kind::Image,
@@ -292,10 +306,16 @@ pub fn kind(v: &View<'_, VadShort>) -> Value<Kind> {
         Ok(6) => Kind::Rotate,
         Ok(7) => Kind::LargePageSection,
         Ok(_) => return Err(Absent::Implausible),
-        Err(Absent::NotInBuild) => match (set(v.image_map()), set(v.physical())) {
-            (true, _) => Kind::Image,
-            (_, true) => Kind::Physical,
-            _ => Kind::Mapped,
+        // XP and Server 2003 have a bit for each kind.
+        Err(Absent::NotInBuild) if private => match (v.awe()?, v.large_pages()?) {
+            (0, 0) => Kind::Private,
+            (0, _) => Kind::LargePages,
+            _ => Kind::Awe,
+        },
+        Err(Absent::NotInBuild) => match (v.image_map()?, v.physical()?) {
+            (0, 0) => Kind::Mapped,
+            (0, _) => Kind::Physical,
+            _ => Kind::Image,
         },
         Err(why) => return Err(why),
     })
@@ -309,7 +329,7 @@ pub fn kind(v: &View<'_, VadShort>) -> Value<Kind> {
 pub fn commit(v: &View<'_, VadShort>) -> Value<(u64, bool)> {
     use crate::symbols::layout::Layout;
     let low = v.commit()?;
-    let field = v.layout.field("commit").ok_or(Absent::NotInBuild)?;
+    let field = v.layout.field("commit")?;
     let bits = field.bits.map_or(field.size.saturating_mul(8), |(_, len)| len.into());
     let all = u64::MAX.checked_shr(64u32.saturating_sub(bits)).unwrap_or(0);
     let high = match v.commit_high() {

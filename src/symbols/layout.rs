@@ -1,29 +1,41 @@
 //! Typed views on structures whose layout is known only at run time.
 //!
 //! A [`layout!`](crate::layout) line names a field once. From it come its offset (resolved once per kernel),
-//! the number of bytes to fetch, and one typed accessor.
+//! the number of bytes to fetch, and one typed accessor. A kernel that lacks a field, or the whole structure, gives the
+//! accessor's reason ([`Absent`]) and nothing else is lost, unless the field is one of the few without which no process can
+//! be read: those are written down in [`super::indispensable`].
 
+use super::indispensable::{self, Need};
 use super::types::{Member, Types};
 use crate::addr::Va;
 use crate::bytes::{Bytes, Place, le};
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
 
-/// A layout could not be resolved against a kernel's types.
+/// A kernel's types lack what nothing can be read without: a field of [`super::indispensable`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
     /// The symbols have no such type.
-    #[error("the symbols have no type {0}")]
-    NoType(&'static str),
-    /// A required field is missing under every spelling.
-    #[error("{ty} has no field {}", tried.join(" | "))]
+    #[error("the symbols have no type {ty}, whose {field} {why}")]
+    NoType {
+        /// The type.
+        ty: &'static str,
+        /// The field that is needed of it.
+        field: &'static str,
+        /// What it is needed for.
+        why: &'static str,
+    },
+    /// An indispensable field is missing.
+    #[error("{ty} has no field {field}, which {why}")]
     NoField {
         /// The type.
         ty: &'static str,
-        /// Every path tried.
-        tried: &'static [&'static str],
+        /// The path tried.
+        field: &'static str,
+        /// What it is needed for.
+        why: &'static str,
     },
-    /// The field's size in the symbols does not fit what is read.
+    /// An indispensable field has a size that does not fit what is read.
     #[error("{ty}.{field} is {found} bytes, which is no {want}")]
     WrongSize {
         /// The type.
@@ -66,8 +78,14 @@ pub struct Asked {
     pub accessor: &'static str,
     /// The paths tried, newest first.
     pub paths: &'static [&'static str],
-    /// Whether a kernel may lack it.
-    pub optional: bool,
+}
+
+impl Asked {
+    /// Why a kernel of type `ty` must have it, where it must.
+    #[must_use]
+    pub fn need(&self, ty: &str) -> Option<&'static Need> {
+        indispensable::need(ty, self.paths)
+    }
 }
 
 /// A resolved layout of one structure.
@@ -76,25 +94,26 @@ pub trait Layout: Sized {
     const TYPE: &'static str;
     /// Every field asked for.
     const ASKED: &'static [Asked];
-    /// Looks every field up once.
+    /// Looks every field up once. A type or field that the kernel lacks is no failure: its accessor says why.
     ///
     /// # Errors
-    /// A missing type, a missing field without `Option`, or a field of an unexpected size.
+    /// An indispensable field is missing, or has an unexpected size.
     fn resolve(types: &Types) -> Result<Self, LayoutError>;
     /// Bytes to fetch so that every field is covered.
     fn span(&self) -> u32;
     /// Where the first field lies.
     fn start(&self) -> u32;
     /// The place of a field, by its accessor's name.
-    fn field(&self, accessor: &str) -> Option<Field>;
+    ///
+    /// # Errors
+    /// Why this kernel has none ([`Absent::NotInBuild`] also for a name that the layout does not have).
+    fn field(&self, accessor: &str) -> Value<Field>;
 }
 
-/// What a layout line may read. `T` must exist, `Option<T>` may.
+/// What a layout line may read.
 pub trait Slot {
     /// What the accessor gives.
     type Read;
-    /// Whether a kernel may lack the field.
-    const OPTIONAL: bool;
     /// What is read, in words.
     const WANT: &'static str;
     /// Whether a member of this shape can be read as such.
@@ -106,24 +125,11 @@ pub trait Slot {
     fn read(field: Field, bytes: &Bytes<'_>) -> Value<Self::Read>;
 }
 
-impl<T: Slot> Slot for Option<T> {
-    type Read = T::Read;
-    const OPTIONAL: bool = true;
-    const WANT: &'static str = T::WANT;
-    fn fits(member: &Member) -> bool {
-        T::fits(member)
-    }
-    fn read(field: Field, bytes: &Bytes<'_>) -> Value<T::Read> {
-        T::read(field, bytes)
-    }
-}
-
 macro_rules! slot {
     ($(#[$m:meta])* $T:ty => $Read:ty, $want:literal, $fits:expr, $read:expr) => {
         $(#[$m])*
         impl Slot for $T {
             type Read = $Read;
-            const OPTIONAL: bool = false;
             const WANT: &'static str = $want;
             fn fits(member: &Member) -> bool {
                 let fits: fn(&Member) -> bool = $fits;
@@ -173,7 +179,6 @@ FileTime => FileTime, "system time", |m| m.size == 8, |f, b| match f.number(b)? 
 
 impl<const N: usize> Slot for [u8; N] {
     type Read = [u8; N];
-    const OPTIONAL: bool = false;
     const WANT: &'static str = "byte array of that length";
     fn fits(member: &Member) -> bool {
         member.size as usize >= N
@@ -240,22 +245,29 @@ slot!(FastRef => Va, "_EX_FAST_REF", |m| matches!(m.size, 4 | 8), |f, b| {
     Ok(Va(f.number(b)? & !mask))
 });
 
-/// Finds the first of several spellings. Used by [`layout!`](crate::layout).
+/// Finds the first of several spellings that can be read as `T`. Used by [`layout!`](crate::layout). What is not found is
+/// absent: [`Absent::NoSymbol`] where the symbols do not describe the type at all, [`Absent::NotInBuild`] where they describe
+/// it without such a field.
 ///
 /// # Errors
-/// See [`LayoutError`].
+/// The field is indispensable: see [`LayoutError`].
 pub fn find<T: Slot>(
     types: &Types,
     ty: &'static str,
     paths: &'static [&'static str],
-) -> Result<Option<Field>, LayoutError> {
-    let Some((field, m)) = paths.iter().find_map(|p| Some((*p, types.member(ty, p)?))) else {
-        return if T::OPTIONAL { Ok(None) } else { Err(LayoutError::NoField { ty, tried: paths }) };
-    };
-    if !T::fits(&m) {
-        return Err(LayoutError::WrongSize { ty, field, want: T::WANT, found: m.size });
+) -> Result<Value<Field>, LayoutError> {
+    let spelt = || paths.iter().filter_map(|p| Some((*p, types.member(ty, p)?)));
+    if let Some((_, m)) = spelt().find(|(_, m)| T::fits(m)) {
+        return Ok(Ok(Field { offset: m.offset, size: m.size, bits: m.bits }));
     }
-    Ok(Some(Field { offset: m.offset, size: m.size, bits: m.bits }))
+    let Some(&Need { field, why, .. }) = indispensable::need(ty, paths) else {
+        return Ok(Err(if types.get(ty).is_some() { Absent::NotInBuild } else { Absent::NoSymbol }));
+    };
+    Err(match (types.get(ty), spelt().next()) {
+        (None, _) => LayoutError::NoType { ty, field, why },
+        (Some(_), None) => LayoutError::NoField { ty, field, why },
+        (Some(_), Some((field, m))) => LayoutError::WrongSize { ty, field, want: T::WANT, found: m.size },
+    })
 }
 
 /// One object: its layout and its bytes.
@@ -280,9 +292,9 @@ impl<'a, L: Layout> View<'a, L> {
     pub fn place(&self) -> Place {
         self.bytes.place(0)
     }
-    /// Where a field stands, by its accessor's name.
+    /// Where a field lies, by its accessor's name.
     pub fn place_of(&self, accessor: &str) -> Option<Place> {
-        Some(self.bytes.place(self.layout.field(accessor)?.offset))
+        Some(self.bytes.place(self.layout.field(accessor).ok()?.offset))
     }
 }
 
@@ -297,7 +309,7 @@ impl<'a, L: Layout> View<'a, L> {
 ///         /// `UniqueProcessId`.
 ///         pid: u64 = "UniqueProcessId",
 ///         /// Spelt with a small `w` before Windows 10.
-///         wow64: Option<Va> = "WoW64Process" | "Wow64Process",
+///         wow64: Va = "WoW64Process" | "Wow64Process",
 ///     }
 /// }
 /// ```
@@ -308,27 +320,23 @@ macro_rules! layout {
     }) => {
         $(#[$m])*
         #[derive(Debug, Clone, Copy)]
-        $v struct $Name { span: u32, $($f: Option<$crate::symbols::layout::Field>),+ }
+        $v struct $Name { span: u32, $($f: $crate::value::Value<$crate::symbols::layout::Field>),+ }
 
         impl $crate::symbols::layout::Layout for $Name {
             const TYPE: &'static str = $ty;
             const ASKED: &'static [$crate::symbols::layout::Asked] = &[$($crate::symbols::layout::Asked {
                 accessor: stringify!($f),
                 paths: &[$($n),+],
-                optional: <$t as $crate::symbols::layout::Slot>::OPTIONAL,
             }),+];
             fn resolve(types: &$crate::symbols::types::Types) -> Result<Self, $crate::symbols::layout::LayoutError> {
-                if types.get($ty).is_none() {
-                    return Err($crate::symbols::layout::LayoutError::NoType($ty));
-                }
                 let mut this = Self { span: 0, $($f: $crate::symbols::layout::find::<$t>(types, $ty, &[$($n),+])?),+ };
                 this.span = [$(this.$f),+].iter().flatten().map(|f| f.offset.saturating_add(f.size)).max().unwrap_or(0);
                 Ok(this)
             }
             fn span(&self) -> u32 { self.span }
             fn start(&self) -> u32 { [$(self.$f),+].iter().flatten().map(|f| f.offset).min().unwrap_or(0) }
-            fn field(&self, accessor: &str) -> Option<$crate::symbols::layout::Field> {
-                match accessor { $(stringify!($f) => self.$f,)+ _ => None }
+            fn field(&self, accessor: &str) -> $crate::value::Value<$crate::symbols::layout::Field> {
+                match accessor { $(stringify!($f) => self.$f,)+ _ => Err($crate::value::Absent::NotInBuild) }
             }
         }
         #[allow(dead_code, reason = "a layout may name a field for its place alone")]
@@ -338,7 +346,7 @@ macro_rules! layout {
             /// # Errors
             /// Why it is not there.
             pub fn $f(&self) -> $crate::value::Value<<$t as $crate::symbols::layout::Slot>::Read> {
-                <$t as $crate::symbols::layout::Slot>::read(self.layout.$f.ok_or($crate::value::Absent::NotInBuild)?, &self.bytes)
+                <$t as $crate::symbols::layout::Slot>::read(self.layout.$f?, &self.bytes)
             } )+
         }
     };
@@ -359,9 +367,9 @@ mod tests {
             /// Page-table root.
             dtb: u64 = "Pcb.DirectoryTableBase",
             /// The 32-bit side.
-            wow64: Option<Va> = "WoW64Process" | "Wow64Process",
+            wow64: Va = "WoW64Process" | "Wow64Process",
             /// Newest kernels only.
-            session: Option<u32> = "SessionId",
+            session: u32 = "SessionId",
             /// A bit-field.
             protected: Bits = "Protected",
             /// An embedded list head.

@@ -9,6 +9,7 @@ pub mod download;
 pub mod file;
 pub mod folder;
 pub mod globals;
+pub mod indispensable;
 pub mod isf;
 pub mod layout;
 pub mod manage;

@@ -67,7 +67,13 @@ pub fn quoted() -> BTreeSet<String> {
 pub struct Line {
     pub accessor: String,
     pub paths: Vec<String>,
-    pub optional: bool,
+}
+
+impl Line {
+    /// Whether a kernel must have it, of a layout of this type.
+    pub fn indispensable(&self, ty: &str) -> bool {
+        dumpwalk::symbols::indispensable::ALL.iter().any(|n| n.ty == ty && self.paths.iter().any(|p| p == n.field))
+    }
 }
 
 /// One `layout!`.
@@ -129,10 +135,10 @@ fn uses_of_macro_around(code: &str, part: &str) -> Vec<(String, String)> {
     uses.collect()
 }
 
-/// `pid: Option<u64> = "A.B" | "C"`.
+/// `pid: u64 = "A.B" | "C"`.
 fn line(text: &str) -> Line {
     let (accessor, rest) = text.split_once(':').unwrap_or_else(|| panic!("no layout line: {text}"));
-    let (ty, paths) = rest.split_once('=').unwrap_or_else(|| panic!("no layout line: {text}"));
+    let (_, paths) = rest.split_once('=').unwrap_or_else(|| panic!("no layout line: {text}"));
     let paths = paths.split('|').map(|p| p.trim().trim_end_matches(',').trim_matches('"').to_owned()).collect();
-    Line { accessor: accessor.trim().into(), paths, optional: ty.trim().starts_with("Option<") }
+    Line { accessor: accessor.trim().into(), paths }
 }

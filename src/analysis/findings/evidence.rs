@@ -33,9 +33,7 @@ impl Evidence {
         value: impl Into<Cell>,
     ) -> Self {
         let field = view.layout.field(accessor);
-        let bytes = field
-            .ok_or(Absent::NotInBuild)
-            .and_then(|f| view.bytes.at(f.offset, f.size.clamp(1, KEPT)).map(<[u8]>::to_vec));
+        let bytes = field.and_then(|f| view.bytes.at(f.offset, f.size.clamp(1, KEPT)).map(<[u8]>::to_vec));
         let place = view.place_of(accessor).unwrap_or_default();
         Self { field: label.into(), value: value.into(), place, bytes }
     }

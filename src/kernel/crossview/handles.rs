@@ -17,7 +17,7 @@ pub(super) type Reached = FxHashMap<Va, Value<FxHashSet<Va>>>;
 /// # Errors
 /// [`Absent::NoSymbol`]: the symbols do not describe handles or objects.
 pub(super) fn reached(kernel: &Kernel, holders: &[Process<'_>], notes: &mut Vec<Note>) -> Value<Reached> {
-    let tables = HandleTables::of(kernel).map_err(|_| Absent::NoSymbol)?;
+    let tables = HandleTables::of(kernel)?;
     let types = kernel.object_types();
     Objects::of(kernel, &types).map_err(|_| Absent::NoSymbol)?; // fails here rather than in a worker
     let walked: Vec<(Va, Value<FxHashSet<Va>>, usize)> = holders

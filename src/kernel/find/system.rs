@@ -37,7 +37,7 @@ impl Kernel {
     fn system_process(&self) -> Option<(Va, Option<Pa>)> {
         let space = self.space();
         let initial = self.global("PsInitialSystemProcess").and_then(|at| space.pointer(at).ok());
-        let links = self.layout::<EProcess>().ok()?.field("links")?.offset;
+        let links = self.layout::<EProcess>().ok()?.field("links").ok()?.offset;
         let first = self
             .global("PsActiveProcessHead")
             .and_then(|head| space.pointer(head).ok())

@@ -12,7 +12,7 @@ layout! {
         /// `GuidEntry`.
         guid: Va = "GuidEntry",
         /// `EnableMask`: the sessions it is enabled in.
-        enabled: Option<Bits> = "EnableMask",
+        enabled: Bits = "EnableMask",
         /// `Process`, of a provider in user mode.
         process: Va = "Process",
     }

@@ -4,7 +4,7 @@ use crate::addr::Va;
 use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
-use crate::symbols::layout::{Counted, FastRef, Layout, LayoutError, View};
+use crate::symbols::layout::{Counted, FastRef, Here, Layout, View};
 use crate::value::{Absent, Value};
 
 layout! {
@@ -15,17 +15,19 @@ layout! {
         /// `HandleCount`.
         handle_count: i64 = "HandleCount",
         /// `TypeIndex` (from 7), encoded from Windows 10 on.
-        type_index: Option<u8> = "TypeIndex",
+        type_index: u8 = "TypeIndex",
         /// `Type` (up to Vista).
-        type_object: Option<Va> = "Type",
+        type_object: Va = "Type",
         /// `InfoMask` (from 7): which optional headers there are.
-        info_mask: Option<u8> = "InfoMask",
+        info_mask: u8 = "InfoMask",
         /// `NameInfoOffset` (up to Vista): bytes back to the name.
-        name_offset: Option<u8> = "NameInfoOffset",
+        name_offset: u8 = "NameInfoOffset",
         /// `Flags`.
         flags: u8 = "Flags",
         /// `SecurityDescriptor`.
         security: FastRef = "SecurityDescriptor",
+        /// `Body`: the object itself.
+        body: Here = "Body",
     }
 }
 layout! {
@@ -53,8 +55,8 @@ pub struct Headers<'k> {
     header: &'k ObjectHeader,
     name: &'k NameInfo,
     body: u64,
-    name_size: u32,
-    creator_size: u32,
+    name_size: Value<u32>,
+    creator_size: Value<u32>,
 }
 
 /// Bits of `InfoMask`, in the order of the headers before the object's own (nearest first).
@@ -65,19 +67,17 @@ impl<'k> Headers<'k> {
     /// Resolves the layouts.
     ///
     /// # Errors
-    /// The symbols lack a type or a field.
-    pub fn of(kernel: &'k Kernel) -> Result<Self, LayoutError> {
+    /// The symbols do not say how far an object lies from its header.
+    pub fn of(kernel: &'k Kernel) -> Value<Self> {
         let types = &kernel.symbols.types;
-        let size = |ty: &'static str| types.size_of(ty).ok_or(LayoutError::NoType(ty));
-        let body = types
-            .member(ObjectHeader::TYPE, "Body")
-            .ok_or(LayoutError::NoField { ty: ObjectHeader::TYPE, tried: &["Body"] })?;
+        let size = |ty: &'static str| types.size_of(ty).ok_or(Absent::NoSymbol);
+        let header = kernel.layout::<ObjectHeader>().map_err(|_| Absent::NoSymbol)?;
         Ok(Self {
-            header: kernel.layout()?,
-            name: kernel.layout()?,
-            body: body.offset.into(),
-            name_size: size(NameInfo::TYPE)?,
-            creator_size: size("_OBJECT_HEADER_CREATOR_INFO")?,
+            header,
+            name: kernel.layout().map_err(|_| Absent::NoSymbol)?,
+            body: header.field("body")?.offset.into(),
+            name_size: size(NameInfo::TYPE),
+            creator_size: size("_OBJECT_HEADER_CREATOR_INFO"),
         })
     }
     /// Bytes from a header to its object.
@@ -97,8 +97,8 @@ impl<'k> Headers<'k> {
     pub fn name_info(&self, space: &Space<'k>, header: &Header<'_>) -> Value<View<'k, NameInfo>> {
         let back = match header.view.info_mask() {
             Ok(mask) if mask & NAME == 0 => return Err(Absent::NotApplicable),
-            Ok(mask) if mask & CREATOR == 0 => self.name_size,
-            Ok(_) => self.name_size.saturating_add(self.creator_size),
+            Ok(mask) if mask & CREATOR == 0 => self.name_size?,
+            Ok(_) => self.name_size?.saturating_add(self.creator_size?),
             Err(Absent::NotInBuild) => match header.view.name_offset()? {
                 0 => return Err(Absent::NotApplicable),
                 back => back.into(),

@@ -32,13 +32,13 @@ layout! {
         /// `SessionId`.
         session: u32 = "SessionId",
         /// `JobId` (from 1607).
-        id: Option<u32> = "JobId",
+        id: u32 = "JobId",
         /// `ParentJob` (from 8).
-        parent: Option<Va> = "ParentJob",
+        parent: Va = "ParentJob",
         /// `JobFlags`.
-        flags: Option<u32> = "JobFlags",
+        flags: u32 = "JobFlags",
         /// `ContainerId` (from Windows 10): of a container.
-        container: Option<[u8; 16]> = "ContainerId",
+        container: [u8; 16] = "ContainerId",
     }
 }
 
@@ -74,7 +74,7 @@ impl Kernel {
     pub fn job_processes(&self, space: &Space<'_>, job: Va) -> Value<(Vec<Va>, Vec<Note>)> {
         let layout = self.layout::<Job>().map_err(|_| Absent::NoSymbol)?;
         let process = self.layout::<EProcess>().map_err(|_| Absent::NoSymbol)?;
-        let offset = process.field("job_links").ok_or(Absent::NoSymbol)?.offset;
+        let offset = process.field("job_links")?.offset;
         let view = space.view(layout, job);
         view.active()?; // tells whether the job can be read at all
         let what = format!("process list of the job at {job}");

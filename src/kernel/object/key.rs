@@ -32,7 +32,7 @@ layout! {
         /// `KeyCell`: the key's cell in its hive.
         cell: u32 = "KeyCell",
         /// `Delete` (up to 1511): the key is gone.
-        deleted: Option<Bits> = "Delete",
+        deleted: Bits = "Delete",
     }
 }
 layout! {

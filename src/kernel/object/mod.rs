@@ -19,7 +19,7 @@ pub mod types;
 use super::Kernel;
 use super::file_object::Files;
 use crate::addr::Va;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::paging::Space;
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
@@ -131,7 +131,9 @@ impl<'k> Objects<'k> {
     /// # Errors
     /// The symbols do not describe object headers.
     pub fn of(kernel: &'k Kernel, types: &'k ObjectTypes) -> Result<Self> {
-        let headers = Headers::of(kernel).map_err(|e| kernel.unreadable(&e))?;
+        let headers = Headers::of(kernel).map_err(|why| {
+            Error::NotAvailable(format!("objects cannot be read: _OBJECT_HEADER.Body is {why} ({})", kernel.symbols.origin))
+        })?;
         Ok(Self {
             kernel,
             space: kernel.space(),

@@ -45,12 +45,12 @@ pub(super) fn describe(objects: &mut Objects<'_>, object: &Object<'_>) -> Descri
 
 fn read(objects: &mut Objects<'_>, body: Va) -> Value<(Facts, Value<String>)> {
     let kernel = objects.kernel;
-    let (address, size) = match kernel.layout::<Section>() {
-        Ok(layout) => {
+    let (address, size) = match kernel.described::<Section>() {
+        Some(layout) => {
             let v = objects.space.view(layout, body);
             (v.control_area()?, v.size())
         }
-        Err(_) => {
+        None => {
             let old = kernel.layout::<OldSection>().map_err(|_| Absent::NoSymbol)?;
             let segment = objects.space.view(old, body).segment()?;
             let start = kernel.layout::<SegmentStart>().map_err(|_| Absent::NoSymbol)?;

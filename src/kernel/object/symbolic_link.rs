@@ -15,7 +15,7 @@ layout! {
         /// `LinkTarget`; of a link with a callback, the callback lies in its place.
         target: Counted = "LinkTarget",
         /// `Flags` (from Windows 10): bit 4 says that a callback gives the target.
-        flags: Option<Bits> = "Flags",
+        flags: Bits = "Flags",
     }
 }
 

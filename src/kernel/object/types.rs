@@ -162,7 +162,7 @@ fn coding(kernel: &Kernel, space: &Space<'_>, list: &BTreeMap<u8, ObjectType>, n
     let unproven = if kernel.global("ObTypeIndexTable").is_some() { Ok(Coding::Plain) } else { Err(Absent::NoSymbol) };
     let process = list.iter().find(|(_, t)| t.name.as_deref() == Ok("Process")).map(|(i, _)| *i);
     let (Some(process), Ok(found)) = (process, kernel.processes()) else { return unproven };
-    let headers = super::header::Headers::of(kernel).map_err(|_| Absent::NoSymbol)?;
+    let headers = super::header::Headers::of(kernel)?;
     let indexes: Vec<(Va, u8)> = found
         .list
         .iter()

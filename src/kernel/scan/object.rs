@@ -28,9 +28,9 @@ layout! {
         /// `HandleCount`.
         handles: i64 = "HandleCount",
         /// Which optional headers lie before it (since 7).
-        info_mask: Option<u8> = "InfoMask",
+        info_mask: u8 = "InfoMask",
         /// The type's index (since 7), encoded since 10.
-        type_index: Option<u8> = "TypeIndex",
+        type_index: u8 = "TypeIndex",
         /// The object itself.
         body: Here = "Body",
     }

@@ -22,37 +22,37 @@ macro_rules! saved {
                 /// Frame pointer.
                 bp: u64 = "Rbp" | "Ebp" | "Fp",
                 /// Accumulator.
-                ax: Option<u64> = "Rax" | "Eax",
+                ax: u64 = "Rax" | "Eax",
                 /// Base.
-                bx: Option<u64> = "Rbx" | "Ebx",
+                bx: u64 = "Rbx" | "Ebx",
                 /// Counter.
-                cx: Option<u64> = "Rcx" | "Ecx",
+                cx: u64 = "Rcx" | "Ecx",
                 /// Data.
-                dx: Option<u64> = "Rdx" | "Edx",
+                dx: u64 = "Rdx" | "Edx",
                 /// Source.
-                si: Option<u64> = "Rsi" | "Esi",
+                si: u64 = "Rsi" | "Esi",
                 /// Destination.
-                di: Option<u64> = "Rdi" | "Edi",
+                di: u64 = "Rdi" | "Edi",
                 /// r8.
-                r8: Option<u64> = "R8",
+                r8: u64 = "R8",
                 /// r9.
-                r9: Option<u64> = "R9",
+                r9: u64 = "R9",
                 /// r10.
-                r10: Option<u64> = "R10",
+                r10: u64 = "R10",
                 /// r11.
-                r11: Option<u64> = "R11",
+                r11: u64 = "R11",
                 /// r12; contexts only.
-                r12: Option<u64> = "R12",
+                r12: u64 = "R12",
                 /// r13; contexts only.
-                r13: Option<u64> = "R13",
+                r13: u64 = "R13",
                 /// r14; contexts only.
-                r14: Option<u64> = "R14",
+                r14: u64 = "R14",
                 /// r15; contexts only.
-                r15: Option<u64> = "R15",
+                r15: u64 = "R15",
                 /// Code segment: its low two bits are the privilege, 3 for user mode.
-                cs: Option<u32> = "SegCs",
+                cs: u32 = "SegCs",
                 /// Flags.
-                flags: Option<u32> = "EFlags" | "Cpsr" | "Spsr",
+                flags: u32 = "EFlags" | "Cpsr" | "Spsr",
             }
         }
         impl View<'_, $Name> {

@@ -23,7 +23,7 @@ layout! {
         /// `Number`.
         number: u32 = "Number",
         /// `ProcessorState.ContextFrame`: its registers, saved when the processor was frozen.
-        context: Option<Here> = "ProcessorState.ContextFrame",
+        context: Here = "ProcessorState.ContextFrame",
     }
 }
 

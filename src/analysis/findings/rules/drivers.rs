@@ -158,7 +158,7 @@ fn unloaded(world: &World<'_>, out: &mut Vec<Finding>) {
 fn dispatch(world: &World<'_>, out: &mut Vec<Finding>) {
     let Some(modules) = world.modules.as_ref().filter(|m| m.list.len() > 1) else { return };
     let space = world.kernel.space();
-    let table = world.kernel.layout::<DriverObject>().ok().and_then(|l| l.field("major"));
+    let table = world.kernel.layout::<DriverObject>().ok().and_then(|l| l.field("major").ok());
     let routines = Routines::new(world.kernel, modules.clone());
     for driver in &world.drivers {
         // A driver that is off the list has all its routines out of every module: `unlisted-driver` says so once.

@@ -7,7 +7,7 @@ use super::super::{Check, Finding, Rule, Severity, paths};
 use crate::kernel::handle_table::Handle;
 use crate::kernel::object::access;
 use crate::report::Cell;
-use crate::value::Absent;
+use crate::value::{Absent, Value};
 use rustc_hash::FxHashMap;
 
 /// Handles to lsass.
@@ -55,7 +55,7 @@ fn reaching<'w, 'k>(scene: &Scene<'w, 'k>, rights: u32) -> Vec<(Handle, &'w Pers
     for leaf in tables.leaves(&scene.desk.space, table).0 {
         // What cannot be read is told by `handles`; here it shows nothing.
         let _ = tables.handles(&scene.desk.space, leaf, |handle| {
-            if handle.access & rights == 0 {
+            if !handle.access.is_ok_and(|access| access & rights != 0) {
                 return;
             }
             let object = objects.with_header(handle.target);
@@ -68,7 +68,11 @@ fn reaching<'w, 'k>(scene: &Scene<'w, 'k>, rights: u32) -> Vec<(Handle, &'w Pers
     found
 }
 
-fn rights(mask: u32) -> String {
+fn rights(mask: Value<u32>) -> String {
+    let mask = match mask {
+        Ok(mask) => mask,
+        Err(why) => return format!("access {why}"),
+    };
     let (names, _) = access::names("Process", mask);
     if mask & 0x1f_ffff == 0x1f_ffff {
         return "all rights".to_owned();
@@ -78,7 +82,7 @@ fn rights(mask: u32) -> String {
 
 fn evidence(scene: &Scene<'_, '_>, handle: &Handle, target: &Person<'_>) -> Evidence {
     let label = format!("handle {:#x} to {}", handle.value, target.called());
-    let access = Cell::Hex(handle.access.into());
+    let access = handle.access.map_or_else(Cell::Absent, |a| Cell::Hex(a.into()));
     match handle.place.va {
         Some(at) => Evidence::memory(label, &scene.desk.space, at, 16, access),
         None => Evidence { field: label.into(), value: access, place: handle.place, bytes: Err(Absent::NotRecorded) },

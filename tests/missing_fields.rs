@@ -1,0 +1,217 @@
+//! No field that only an analysis shows is fatal: each field that a `layout!` or a look-up by name asks for is taken out of the
+//! symbols in turn, on three builds, and `report`, `findings` and `triage` run over the same machine. Without an indispensable field
+//! ([`indispensable::ALL`]) the run fails and names it. Without any other nothing fails, cells may be absent with their reason, what
+//! cannot be reached any more is missing with a note of loss, and no value is another than before.
+//!
+//! `DUMPWALK_MISSING=_EPROCESS.Peb` takes out the fields that contain this only, and prints what changes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod common;
+mod sources;
+
+use dumpwalk::analysis::{ALL, Ask, Case};
+use dumpwalk::dump::Dump;
+use dumpwalk::error::Result;
+use dumpwalk::kernel::find;
+use dumpwalk::report::{Cell, Column, Row, Sink};
+use dumpwalk::symbols::store::{Options, Store};
+use dumpwalk::symbols::types::Types;
+use dumpwalk::symbols::{Fallback, PdbId, SymbolSource, Symbols, indispensable};
+use dumpwalk::value::Note;
+use rayon::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+/// Machines of three builds: the oldest x64, the middle of Windows 10, the newest.
+const MACHINES: [&str; 3] = ["win7-sp1/full.dmp", "win10-2004/full.dmp", "win11-24h2/bitmap.dmp"];
+/// What is run.
+const RUN: [&str; 3] = ["report", "findings", "triage"];
+
+/// Symbols that are exactly these, whoever asks.
+struct Only(Symbols);
+impl SymbolSource for Only {
+    fn load(&self, _: &PdbId) -> Result<Symbols> {
+        Ok(self.0.clone())
+    }
+    fn fallbacks(&self, _: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_> {
+        Box::new(std::iter::once(self.0.clone()))
+    }
+}
+
+/// Everything that came out of one run: rows by section, notes.
+#[derive(Default)]
+struct Kept {
+    section: &'static str,
+    columns: &'static [Column],
+    rows: Vec<(&'static str, &'static [Column], Vec<Cell>)>,
+    notes: Vec<Note>,
+}
+impl Sink for Kept {
+    fn row(&mut self, row: Row) -> Result<()> {
+        self.rows.push((self.section, self.columns, row.cells));
+        Ok(())
+    }
+    fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+    fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {
+        (self.section, self.columns) = (title, columns);
+        Ok(())
+    }
+}
+
+fn run(dump: &Arc<Dump>, symbols: Symbols) -> Result<Vec<Kept>> {
+    let kernel = find::find(dump, &Only(symbols));
+    let case = Case { dump: Arc::clone(dump), kernel, notes: Vec::new() };
+    RUN.iter()
+        .map(|name| {
+            let analysis = ALL.iter().find(|a| a.name == *name).unwrap();
+            let mut kept = Kept { section: analysis.name, columns: analysis.columns, ..Kept::default() };
+            (analysis.run)(&case, &Ask::default(), &mut kept)?;
+            kept.notes.extend(case.all_notes().cloned());
+            Ok(kept)
+        })
+        .collect()
+}
+
+/// The structure that declares the last part of a path, and the part.
+fn owner(types: &Types, ty: &str, path: &str) -> Option<(Box<str>, String)> {
+    let Some((above, last)) = path.rsplit_once('.') else {
+        types.get(ty)?.members.get(path)?;
+        return Some((ty.into(), path.to_owned()));
+    };
+    let inner = types.member(ty, above)?.ty;
+    types.get(&inner)?.members.get(last)?;
+    Some((inner, last.to_owned()))
+}
+
+/// `member("_TYPE", "Path")` of the sources, and both strings in any other call that names a type and a path.
+fn looked_up() -> BTreeSet<(String, String)> {
+    let mut out = BTreeSet::new();
+    for (_, text) in sources::sources() {
+        let text = text.split("#[cfg(test)]").next().unwrap().to_owned();
+        let quoted: Vec<&str> = text.split('"').skip(1).step_by(2).collect();
+        let gaps: Vec<&str> = text.split('"').step_by(2).collect();
+        for (i, pair) in quoted.windows(2).enumerate() {
+            if pair[0].starts_with('_') && gaps[i + 1].trim() == "," {
+                out.insert((pair[0].to_owned(), pair[1].to_owned()));
+            }
+        }
+    }
+    out
+}
+
+/// Every field of these types that anything asks for, with those it lies in.
+fn fields(types: &Types) -> BTreeSet<(Box<str>, String)> {
+    let declared = sources::layouts().into_iter().flat_map(|d| {
+        let ty = d.ty;
+        d.lines.into_iter().flat_map(|l| l.paths).map(move |path| (ty.clone(), path)).collect::<Vec<_>>()
+    });
+    let mut out = BTreeSet::new();
+    for (ty, path) in declared.chain(looked_up()) {
+        let ends = path.match_indices('.').map(|(i, _)| i).chain([path.len()]);
+        out.extend(ends.filter_map(|end| owner(types, &ty, &path[..end])));
+    }
+    out
+}
+
+/// Whether an indispensable field is, or lies in, this one.
+fn is_needed(types: &Types, field: &(Box<str>, String)) -> bool {
+    indispensable::ALL.iter().any(|need| {
+        let ends = need.field.match_indices('.').map(|(i, _)| i).chain([need.field.len()]);
+        ends.into_iter().any(|end| owner(types, need.ty, &need.field[..end]).as_ref() == Some(field))
+    })
+}
+
+/// Whether a cell says nothing that it did not say before: the same, absent, or fewer of the same names.
+fn holds(old: &Cell, new: &Cell) -> bool {
+    match (old, new) {
+        (_, Cell::Absent(_)) => true,
+        (Cell::List(old), Cell::List(new)) => part_of(old, new),
+        (Cell::Object(old), Cell::Object(new)) => {
+            new.iter().all(|(key, new)| old.iter().any(|(k, old)| k == key && holds(old, new)))
+        }
+        (old, new) => old == new,
+    }
+}
+
+/// Whether every new cell is an old one, in order.
+fn part_of(old: &[Cell], new: &[Cell]) -> bool {
+    let mut rest = old.iter();
+    new.iter().all(|new| rest.any(|old| holds(old, new)))
+}
+
+fn differences(old: &Kept, new: &Kept) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut taken = vec![false; old.rows.len()];
+    for (section, columns, cells) in &new.rows {
+        let same = |i: &usize| {
+            !taken[*i] && old.rows[*i].0 == *section && old.rows[*i].2.iter().zip(cells).all(|(o, n)| holds(o, n))
+        };
+        match (0..old.rows.len()).find(same) {
+            Some(i) => taken[i] = true,
+            None => out.push(nearest(old, section, columns, cells)),
+        }
+    }
+    let lost = taken.iter().filter(|t| !**t).count();
+    if lost > 0 && !new.notes.iter().any(|n| n.loss && !old.notes.contains(n)) {
+        let first = taken.iter().position(|t| !t).unwrap();
+        out.push(format!("{lost} rows are missing and no note says so: {} {:?}", old.rows[first].0, old.rows[first].2));
+    }
+    out
+}
+
+/// What is different about a row, against the old row that is most like it.
+fn nearest(old: &Kept, section: &str, columns: &[Column], cells: &[Cell]) -> String {
+    let of_section = old.rows.iter().filter(|r| r.0 == section);
+    let like = of_section.max_by_key(|r| r.2.iter().zip(cells).filter(|(o, n)| o == n).count());
+    let Some((_, _, like)) = like else { return format!("{section}: a row that was not there: {cells:?}") };
+    let differ = like.iter().zip(cells).zip(columns).filter(|((o, n), _)| !holds(o, n));
+    let differ: Vec<String> = differ.map(|((o, n), c)| format!("{} {o:?} -> {n:?}", c.key)).collect();
+    format!("{section}: row {:?}: {}", &cells[..cells.len().min(2)], differ.join("; "))
+}
+
+#[test]
+fn a_field_that_is_missing_costs_its_cells() {
+    let only = std::env::var("DUMPWALK_MISSING").ok();
+    let mut wrong = Vec::new();
+    for machine in MACHINES {
+        let path = common::root().join("testdata").join(machine);
+        if !path.is_file() {
+            println!("skipped: no {machine}");
+            continue;
+        }
+        let dump = Arc::new(Dump::open(&path).unwrap());
+        let store = Store::new(Options { folders: vec![common::root().join("symbols")], offline: true, ..Options::default() });
+        let symbols = find::find(&dump, &store).unwrap().symbols;
+        let whole = run(&dump, symbols.clone()).unwrap();
+        let again = run(&dump, symbols.clone()).unwrap();
+        for (a, b) in whole.iter().zip(&again) {
+            assert_eq!(differences(a, b), [""; 0], "{machine}: not the same twice");
+        }
+        let fields = fields(&symbols.types);
+        assert!(fields.len() > 400, "the sources are not read right: {}", fields.len());
+        let found = Mutex::new(Vec::new());
+        let chosen = fields.iter().filter(|f| only.as_ref().is_none_or(|o| format!("{}.{}", f.0, f.1).contains(o)));
+        let chosen: Vec<_> = chosen.collect();
+        println!("{machine}: {} fields, {} rows", chosen.len(), whole.iter().map(|k| k.rows.len()).sum::<usize>());
+        chosen.par_iter().for_each(|field| {
+            let mut less = symbols.clone();
+            less.types.types.get_mut(&field.0).unwrap().members.remove(field.1.as_str());
+            let name = format!("{machine} without {}.{}", field.0, field.1);
+            let result = run(&dump, less);
+            let what: Vec<String> = match (result, is_needed(&symbols.types, field)) {
+                (Ok(_), true) => vec!["indispensable, and nothing fails".into()],
+                (Err(e), true) if !e.to_string().contains(&field.1) => vec![format!("the error does not name it: {e}")],
+                (Err(_), true) => Vec::new(),
+                (Err(e), false) => vec![format!("fails: {e}")],
+                (Ok(less), false) => whole.iter().zip(&less).flat_map(|(old, new)| differences(old, new)).collect(),
+            };
+            found.lock().unwrap().extend(what.into_iter().map(|w| format!("{name}: {w}")));
+        });
+        wrong.extend(found.into_inner().unwrap());
+    }
+    wrong.sort();
+    assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
+}
+
