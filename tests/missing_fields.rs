@@ -4,7 +4,13 @@
 //! cannot be reached any more is missing with a note of loss, and no value is another than before.
 //!
 //! `DUMPWALK_MISSING=_EPROCESS.Peb` takes out the fields that contain this only, and prints what changes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 mod sources;
@@ -182,7 +188,8 @@ fn a_field_that_is_missing_costs_its_cells() {
             continue;
         }
         let dump = Arc::new(Dump::open(&path).unwrap());
-        let store = Store::new(Options { folders: vec![common::root().join("symbols")], offline: true, ..Options::default() });
+        let store =
+            Store::new(Options { folders: vec![common::root().join("symbols")], offline: true, ..Options::default() });
         let symbols = find::find(&dump, &store).unwrap().symbols;
         let whole = run(&dump, symbols.clone()).unwrap();
         let again = run(&dump, symbols.clone()).unwrap();
@@ -214,4 +221,3 @@ fn a_field_that_is_missing_costs_its_cells() {
     wrong.sort();
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
 }
-

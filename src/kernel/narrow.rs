@@ -142,15 +142,19 @@ fn lay_out(
     out: &mut Types,
     depth: u8,
 ) -> Option<(Type, u32)> {
-    let mut members: Vec<(&Box<str>, &Member)> = wide.members.iter().collect();
+    // A member whose place is not sure takes its room all the same.
+    let known = wide.members.iter().filter(|(_, m)| !m.sure_type().is_empty());
+    let mut members: Vec<(&Box<str>, &Member)> = known.collect();
     members.sort_by_key(|(name, m)| (m.offset, std::cmp::Reverse(m.size), *name));
     let mut narrow = Type::default();
     // End of each member already placed: on 64 bits, and on 32.
     let mut ends: Vec<(u32, u32)> = vec![(0, 0)];
     let mut most_align = 1;
     for (name, m) in members {
-        let Some((size, natural)) = size_and_align(types, &m.ty, done, out, depth.checked_add(1)?) else { break };
-        let of = m.ty.split('[').next().unwrap_or(&m.ty);
+        let Some((size, natural)) = size_and_align(types, m.sure_type(), done, out, depth.checked_add(1)?) else {
+            break;
+        };
+        let of = m.sure_type().split('[').next().unwrap_or(m.sure_type());
         let align =
             if CACHE_ALIGNED.contains(&of) || CACHE_ALIGNED.contains(&&**name) { natural.max(64) } else { natural };
         // The member before is the one that ends last at or before this one's start; padding lies between.

@@ -475,6 +475,10 @@ impl<'k> Process<'k> {
     pub fn exit_status(&self) -> Value<u32> {
         match self.view.exit_code()? {
             STATUS_PENDING if self.exit_time() == Err(Absent::NotApplicable) => Err(Absent::NotApplicable),
+            // An exit time that cannot be read says nothing; a process that nobody was told has ended runs.
+            STATUS_PENDING if self.exit_time().is_err() && self.view.signal_state() == Ok(0) => {
+                Err(Absent::NotApplicable)
+            }
             status => Ok(status),
         }
     }

@@ -246,8 +246,8 @@ slot!(FastRef => Va, "_EX_FAST_REF", |m| matches!(m.size, 4 | 8), |f, b| {
 });
 
 /// Finds the first of several spellings that can be read as `T`. Used by [`layout!`](crate::layout). What is not found is
-/// absent: [`Absent::NoSymbol`] where the symbols do not describe the type at all, [`Absent::NotInBuild`] where they describe
-/// it without such a field.
+/// absent: [`Absent::NoSymbol`] where the symbols do not describe the type at all or its place in this kernel is not sure,
+/// [`Absent::NotInBuild`] where they describe it without such a field.
 ///
 /// # Errors
 /// The field is indispensable: see [`LayoutError`].
@@ -256,6 +256,10 @@ pub fn find<T: Slot>(
     ty: &'static str,
     paths: &'static [&'static str],
 ) -> Result<Value<Field>, LayoutError> {
+    // Whatever else a field may be called: where one of its places is not sure, the other spelling is no answer.
+    if paths.iter().any(|p| types.is_unsure(ty, p)) && indispensable::need(ty, paths).is_none() {
+        return Ok(Err(Absent::NoSymbol));
+    }
     let spelt = || paths.iter().filter_map(|p| Some((*p, types.member(ty, p)?)));
     if let Some((_, m)) = spelt().find(|(_, m)| T::fits(m)) {
         return Ok(Ok(Field { offset: m.offset, size: m.size, bits: m.bits }));

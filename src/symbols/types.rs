@@ -16,18 +16,28 @@ pub struct Member {
 }
 
 impl Member {
-    /// The type of a member whose place in this very kernel is not sure.
-    const UNSURE: &'static str = "?";
+    /// What the type of a member begins with whose place in this very kernel is not sure.
+    const UNSURE: char = '?';
 
-    /// A member that the kernel may have, at a place that is not sure: [`Types::member`] does not find it.
+    /// A member that the kernel may have, of which nothing is known here.
     #[must_use]
-    pub fn unsure() -> Self {
-        Self { offset: 0, size: 0, ty: Self::UNSURE.into(), bits: None }
+    pub fn unknown() -> Self {
+        Self { offset: 0, size: 0, ty: Self::UNSURE.to_string().into(), bits: None }
+    }
+    /// The same member, whose place is not sure: [`Types::member`] does not find it. What is laid out by its size and type still is.
+    #[must_use]
+    pub fn unsure(&self) -> Self {
+        Self { ty: format!("{}{}", Self::UNSURE, self.sure_type()).into(), ..self.clone() }
     }
     /// Whether its place is not sure.
     #[must_use]
     pub fn is_unsure(&self) -> bool {
-        self.ty.as_ref() == Self::UNSURE
+        self.ty.starts_with(Self::UNSURE)
+    }
+    /// Its type, sure of its place or not. Empty where nothing is known of it.
+    #[must_use]
+    pub fn sure_type(&self) -> &str {
+        self.ty.trim_start_matches(Self::UNSURE)
     }
 }
 
@@ -119,10 +129,17 @@ impl Types {
         let Some(here) = self.get(ty).and_then(|t| t.members.get(head)) else { return false };
         here.is_unsure() || rest.is_some_and(|rest| self.is_unsure(&here.ty, rest))
     }
+    /// Sets the size of a type.
+    pub fn resize(&mut self, ty: &str, size: u32) {
+        if let Some(ty) = self.types.get_mut(ty) {
+            ty.size = size;
+        }
+    }
     /// Marks a member as one whose place is not sure.
     pub fn doubt(&mut self, ty: &str, member: &str) {
         if let Some(ty) = self.types.get_mut(ty) {
-            ty.members.insert(member.into(), Member::unsure());
+            let unsure = ty.members.get(member).map_or_else(Member::unknown, Member::unsure);
+            ty.members.insert(member.into(), unsure);
         }
     }
     /// The name of an enumeration's value.

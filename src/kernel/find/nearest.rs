@@ -101,11 +101,12 @@ pub(super) fn fall_back(
     let Chosen { mut table, checks, own } = chosen;
     let origin = table.origin.clone();
     let doubted = if kernel.mode == Mode::Blocks {
-        0
+        Vec::new()
     } else {
         doubts::mark(&mut table.types, &near(kernel, &offered, &checks, own, &version))
     };
-    if doubted > 0 {
+    if !doubted.is_empty() {
+        checks.misfits.iter().for_each(|m| table.types.resize(m.stated.ty, m.stated.most));
         take_anew(kernel, table);
     }
     kernel.notes.push(Note::info(format!(
@@ -113,18 +114,19 @@ pub(super) fn fall_back(
         in_short(why),
         checks.passed.join(", ")
     )));
-    kernel.notes.extend(told(&origin, doubted, &checks));
+    kernel.notes.extend(told(&origin, &doubted, &checks));
     Ok(())
 }
 
 /// What is to be said of fields that are left out.
-fn told(origin: &str, doubted: usize, checks: &Checks) -> Option<Note> {
+fn told(origin: &str, doubted: &[Box<str>], checks: &Checks) -> Option<Note> {
     let sizes: Vec<String> = checks.misfits.iter().map(ToString::to_string).collect();
     let why = if sizes.is_empty() { String::new() } else { format!(" ({})", sizes.join(", ")) };
     let text = format!(
-        "{origin} is of another revision{why}: {doubted} fields may lie elsewhere in this kernel and are left out (no_symbol)"
+        "{origin} may be of another revision{why}: fields that may lie elsewhere in this kernel are left out (no_symbol), in {}",
+        doubted.join(", ")
     );
-    (doubted > 0).then(|| Note::info(text))
+    (!doubted.is_empty()).then(|| Note::info(text))
 }
 
 /// Gives the kernel its symbols once more, as if they were the first.

@@ -6,6 +6,7 @@
 use super::tally::{Says, Tally};
 use crate::kernel::Kernel;
 use crate::kernel::process::Process;
+use crate::kernel::thread::Thread;
 use crate::value::Absent;
 
 /// What the processes of a dump say of one field of a layout.
@@ -19,17 +20,26 @@ pub struct Witnessed {
     pub holds: bool,
 }
 
-/// One process, one field: what it says, and whether that says anything (a zero that would be there anyway does not).
-type Ask = fn(&Process<'_>) -> Option<(Says, bool)>;
+/// One object, one field: what it says, and whether that says anything (a zero that would be there anyway does not).
+type AskProcess = fn(&Process<'_>) -> Option<(Says, bool)>;
+type AskThread = fn(&Thread<'_>) -> Option<(Says, bool)>;
 
-/// Each field and what every process must have in it.
-const FIELDS: [(&str, Ask); 6] = [
-    ("ExitTime", exit_time),
-    ("ExitStatus", exit_status),
-    ("Protection", protection),
-    ("CreateTime", create_time),
-    ("Peb", peb),
-    ("InheritedFromUniqueProcessId", parent),
+/// Each field, what every process must have in it, and how many that say something are enough: a time within a process's life is
+/// not there by chance.
+const FIELDS: [(&str, AskProcess, usize); 6] = [
+    ("ExitTime", exit_time, 1),
+    ("ExitStatus", exit_status, 2),
+    ("Protection", protection, 2),
+    ("CreateTime", create_time, 2),
+    ("Peb", peb, 2),
+    ("InheritedFromUniqueProcessId", parent, 2),
+];
+
+/// The same of threads.
+const FIELDS_OF_THREADS: [(&str, AskThread, usize); 3] = [
+    ("CreateTime", thread_create_time, 2),
+    ("ExitStatus", thread_exit_status, 2),
+    ("CrossThreadFlags", thread_flags, 2),
 ];
 
 /// Fields that the other checks rest on: where those hold, the fields are where the layouts have them.
@@ -51,24 +61,44 @@ impl Kernel {
     /// What processes say of the fields of their structure. Only after [`Kernel::verify`] found nothing wrong.
     pub(crate) fn witnessed(&self) -> Vec<Witnessed> {
         let processes = self.first_processes();
-        let asked = FIELDS.iter().filter_map(|(path, ask)| {
-            let mut tally = Tally::default();
-            let mut telling = 0usize;
-            for (says, tells) in processes.iter().filter_map(ask) {
-                tally.count(says);
-                telling = telling.saturating_add(usize::from(tells && says == Says::Yes));
-            }
-            let holds = telling >= TELLING && tally.holds(TELLING);
-            (holds || tally.fails()).then_some(Witnessed { ty: "_EPROCESS", path, holds })
-        });
-        let known = RESTED_ON.iter().map(|path| Witnessed { ty: "_EPROCESS", path, holds: true });
-        let threads = RESTED_ON_THREADS.iter().map(|path| Witnessed { ty: "_ETHREAD", path, holds: true });
-        asked.chain(known).chain(threads).collect()
+        let space = self.space();
+        let listed = processes.iter().filter_map(|p| p.thread_list(&space).ok());
+        let threads: Vec<Thread<'_>> = listed.flat_map(|threads| threads.list).take(MOST_THREADS).collect();
+        let mut out = Vec::new();
+        for (path, ask, least) in FIELDS {
+            out.extend(heard(processes.iter().filter_map(|p| ask(p)), least).map(|holds| Witnessed {
+                ty: "_EPROCESS",
+                path,
+                holds,
+            }));
+        }
+        for (path, ask, least) in FIELDS_OF_THREADS {
+            out.extend(heard(threads.iter().filter_map(|t| ask(t)), least).map(|holds| Witnessed {
+                ty: "_ETHREAD",
+                path,
+                holds,
+            }));
+        }
+        out.extend(RESTED_ON.iter().map(|path| Witnessed { ty: "_EPROCESS", path, holds: true }));
+        out.extend(RESTED_ON_THREADS.iter().map(|path| Witnessed { ty: "_ETHREAD", path, holds: true }));
+        out
     }
 }
 
-/// Processes that say something which are enough.
-const TELLING: usize = 2;
+/// Threads that are heard at most.
+const MOST_THREADS: usize = 256;
+
+/// Whether a field is where the layout has it; nothing where its witnesses do not say.
+fn heard(all: impl Iterator<Item = (Says, bool)>, least: usize) -> Option<bool> {
+    let mut tally = Tally::default();
+    let mut telling = 0usize;
+    for (says, tells) in all {
+        tally.count(says);
+        telling = telling.saturating_add(usize::from(tells && says == Says::Yes));
+    }
+    let holds = telling >= least && tally.holds(least);
+    (holds || tally.fails()).then_some(holds)
+}
 
 fn ended(p: &Process<'_>) -> Option<bool> {
     p.view.signal_state().ok().map(|state| state != 0)
@@ -126,4 +156,26 @@ fn peb(p: &Process<'_>) -> Option<(Says, bool)> {
 fn parent(p: &Process<'_>) -> Option<(Says, bool)> {
     let id = p.view.parent().ok()?;
     Some(((id.is_multiple_of(4) && id <= u64::from(u32::MAX)).into(), id != 0))
+}
+
+fn thread_create_time(t: &Thread<'_>) -> Option<(Says, bool)> {
+    let at = t.created().ok()?;
+    Some(((122_700_000_000_000_000..157_500_000_000_000_000).contains(&at.0).into(), true))
+}
+
+/// Whether the scheduler is done with it (`KTHREAD_STATE` 4, `Terminated` in every PDB).
+fn over(t: &Thread<'_>) -> Option<bool> {
+    t.view.state_raw().ok().map(|state| state == 4)
+}
+
+/// `STATUS_PENDING` while it runs.
+fn thread_exit_status(t: &Thread<'_>) -> Option<(Says, bool)> {
+    let status = t.view.exit_status_raw().ok()?;
+    (!over(t)?).then(|| ((status == 0x103).into(), true))
+}
+
+/// Bit 0 (`Terminated`) is set in what has ended; in what runs it may be set a little before its end.
+fn thread_flags(t: &Thread<'_>) -> Option<(Says, bool)> {
+    let terminated = t.view.flags().ok()? & 1 == 1;
+    Some(((terminated || !over(t)?).into(), terminated && over(t)?))
 }

@@ -9,6 +9,7 @@ mod path;
 pub mod reduce;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 pub use path::Place;
 
@@ -84,13 +85,13 @@ pub enum Ref {
 }
 
 impl Layouts {
-    /// The table kept in this crate under that name (`x64-10.0.19045.2965`).
+    /// The table kept in this crate under that name (`x64-10.0.19045.2965`), or a file elsewhere by its whole path without `.txt`.
     ///
     /// # Panics
     /// When there is no such table or it does not parse: a forge without layouts has nothing to say.
     pub fn load(name: &str) -> Layouts {
-        let path = format!("{}/layouts/{name}.txt", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{path}: {e}"));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("layouts").join(format!("{name}.txt"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         Layouts::parse(&text)
     }
 

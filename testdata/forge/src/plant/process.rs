@@ -11,6 +11,7 @@ use super::triage::Crashed;
 use super::user::{Backing, Region, User};
 use super::{UserModule, UserSide};
 use super::{heaps, jobs, keys::Keys, odd, pages, peb, shared, unloaded_dlls, vad, wow64};
+use crate::layout::Layouts;
 use crate::machine::{Header, Machine, Obj};
 use crate::memory::{PAGE, PoolKind, Space, flags};
 use crate::scenario::{Process, Scenario};
@@ -206,6 +207,9 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     e.set_opt("Flags3", if p.minimal { 1 } else { 0 }).set_opt("HighestUserAddress", super::globals::user_end(m, s));
     let flags = 0x144D_0C01 | if p.exit.is_some() { 0x2C } else { 0 };
     e.set("Flags", flags).set("DefaultHardErrorProcessing", 5);
+    if s.tails {
+        tail(&m.layouts, e, p);
+    }
     if p.leaving {
         e.set("ProcessExiting", 1);
     }
@@ -259,6 +263,28 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
         () => None,
     };
     truth.set("why", why);
+}
+
+/// Fields that nothing else asks for: numbers of the process's own, so that whatever is read one field off shows. Of flags only those
+/// are set that this kernel has a name for.
+fn tail(layouts: &Layouts, e: &mut Obj, p: &Process) {
+    let own = 0x1000 + p.pid;
+    for (i, field) in ["MitigationFlags", "MitigationFlags2", "MitigationFlags3", "Flags2", "Flags4"].iter().enumerate()
+    {
+        e.set_opt(field, (own << 4 | 1 << i) & named_bits(layouts, field));
+    }
+    for (i, field) in ["CommitChargePeak", "PeakVirtualSize", "NumberOfPrivatePages"].iter().enumerate() {
+        e.set_opt(field, own * (i as u64 + 3));
+    }
+    e.set_opt("LastThreadExitStatus", own << 1);
+    e.set_opt("SectionSignatureLevel", 4 + (p.pid >> 2) % 4).set_opt("SignatureLevel", 8 + (p.pid >> 2) % 4);
+}
+
+/// The bits of a word of flags that have a name in this kernel.
+fn named_bits(layouts: &Layouts, word: &str) -> u64 {
+    let Some(place) = layouts.find("_EPROCESS", word) else { return 0 };
+    let bits = layouts.ty("_EPROCESS").fields.iter().filter(|f| f.offset == place.offset).filter_map(|f| f.bits);
+    bits.fold(0, |mask, (at, len)| mask | ((1u64 << len) - 1) << at)
 }
 
 /// Address space, PEB, threads, VADs.

@@ -33,6 +33,22 @@ pub fn names(nt: (u32, u32)) -> Vec<String> {
     names.split_whitespace().map(|n| n.replace('_', " ")).collect()
 }
 
+/// The structure that the objects of a type are, where the type's owner asks for its size.
+fn body(ty: &str) -> Option<&'static str> {
+    Some(match ty {
+        "Process" => "_EPROCESS",
+        "Thread" => "_ETHREAD",
+        "Job" => "_EJOB",
+        _ => return None,
+    })
+}
+
+/// What an object is charged: its own size, the object's header and the one with the name. Of real machines: a process 0x290 on XP,
+/// 0x528 on 7 x64, 0xa98 on 10 2004.
+fn charge(m: &Machine, body: &str) -> u64 {
+    m.layouts.size(body) + m.layouts.size("_OBJECT_HEADER") + m.layouts.size("_OBJECT_HEADER_NAME_INFO")
+}
+
 /// Plants the types; from here on objects can be made.
 pub fn plant(m: &mut Machine, s: &Scenario) {
     let names = names(s.nt);
@@ -49,6 +65,10 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
         t.set("Key", u64::from(u32::from_le_bytes(*b"ObjT")) ^ i as u64);
         t.set("TypeInfo.Length", m.layouts.size("_OBJECT_TYPE_INITIALIZER"));
         t.set("TypeInfo.ValidAccessMask", 0x1F_FFFF).set("TypeInfo.PoolType", if m.cookie == 0 { 0 } else { 0x200 });
+        if let Some(body) = body(name).filter(|body| s.tails && m.layouts.has(body)) {
+            t.set("TypeInfo.DefaultNonPagedPoolCharge", charge(m, body));
+            t.set("TypeInfo.DefaultPagedPoolCharge", if *name == "Process" { 0x1000 } else { 0 });
+        }
         m.write(va, &t.bytes);
         let list = va + m.layouts.offset("_OBJECT_TYPE", "TypeList");
         m.link(list, &[]);

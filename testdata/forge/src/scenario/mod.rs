@@ -62,6 +62,8 @@ pub struct Scenario {
     pub images: Vec<ImageFile>,
     /// Whether the kernel's database of page frames is planted.
     pub pfn_database: bool,
+    /// Whether object types state what an object of theirs is charged, and fields that nothing else asks for are filled.
+    pub tails: bool,
     /// Users that the registry has profiles of.
     pub profiles: Vec<Profile>,
     /// Processes in the order they were created.
