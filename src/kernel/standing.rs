@@ -229,8 +229,10 @@ impl Process<'_> {
         for (accessor, word) in words {
             match (v.layout.field(accessor), word) {
                 (Ok(field), Ok(word)) => out.extend(self.kernel.flag_names(EProcess::TYPE, field.offset, word.into())),
-                (_, Err(Absent::NotInBuild)) | (Err(_), _) => {}
+                (_, Err(Absent::NotInBuild)) => {}
                 (_, Err(why)) => return Err(why),
+                // A word that is there has a place.
+                (Err(why), Ok(_)) => return Err(why),
             }
         }
         Ok(out)

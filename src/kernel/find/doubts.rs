@@ -18,6 +18,8 @@ pub(super) struct Near<'t> {
     /// The nearest tables of other builds, on the sides where no table of the same build bounds the dump's revision: what is
     /// elsewhere there may have moved already.
     pub flanks: Vec<&'t Types>,
+    /// Whether there is such a side.
+    pub open: bool,
     /// Structures whose size the dump states.
     pub sized: Vec<&'static str>,
     /// Those of which it states another one than the chosen table has.
@@ -79,17 +81,18 @@ fn doubtful(types: &Types, name: &str, near: &Near<'_>) -> BTreeSet<Box<str>> {
     let Some(own) = types.get(name) else { return BTreeSet::new() };
     let whole = PARTS.iter().find(|(_, part)| *part == name).map_or(name, |(whole, _)| *whole);
     let says = |field: &str| near.witnessed.iter().find(|w| w.ty == name && w.path == field).map(|w| w.holds);
-    let another = !near.misfits.is_empty();
     let misfit = near.misfits.contains(&name) || near.witnessed.iter().any(|w| w.ty == name && !w.holds);
-    let sized = near.sized.contains(&whole) && !near.misfits.contains(&whole);
-    // Where the dump is of a revision that no table is of, whatever else its neighbours moved may have moved as well.
-    let beside = !sized && (MOVED_BY_UPDATES.contains(&name) || (another && !WALKED.contains(&name)));
+    // Processes and threads are others in every build: of them the dump itself must say where they are what the table has.
+    let witnessed = PARTS.iter().any(|(known, _)| *known == whole);
+    let sized = near.sized.contains(&whole);
+    let beside = !witnessed && !sized && MOVED_BY_UPDATES.contains(&name);
+    let tail = misfit || (witnessed && whole == name && !sized && near.open);
     let mut out = BTreeSet::new();
-    let flanks = near.flanks.iter().filter(|_| beside || misfit);
+    let flanks = near.flanks.iter().filter(|_| beside);
     for other in near.kin.iter().chain(flanks).filter_map(|t| t.get(name)) {
         out.extend(moved(own, other));
     }
-    if misfit {
+    if tail {
         out.extend(behind(own, last_known(own, name, near)));
     }
     out.retain(|field| says(field) != Some(true));
@@ -97,10 +100,21 @@ fn doubtful(types: &Types, name: &str, near: &Near<'_>) -> BTreeSet<Box<str>> {
     out
 }
 
-/// Fields of either structure that the other has elsewhere or not at all.
+/// Fields of either structure that the other has elsewhere or not at all. A flag that only one has a name for is none of them: where
+/// no other flag has its place, it was not in use.
 fn moved(own: &Type, other: &Type) -> Vec<Box<str>> {
-    let names = own.members.keys().chain(other.members.keys());
-    names.filter(|name| !same(own.members.get(*name), other.members.get(*name))).cloned().collect()
+    let names: BTreeSet<&Box<str>> = own.members.keys().chain(other.members.keys()).collect();
+    let differ = names.into_iter().filter(|name| match (own.members.get(*name), other.members.get(*name)) {
+        (Some(flag), None) if flag.bits.is_some() => taken(flag, other),
+        (None, Some(flag)) if flag.bits.is_some() => false,
+        (a, b) => !same(a, b),
+    });
+    differ.cloned().collect()
+}
+
+/// Whether a structure has another flag in a flag's place.
+fn taken(flag: &Member, other: &Type) -> bool {
+    other.members.values().any(|m| m.bits.is_some() && (m.offset, m.bits) == (flag.offset, flag.bits))
 }
 
 fn same(a: Option<&Member>, b: Option<&Member>) -> bool {
@@ -138,7 +152,7 @@ mod tests {
     }
     fn near<'t>(kin: &[&'t Types], flanks: &[&'t Types]) -> Near<'t> {
         let (kin, flanks) = (kin.to_vec(), flanks.to_vec());
-        Near { kin, flanks, sized: Vec::new(), misfits: Vec::new(), witnessed: Vec::new() }
+        Near { kin, flanks, open: false, sized: Vec::new(), misfits: Vec::new(), witnessed: Vec::new() }
     }
     fn marked(types: &Types, near: &Near<'_>) -> Vec<String> {
         let mut types = types.clone();
@@ -155,8 +169,12 @@ mod tests {
         let own = table(&[("A", 0), ("B", 8), ("C", 16)]);
         let kin = table(&[("A", 0), ("B", 16), ("C", 24), ("D", 8)]);
         assert_eq!(marked(&own, &near(&[&kin], &[])), ["B", "C", "D"]);
-        assert_eq!(marked(&own, &near(&[], &[&kin])), ["B", "C", "D"]);
-        let sized = Near { sized: vec!["_EPROCESS"], ..near(&[], &[&kin]) };
+        // Processes are others in each build.
+        assert_eq!(marked(&own, &near(&[], &[&kin])), [""; 0]);
+        // Where nothing bounds the revision and nothing states the size, the dump itself must say where a field is.
+        let open = Near { open: true, witnessed: vec![says("B", true)], ..near(&[], &[&kin]) };
+        assert_eq!(marked(&own, &open), ["C"]);
+        let sized = Near { open: true, sized: vec!["_EPROCESS"], ..near(&[], &[&kin]) };
         assert_eq!(marked(&own, &sized), [""; 0]);
         let witnessed = Near { witnessed: vec![says("B", true)], ..near(&[&kin], &[]) };
         assert_eq!(marked(&own, &witnessed), ["C", "D"]);

@@ -227,6 +227,7 @@ fn near<'o>(kernel: &Kernel, offered: &'o Offered, checks: &Checks, own: bool, v
     Near {
         kin: kin.iter().map(|t| &t.types).collect(),
         flanks: open.iter().filter_map(flank).map(|t| &t.types).collect(),
+        open: !open.is_empty(),
         sized: sizes.iter().filter(|s| s.is_exact()).map(|s| s.ty).collect(),
         misfits: checks.misfits.iter().map(|m| m.stated.ty).collect(),
         witnessed: kernel.witnessed(),

@@ -43,7 +43,8 @@ const FIELDS_OF_THREADS: [(&str, AskThread, usize); 3] = [
 ];
 
 /// Fields that the other checks rest on: where those hold, the fields are where the layouts have them.
-const RESTED_ON: [&str; 8] = [
+const RESTED_ON: [&str; 9] = [
+    "Pcb",
     "UniqueProcessId",
     "ActiveProcessLinks",
     "ImageFileName",
@@ -55,7 +56,7 @@ const RESTED_ON: [&str; 8] = [
 ];
 
 /// The same of threads.
-const RESTED_ON_THREADS: [&str; 2] = ["Cid", "ThreadListEntry"];
+const RESTED_ON_THREADS: [&str; 3] = ["Tcb", "Cid", "ThreadListEntry"];
 
 impl Kernel {
     /// What processes say of the fields of their structure. Only after [`Kernel::verify`] found nothing wrong.
