@@ -47,7 +47,8 @@ fn wrong(whole: &Rows, got: &Rows) -> Vec<String> {
             out.push(format!("a process at {at:#x}"));
             continue;
         };
-        let differ = row.iter().filter(|(key, value)| *key != "absent" && !value.is_null() && right.get(*key) != Some(value));
+        let differ =
+            row.iter().filter(|(key, value)| *key != "absent" && !value.is_null() && right.get(*key) != Some(value));
         out.extend(differ.map(|(key, value)| format!("{at:#x} {key}: {value} for {}", right[key])));
     }
     out
@@ -65,9 +66,8 @@ fn kernel_pages(case: &Case, tables: std::ops::Range<u64>) -> Vec<u64> {
         let pages = region.size / PAGE_SIZE;
         for i in 0..pages.min(4096) {
             let va = region.va.0 + i * PAGE_SIZE;
-            let full = |at: u64| {
-                kernel.dump.page(dumpwalk::addr::Pa(at).pfn()).is_some_and(|p| p.iter().any(|b| *b != 0))
-            };
+            let full =
+                |at: u64| kernel.dump.page(dumpwalk::addr::Pa(at).pfn()).is_some_and(|p| p.iter().any(|b| *b != 0));
             let pa = mapped.pa.0 + i * PAGE_SIZE;
             if !image.contains(&va) && !tables.contains(&va) && full(pa) {
                 out.extend(kernel.dump.file_offset(dumpwalk::addr::Pa(pa)));
@@ -143,7 +143,9 @@ fn what_is_left_is_found_and_right() {
                 all_wrong.extend(wrong.into_iter().map(|w| format!("{share} %, seed {seed}, {how}: {w}")));
             }
             let of = truth.len() * usize::try_from(seeds).unwrap();
-            println!("{share} % lost, {how}: {refused} of {seeds} refused, {found} of {of} processes, {false_values} false values");
+            println!(
+                "{share} % lost, {how}: {refused} of {seeds} refused, {found} of {of} processes, {false_values} false values"
+            );
         }
     }
     assert!(all_wrong.is_empty(), "{} false values: {:#?}", all_wrong.len(), all_wrong);

@@ -333,6 +333,10 @@ impl Process<'_> {
             return Err(Absent::NotApplicable);
         }
         let table = space.view(self.kernel.layout::<HandleTable>().map_err(|_| Absent::NoSymbol)?, at);
+        // A table has a page of entries from its start: one without is an empty page of the dump.
+        if table.code() == Ok(0) {
+            return Err(Absent::Implausible);
+        }
         match table.count() {
             Err(Absent::NotInBuild) => {
                 let list = self.kernel.layout::<FreeList>().map_err(|_| Absent::NoSymbol)?;

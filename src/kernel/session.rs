@@ -48,6 +48,8 @@ const SESSION_ID: u64 = 8;
 /// The offset of `ProcessList` in it, the same in 21 of 22 layout tables (XP alone has 0x14). For kernels whose PDB lacks the type; what
 /// hangs there is believed only where its processes name the session themselves.
 const PROCESS_LIST: u64 = 0x10;
+/// Bytes at a session's start that are never all zero: its count of references and its list of processes are among them.
+const SESSION_START: u32 = 0x40;
 /// More processes than a session has.
 const MOST_PROCESSES: usize = 1 << 20;
 
@@ -88,6 +90,10 @@ pub(super) fn id(process: &Process<'_>, space: &Space<'_>) -> Value<u32> {
         return Err(Absent::NotApplicable);
     }
     let kernel = process.kernel;
+    // A session has references, lists, a name: nothing but zeros is a page that the dump lost, and no session 0.
+    if space.fetch(at, SESSION_START).all().is_ok_and(|all| all.iter().all(|b| *b == 0)) {
+        return Err(Absent::Implausible);
+    }
     if let Some(layout) = kernel.described::<SessionSpace>() {
         return space.view(layout, at).id();
     }
