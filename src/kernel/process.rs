@@ -528,7 +528,7 @@ mod tests {
         for (name, symbols) in testing::kernels() {
             let t = &symbols.types;
             let layout = EProcess::resolve(t).unwrap_or_else(|e| panic!("{name}: {e}"));
-            let has = |accessor: &str| layout.field(accessor).is_some();
+            let has = |accessor: &str| layout.field(accessor).is_ok();
             let x64 = name.starts_with("x64");
             assert_eq!(has("wow64"), x64, "{name}");
             assert_eq!(

@@ -1,6 +1,6 @@
 //! The two sides of a process: native code, and 32-bit code on a 64-bit kernel, each with a PEB, parameters, loader lists and heaps of its own.
 
-use super::heap::{Heap, HeapLayouts};
+use super::heap::{Heap, HeapLayouts, NtHeap};
 use super::ldr::{LdrLayouts, Modules};
 use super::peb::{Parameters, Peb, PebLayouts, Shapes};
 use super::process::Process;
@@ -30,7 +30,7 @@ impl<'k> SideLayouts<'k> {
         Ok(Self {
             peb: PebLayouts::of(shapes, wow64)?,
             ldr: LdrLayouts::of(shapes, wow64)?,
-            heap: HeapLayouts::of(shapes, wow64).ok(),
+            heap: shapes.described::<NtHeap>(wow64).and_then(|_| HeapLayouts::of(shapes, wow64).ok()),
         })
     }
 }
