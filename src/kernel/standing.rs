@@ -251,7 +251,7 @@ impl Process<'_> {
     /// # Errors
     /// Why they are not there.
     pub fn processor_time(&self, clock: &Clock, processors: Value<u32>) -> Value<(u64, u64)> {
-        let (kernel, user) = (self.view.kernel_ticks()?, self.view.user_ticks()?);
+        let (kernel, user) = (self.kernel_ticks()?, self.user_ticks()?);
         let most = clock.ticks?.saturating_mul(processors?.into());
         if kernel.saturating_add(user) > most {
             return Err(Absent::Implausible);
