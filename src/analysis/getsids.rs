@@ -69,7 +69,10 @@ pub fn rows(identities: &Identities, process: &Process<'_>, space: &Space<'_>, s
             kind.into(),
             group.attributes.map(attribute_names).into(),
             group.attributes.map_or_else(Cell::Absent, |a| Cell::Hex(a.into())),
-            (group.sid.is_ok() && group.sid == primary).into(),
+            match primary {
+                Err(why) => Cell::Absent(why),
+                Ok(primary) => (group.sid == Ok(primary)).into(),
+            },
         ];
         sink.row(Row::new(cells.into()).at(token.view.place()))
     };

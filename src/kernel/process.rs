@@ -497,9 +497,10 @@ impl<'k> Process<'k> {
     /// # Errors
     /// [`Absent::NotApplicable`] while it runs.
     pub fn exit_status(&self) -> Value<u32> {
-        match self.view.exit_code()? {
-            STATUS_PENDING if self.exit_time() == Err(Absent::NotApplicable) => Err(Absent::NotApplicable),
-            status => Ok(status),
+        match (self.view.exit_code()?, self.exit_time()) {
+            // Without the time nothing says whether the status of what still runs is the final one.
+            (STATUS_PENDING, Err(why @ (Absent::NotApplicable | Absent::NotInBuild))) => Err(why),
+            (status, _) => Ok(status),
         }
     }
     /// Whether these bytes can be a process at all: the dispatcher type, an id divisible by 4, a page-table root, a name.

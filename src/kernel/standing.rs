@@ -104,8 +104,10 @@ impl Process<'_> {
             return Ok(Sort::Secure);
         }
         match v.minimal() {
-            Ok(0) | Err(Absent::NotInBuild) => Ok(Sort::User),
+            Ok(0) => Ok(Sort::User),
             Ok(_) => Ok(Sort::Minimal),
+            // Kernels before 8.1 have no such processes, nor pico contexts.
+            Err(Absent::NotInBuild) if v.pico_context() == Err(Absent::NotInBuild) => Ok(Sort::User),
             Err(why) => Err(why),
         }
     }

@@ -164,6 +164,13 @@ impl Tokens {
     pub fn at<'s>(&'s self, space: &Space<'s>, va: Va) -> Token<'s> {
         Token { reader: self, va, view: space.view(&self.layout, va) }
     }
+    /// Whether this kernel's tokens name their logon sessions.
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub fn names_sessions(&self) -> Value<()> {
+        self.layout.field("logon_id").map(|_| ())
+    }
     /// The logon session at `va`; `None` where the symbols do not know it.
     pub fn logon_session<'s>(&'s self, space: &Space<'s>, va: Va) -> Option<View<'s, LogonSession>> {
         Some(space.view(self.logon.as_ref()?, va))

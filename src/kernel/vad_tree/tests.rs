@@ -138,6 +138,7 @@ impl Forest {
             long: &self.long,
             owner: &self.owner,
             pool: Some((&self.pool, self.pool_size)),
+            lacking: None,
         };
         layouts.walk(&space, self.va(EPROCESS))
     }
