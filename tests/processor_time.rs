@@ -1,6 +1,12 @@
 //! A processor time in two halves (`_KPROCESS.KernelTimeLow`, `_EPROCESS.KernelTimeHigh`: Server 2022 from 20348.2227) is one
 //! number, and one half alone is none.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 use dumpwalk::dump::Dump;
 use dumpwalk::error::Result;

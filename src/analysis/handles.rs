@@ -100,7 +100,10 @@ pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, sink: &mut dyn
 
 /// No handle can be read.
 fn unreadable(kernel: &Kernel, why: Absent) -> Error {
-    Error::NotAvailable(format!("handle tables cannot be read: _HANDLE_TABLE_ENTRY is {why} ({})", kernel.symbols.origin))
+    Error::NotAvailable(format!(
+        "handle tables cannot be read: _HANDLE_TABLE_ENTRY is {why} ({})",
+        kernel.symbols.origin
+    ))
 }
 
 /// The parts of a process's table.
@@ -219,8 +222,7 @@ fn attributes(handle: &Handle) -> Cell {
         Ok(set) => set,
         Err(why) => return Cell::Absent(why),
     };
-    let mut out: Vec<Cell> =
-        bits.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| Cell::from(*name)).collect();
+    let mut out: Vec<Cell> = bits.iter().filter(|(bit, _)| set & bit != 0).map(|(_, name)| Cell::from(*name)).collect();
     if handle.no_upgrade == Ok(true) {
         out.push("no_rights_upgrade".into());
     }

@@ -169,7 +169,10 @@ impl Kernel {
             Error::NotAvailable("the list of kernel modules was not found: no symbol PsLoadedModuleList".into())
         })?;
         let links = layout.field("links").map_err(|why| {
-            Error::NotAvailable(format!("the list of kernel modules cannot be walked: {}.InLoadOrderLinks is {why}", L::TYPE))
+            Error::NotAvailable(format!(
+                "the list of kernel modules cannot be walked: {}.InLoadOrderLinks is {why}",
+                L::TYPE
+            ))
         })?;
         let offset = links.offset.into();
         let space = self.space();

@@ -63,9 +63,7 @@ impl<'k> SectionObjects<'k> {
                 }
                 raw
             }
-            (None, Some(layout)) => {
-                space.view(self.segment, space.view(layout, object).segment()?).control_area()?
-            }
+            (None, Some(layout)) => space.view(self.segment, space.view(layout, object).segment()?).control_area()?,
             _ => return Err(Absent::NoSymbol),
         };
         if address.is_null() { Err(Absent::NotApplicable) } else { sections.control_area(space, address) }

@@ -230,9 +230,7 @@ impl Process<'_> {
         let words = [("flags", v.flags()), ("flags2", v.flags2()), ("flags3", v.flags3()), ("flags4", v.flags4())];
         for (accessor, word) in words {
             match (v.layout.field(accessor), word) {
-                (Ok(field), Ok(word)) => {
-                    out.extend(self.kernel.flag_names(EProcess::TYPE, field.offset, word.into()))
-                }
+                (Ok(field), Ok(word)) => out.extend(self.kernel.flag_names(EProcess::TYPE, field.offset, word.into())),
                 (_, Err(Absent::NotInBuild)) | (Err(_), _) => {}
                 (_, Err(why)) => return Err(why),
             }

@@ -43,7 +43,8 @@ pub struct Layouts<'k> {
 
 /// The first field of what a tree is walked, laid out and understood by that a kernel lacks.
 fn lacking(short: &VadShort, long: &VadLong, owner: &VadOwner) -> Option<(&'static str, Absent)> {
-    let kind = short.field("kind").or_else(|why| short.field("image_map").and(short.field("physical")).map_err(|_| why));
+    let kind =
+        short.field("kind").or_else(|why| short.field("image_map").and(short.field("physical")).map_err(|_| why));
     let highs = match (short.field("start_high"), short.field("end_high")) {
         (Ok(_), end) => end,
         (Err(_), Ok(_)) => short.field("start_high"),
@@ -150,7 +151,8 @@ impl<'k> Layouts<'k> {
             Err(why) => tree.notes.push(Note::loss(format!("the root of the VAD tree of {eprocess} is {why}"))),
         }
         if let Some((field, why)) = self.lacking {
-            tree.notes.push(Note::loss(format!("VAD tree: {field} is {why}: ranges, or what they hold, may be missing")));
+            tree.notes
+                .push(Note::loss(format!("VAD tree: {field} is {why}: ranges, or what they hold, may be missing")));
         }
         tree
     }

@@ -427,7 +427,10 @@ mod tests {
         let mut t = types();
         t.types.get_mut("_EPROCESS").unwrap().members.remove("UniqueProcessId");
         let error = EProcess::resolve(&t).unwrap_err();
-        assert_eq!(error, LayoutError::NoField { ty: "_EPROCESS", field: "UniqueProcessId", why: indispensable::ALL[2].why });
+        assert_eq!(
+            error,
+            LayoutError::NoField { ty: "_EPROCESS", field: "UniqueProcessId", why: indispensable::ALL[2].why }
+        );
         assert!(error.to_string().contains("UniqueProcessId, which identifies"), "{error}");
     }
     #[test]
@@ -460,6 +463,9 @@ mod tests {
         }
         let layout = Session::resolve(&types()).unwrap();
         assert_eq!((layout.span(), layout.field("id")), (0, Err(Absent::NoSymbol)));
-        assert_eq!(EProcess::resolve(&Types::default()).unwrap_err().to_string().split(',').next(), Some("the symbols have no type _EPROCESS"));
+        assert_eq!(
+            EProcess::resolve(&Types::default()).unwrap_err().to_string().split(',').next(),
+            Some("the symbols have no type _EPROCESS")
+        );
     }
 }

@@ -11,7 +11,7 @@ mod code;
 mod evidence;
 mod explain;
 mod known;
-mod needs;
+pub(in crate::analysis) mod needs;
 mod paths;
 mod person;
 mod rules;

@@ -9,7 +9,7 @@ use crate::symbols::types::Types;
 use crate::value::Note;
 
 /// Spellings of one field, `_TYPE.Path`: one of them must be there.
-type Need = &'static [&'static str];
+pub(in crate::analysis) type Need = &'static [&'static str];
 
 /// Address ranges, and what they hold.
 const RANGES: &[Need] = &[
@@ -34,7 +34,7 @@ const THREADS: &[Need] = &[
     &["_ETHREAD.ThreadListEntry"],
     &["_ETHREAD.Tcb.Process", "_ETHREAD.ThreadsProcess"],
     &["_ETHREAD.Tcb.State"],
-    &["_ETHREAD.Terminated", "_ETHREAD.CrossThreadFlags"],
+    &["_ETHREAD.Terminated"],
     &["_ETHREAD.StartAddress"],
 ];
 /// Whether a process has ended.
@@ -115,10 +115,11 @@ const NEEDS: &[(&str, &[&[Need]])] = &[
     ("wrong-parent", &[BIRTH]),
 ];
 
-/// Whether these symbols have one spelling of a field.
-fn is_met(types: &Types, need: Need) -> bool {
+/// Whether these symbols have one spelling of a field, in the first type named that they describe.
+pub(in crate::analysis) fn is_met(types: &Types, need: Need) -> bool {
+    let described = need.iter().filter_map(|name| name.split_once('.')).find(|(ty, _)| types.get(ty).is_some());
     need.iter().any(|name| match name.split_once('.') {
-        Some((ty, path)) => types.member(ty, path).is_some(),
+        Some((ty, path)) => described.is_some_and(|(first, _)| first == ty) && types.member(ty, path).is_some(),
         None => types.pointer_size == 4,
     })
 }

@@ -132,7 +132,10 @@ impl<'k> Objects<'k> {
     /// The symbols do not describe object headers.
     pub fn of(kernel: &'k Kernel, types: &'k ObjectTypes) -> Result<Self> {
         let headers = Headers::of(kernel).map_err(|why| {
-            Error::NotAvailable(format!("objects cannot be read: _OBJECT_HEADER.Body is {why} ({})", kernel.symbols.origin))
+            Error::NotAvailable(format!(
+                "objects cannot be read: _OBJECT_HEADER.Body is {why} ({})",
+                kernel.symbols.origin
+            ))
         })?;
         Ok(Self {
             kernel,
