@@ -153,6 +153,10 @@ fn fall_back(kernel: &mut Kernel, source: &dyn SymbolSource, found: &Candidate, 
     // Nearest first: the first that nothing in the dump speaks against is the best there is.
     for symbols in source.fallbacks(&Fallback { machine, build: kernel.build, revision }) {
         let origin = symbols.origin.clone();
+        if other_entries(kernel, &symbols) {
+            refused.push(format!("{origin}: its page tables have entries of another width"));
+            continue;
+        }
         let builds = [file_build, kernel.build, kernel.build.map(kernel_file_build)];
         let own = build_of(&symbols).is_some_and(|b| builds.contains(&Some(b)));
         take(kernel, symbols);
@@ -192,6 +196,19 @@ const fn kernel_file_build(build: u32) -> u32 {
         22631 => 22621,
         other => other,
     }
+}
+
+/// Whether layouts are those of the other kernel of a build: before Windows 8, x86 has one with PAE, whose page tables have
+/// entries of eight bytes, and one without, with four.
+fn other_entries(kernel: &Kernel, symbols: &Symbols) -> bool {
+    let pae = match kernel.mode {
+        Mode::Pae => Some(true),
+        Mode::X86 => Some(false),
+        Mode::Blocks => kernel.dump.header.as_ref().and_then(|h| h.pae),
+        Mode::X64 | Mode::La57 | Mode::Arm64 => None,
+    };
+    let wide = symbols.types.size_of("_MMPTE").map(|size| size == 8);
+    pae.zip(wide).is_some_and(|(pae, wide)| kernel.arch == Arch::X86 && pae != wide)
 }
 
 /// The third part of a table's version.

@@ -1,0 +1,23 @@
+//! What a table lacks that another reduced for its own purpose, from a table of the forge's own.
+
+use std::collections::BTreeSet;
+
+use super::{Layouts, reduce};
+
+impl Layouts {
+    /// The same table with the donor's types, enumerations and globals where it has none. `known` are the types that whoever reduced the
+    /// table would have kept: one of them that is not there is not in that kernel.
+    #[must_use]
+    pub fn completed(mut self, donor: &Layouts, known: &BTreeSet<String>) -> Layouts {
+        for (name, ty) in donor.types.iter().filter(|(n, _)| !known.contains(*n)) {
+            self.types.entry(name.clone()).or_insert_with(|| ty.clone());
+        }
+        for (name, e) in donor.enums.iter().filter(|(n, _)| !known.contains(*n)) {
+            self.enums.entry(name.clone()).or_insert_with(|| e.clone());
+        }
+        if self.symbols.is_empty() {
+            self.symbols = reduce::moved(&self, donor);
+        }
+        self
+    }
+}

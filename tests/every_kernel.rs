@@ -1,0 +1,173 @@
+//! A machine on every layout that is built in: with the kernel's own symbols, with none but its identity, and with neither,
+//! one pass of `report` says what was forged, or that a value is not to be had.
+//!
+//! `DUMPWALK_KERNELS=WORD` takes the layouts whose name has the word.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+mod facts;
+mod program;
+
+use common::write;
+use dumpwalk::analysis::{ALL, Ask, Case, OpenOptions};
+use dumpwalk::report::Format;
+use dumpwalk::symbols::builtin::{self, Known};
+use dumpwalk::symbols::{Machine, PdbId, Symbols, table};
+use facts::{COMPARISONS, Facts, OWN};
+use forge::layout::Layouts;
+use forge::memory::Mode;
+use forge::scenario::Scenario;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// The first kernel of each built-in layout that can be forged.
+fn kernels() -> Vec<&'static Known> {
+    let word = std::env::var("DUMPWALK_KERNELS").unwrap_or_default();
+    let mut seen = BTreeSet::new();
+    builtin::known()
+        .iter()
+        // The forge makes no ARM64 machine.
+        .filter(|k| k.machine != Machine::Arm64 && k.name().contains(&word) && seen.insert(k.name()))
+        .collect()
+}
+
+fn build(version: &str) -> u32 {
+    version.split('.').nth(2).and_then(|b| b.parse().ok()).unwrap()
+}
+
+/// The forge's own scenarios of whole machines, by their layout: the nearest to a kernel.
+fn scenario(kernel: &Known, text: &str) -> Scenario {
+    let word = kernel.machine.word();
+    let of_processor = |s: &Scenario| s.layout.starts_with(word) && !s.name.contains("minidump");
+    let all = forge::samples().unwrap().into_iter().map(|name| Scenario::load(&name)).filter(of_processor);
+    // Attack scenarios hold what other tests are about; five levels are one kernel's.
+    let plain = all.filter(|s| !["attack", "benign", "la57", "raw", "win10-22h2"].iter().any(|w| s.name.contains(w)));
+    let wanted = build(&kernel.version);
+    let mut s = plain.min_by_key(|s| (s.build.abs_diff(wanted), s.name.clone())).unwrap();
+    let mut parts = kernel.version.split('.').map(|p| p.parse::<u32>().unwrap());
+    (s.nt, s.build) = ((parts.next().unwrap(), parts.next().unwrap()), wanted);
+    s.name = kernel.name();
+    s.containers = vec!["full".into()];
+    s.pfn_database = false;
+    if kernel.machine == Machine::X86 {
+        // Ask the type: entries of eight bytes are PAE's.
+        s.mode = if Layouts::parse(text).size("_MMPTE") == 8 { Mode::Pae } else { Mode::Plain };
+    }
+    s
+}
+
+/// The kernel's table as a symbol file, with a made-up identity where its own is not known, and globals that the forge made up.
+fn forged(kernel: &Known, named: &BTreeSet<String>) -> (Scenario, Layouts, Symbols) {
+    let mut symbols = kernel.load(true);
+    let name = if kernel.machine == Machine::X86 { "ntkrpamp.pdb" } else { "ntkrnlmp.pdb" };
+    symbols.id.get_or_insert_with(|| PdbId {
+        name: name.into(),
+        guid: format!("{:032X}", common::checksum(kernel.name().as_bytes())),
+        age: 1,
+    });
+    symbols.globals = dumpwalk::symbols::globals::Globals::default();
+    let text = table::write(&symbols);
+    let s = scenario(kernel, &text);
+    let layouts = Layouts::parse(&text).completed(&Layouts::load(&s.layout), named);
+    symbols.globals = layouts.symbols.iter().map(|(n, rva)| (n.as_str(), u32::try_from(*rva).unwrap())).collect();
+    (s, layouts, symbols)
+}
+
+/// The rows of one `report`, by section, and the notes.
+fn report(dump: &Path, symbols: &Path) -> Result<BTreeMap<String, Vec<Value>>, String> {
+    let options =
+        OpenOptions { symbols: vec![symbols.into()], offline: true, isolated: true, ..OpenOptions::default() };
+    let case = Case::open(dump, &options).map_err(|e| e.to_string())?;
+    let report = ALL.iter().find(|a| a.name == "report").unwrap();
+    let written = write(&case, report, &Ask::default(), &[Format::Jsonl]).map_err(|e| e.to_string())?;
+    let mut sections: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for line in String::from_utf8(written.into_iter().next().unwrap().bytes).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        sections.entry(row["section"].as_str().unwrap().to_owned()).or_default().push(row);
+    }
+    Ok(sections)
+}
+
+#[derive(Default)]
+struct Count {
+    facts: usize,
+    equal: usize,
+    wrong: Vec<String>,
+}
+
+/// Holds every section against the truth.
+fn compare(name: &str, truth: &Value, sections: &BTreeMap<String, Vec<Value>>, count: &mut Count) {
+    for c in COMPARISONS.iter().chain(OWN) {
+        let got: Facts = sections.get(c.analysis).into_iter().flatten().filter_map(c.of_row).collect();
+        let want = (c.of_truth)(truth);
+        count.facts += want.len();
+        count.equal += want.intersection(&got).count();
+        if got != want {
+            let missing: Vec<_> = want.difference(&got).take(2).collect();
+            let extra: Vec<_> = got.difference(&want).take(2).collect();
+            count.wrong.push(format!("{name}, {}: missing {missing:?}, extra {extra:?}", c.analysis));
+        }
+    }
+}
+
+fn one(kernel: &Known, named: &BTreeSet<String>, folder: &Path, count: &mut Count) {
+    let (s, layouts, symbols) = forged(kernel, named);
+    let (dumps, truth) = forge::build_on(&s, layouts);
+    let truth: Value = serde_json::from_str(&truth.to_string()).unwrap();
+    let folder = folder.join(kernel.name());
+    let (own, nowhere) = (folder.join("own"), folder.join("nowhere"));
+    std::fs::create_dir_all(&own).unwrap();
+    std::fs::create_dir_all(&nowhere).unwrap();
+    std::fs::write(own.join("kernel.txt"), table::write(&symbols)).unwrap();
+    let dump = folder.join("full.dmp");
+    std::fs::write(&dump, &dumps[0].1).unwrap();
+    for (way, store) in [("own symbols", &own), ("none", &nowhere)] {
+        let name = format!("{} ({way})", kernel.name());
+        match report(&dump, store) {
+            Ok(sections) => compare(&name, &truth, &sections, count),
+            Err(why) => count.wrong.push(format!("{name}: {why}")),
+        }
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn every_kernel_answers_what_was_forged() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernels = kernels();
+    let named: BTreeSet<String> = kernels
+        .iter()
+        .flat_map(|k| {
+            let types = k.load(false).types;
+            types.types.into_keys().chain(types.enums.into_keys()).map(String::from).collect::<Vec<_>>()
+        })
+        .collect();
+    let next = AtomicUsize::new(0);
+    let total = Mutex::new(Count::default());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some(kernel) = kernels.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let mut count = Count::default();
+                    let work = std::panic::AssertUnwindSafe(|| one(kernel, &named, folder.path(), &mut count));
+                    let failed = std::panic::catch_unwind(work).err();
+                    if let Some(why) = failed {
+                        let why = why.downcast_ref::<String>().cloned().unwrap_or_default();
+                        count.wrong.push(format!("{}: {why}", kernel.name()));
+                    }
+                    let mut total = total.lock().unwrap();
+                    total.facts += count.facts;
+                    total.equal += count.equal;
+                    total.wrong.extend(count.wrong);
+                }
+            });
+        }
+    });
+    let total = total.into_inner().unwrap();
+    println!("{} layouts, {} of {} facts equal", kernels.len(), total.equal, total.facts);
+    assert!(total.wrong.is_empty(), "{} differ:\n{}", total.wrong.len(), total.wrong.join("\n"));
+}
