@@ -72,12 +72,17 @@ fn forged(kernel: &Known, named: &BTreeSet<String>) -> (Scenario, Layouts, Symbo
     symbols.globals = dumpwalk::symbols::globals::Globals::default();
     let text = table::write(&symbols);
     let s = scenario(kernel, &text);
-    let layouts = Layouts::parse(&text).completed(&Layouts::load(&s.layout), named);
+    let mut layouts = Layouts::parse(&text).completed(&Layouts::load(&s.layout), named);
+    if s.mode == Mode::Pae {
+        // Computed tables leave their bits out. This kernel with PAE has them.
+        let with_bits = builtin::known().iter().find(|k| k.version == "6.1.7601.24000").unwrap().load(false);
+        layouts = layouts.with_entries_of(&Layouts::parse(&table::write(&with_bits)));
+    }
     symbols.globals = layouts.symbols.iter().map(|(n, rva)| (n.as_str(), u32::try_from(*rva).unwrap())).collect();
     (s, layouts, symbols)
 }
 
-/// The rows of one `report`, by section, and the notes.
+/// The rows of one `report`, by section.
 fn report(dump: &Path, symbols: &Path) -> Result<BTreeMap<String, Vec<Value>>, String> {
     let options =
         OpenOptions { symbols: vec![symbols.into()], offline: true, isolated: true, ..OpenOptions::default() };

@@ -37,7 +37,7 @@
 //! * `structures`: generated structures of Rickebo/ntoskrnlib (MIT), made from the public PDB of Windows 11 24H2; no
 //!   enumerations, and some bit-fields with lengths carried over from the release before.
 //! * `computed`: worked out from the layout of a sibling of the same build. x86 with PAE from x86 without (entries of
-//!   page tables have eight bytes; what holds one is laid out again). ARM64 from x64, with the differences that headers
+//!   page tables have eight bytes; what holds one is laid out again; their bits are left out before 7601.24000). ARM64 from x64, with the differences that headers
 //!   of ARM64 kernels show; held against published offsets of hundreds of ARM64 kernels, but members that nothing was
 //!   held against may be wrong. The identifier's field is left out for ARM64 1709 and 1803, where no source has it.
 //!

@@ -200,7 +200,7 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     // The array is fifteen bytes; the kernel leaves room for a terminator when it cuts a name.
     e.set_bytes("ImageFileName", &image[..image.len().min(14)]).set("PriorityClass", 2);
     e.set("ExitStatus", p.exit.map_or(0x103, |x| x.1.into())).set("ExitTime.QuadPart", p.exit.map_or(0, |x| x.0));
-    e.set("Cookie", m.rng.below(1 << 32))
+    e.set_opt("Cookie", m.rng.below(1 << 32))
         .set_opt("SequenceNumber", p.pid / 4)
         .set_opt("Protection.Level", p.protection);
     e.set_opt("Flags3", if p.minimal { 1 } else { 0 }).set_opt("HighestUserAddress", super::globals::user_end(m, s));
