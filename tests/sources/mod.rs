@@ -98,7 +98,8 @@ fn files() -> Vec<Table> {
                 let symbols = table::parse(&text, &name).unwrap();
                 let suffix = name.splitn(3, '-').nth(2).map_or(String::new(), |s| format!("-{s}"));
                 let name = if whole { name } else { format!("{name}-variant") };
-                let from = text.split("# computed from ").nth(1).and_then(|f| f.split(".txt").next()).map(str::to_owned);
+                let from =
+                    text.split("# computed from ").nth(1).and_then(|f| f.split(".txt").next()).map(str::to_owned);
                 found.push(Table { name, symbols, basis: basis(&text), suffix, whole, from });
             }
         }

@@ -59,7 +59,8 @@ impl Known {
     /// Its layouts, and its globals too where they are asked for and built in. Those hold for this very kernel only.
     #[must_use]
     pub fn load(&self, with_globals: bool) -> Symbols {
-        let mut symbols = read::layout(self.layout, (with_globals && self.has_globals).then_some(self.version.as_str()));
+        let mut symbols =
+            read::layout(self.layout, (with_globals && self.has_globals).then_some(self.version.as_str()));
         symbols.version = Some(self.version.clone());
         symbols.id = self.id.clone().filter(|_| with_globals);
         symbols

@@ -7,12 +7,16 @@ use super::{Layouts, reduce};
 /// Every kernel has these; a table without them left them out.
 const EVERYWHERE: &[&str] = &["_POOL_HEADER"];
 
+/// These begin as another structure does, which the table has and the donor may have otherwise.
+const LONGER: &[&str] = &["_MMVAD_LONG"];
+
 impl Layouts {
     /// The same table with the donor's types, enumerations and globals where it has none. `known` are the types that whoever reduced the
     /// table would have kept: one of them that is not there is not in that kernel.
     #[must_use]
     pub fn completed(mut self, donor: &Layouts, known: &BTreeSet<String>) -> Layouts {
-        for (name, ty) in donor.types.iter().filter(|(n, _)| EVERYWHERE.contains(&n.as_str()) || !known.contains(*n)) {
+        let wanted = |n: &str| EVERYWHERE.contains(&n) || !(known.contains(n) || LONGER.contains(&n));
+        for (name, ty) in donor.types.iter().filter(|(n, _)| wanted(n)) {
             self.types.entry(name.clone()).or_insert_with(|| ty.clone());
         }
         for (name, e) in donor.enums.iter().filter(|(n, _)| !known.contains(*n)) {

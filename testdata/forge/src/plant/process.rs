@@ -16,6 +16,9 @@ use crate::memory::{PAGE, PoolKind, Space, flags};
 use crate::scenario::{Process, Scenario};
 use crate::truth::Json;
 
+/// Where the page table's root is kept: before Vista in the first of two words.
+const DTB: [&str; 2] = ["Pcb.DirectoryTableBase[0]", "Pcb.DirectoryTableBase"];
+
 /// What planting the processes gives.
 pub struct Processes {
     /// Their truth.
@@ -283,11 +286,11 @@ fn memory(
     let mut modules = Vec::new();
     let (mut user, mut peb_va) = (None, 0);
     if p.pid == 4 {
-        d.obj.set("Pcb.DirectoryTableBase", s.root << 12);
+        d.obj.set_first(&DTB, s.root << 12);
         system_vads(m, d, files);
     } else {
         let mut u = User::new(m, p.wow64);
-        d.obj.set("Pcb.DirectoryTableBase", u.space.dtb());
+        d.obj.set_first(&DTB, u.space.dtb());
         if p.path.is_some() && p.exit.is_none() {
             modules = images(m, p, &mut u, files);
             u.space.map(&mut m.mem, shared::USER, shared_frame, flags::P | flags::U | 0x20 | flags::NX);
