@@ -112,8 +112,11 @@ enum Way {
     Unknown,
 }
 
+/// Whether something holds of a kernel and what it is analysed with.
+type Where = fn(&Symbols, Way) -> bool;
+
 /// Values that are not to be had: whose, in which column of the comparison (or whole facts), where, and why.
-const ABSENT: &[(&str, Option<usize>, fn(&Symbols, Way) -> bool, &str)] = &[
+const ABSENT: &[(&str, Option<usize>, Where, &str)] = &[
     (
         "getsids",
         None,
