@@ -3,11 +3,11 @@
 //! A typing error in a field would be silent, so a path that no known kernel has is an error here, unless
 //! its type is of newer kernels (listed below). `DUMPWALK_BLESS=1 cargo test --test layouts` writes the file anew;
 //! read the difference before you commit it.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod sources;
 
-use dumpwalk::symbols::Symbols;
+use sources::Table;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -19,19 +19,16 @@ const FUTURE: &[(&str, &str)] = &[
     ("_PSP_SESSION_SPACE", ""),
     // One declaration for the loader's two structures; only the user-mode one is spelt so.
     ("_KLDR_DATA_TABLE_ENTRY", "ObsoleteLoadCount"),
-    // Registers of ARM64, of which there is no table; those a trap frame of x64 does not save.
+    // Registers of ARM64: tables have no context of it, and of the trap frame what is published; those a trap frame of x64 does not save.
     ("_CONTEXT", "Cpsr"),
     ("_CONTEXT", "Fp"),
     ("_CONTEXT", "Pc"),
     ("_CONTEXT", "Spsr"),
     ("_KTRAP_FRAME", "Cpsr"),
-    ("_KTRAP_FRAME", "Fp"),
-    ("_KTRAP_FRAME", "Pc"),
     ("_KTRAP_FRAME", "R12"),
     ("_KTRAP_FRAME", "R13"),
     ("_KTRAP_FRAME", "R14"),
     ("_KTRAP_FRAME", "R15"),
-    ("_KTRAP_FRAME", "Spsr"),
     // Kernels whose unnamed unions have no field of their own any more (`u`, `u1`, `u2` are gone): 26H1 and later.
     ("_MMVAD_SHORT", "PrivateVadFlags.Enclave"),
     ("_MMVAD_SHORT", "PrivateVadFlags.Graphics"),
@@ -49,25 +46,43 @@ const FUTURE: &[(&str, &str)] = &[
     ("_SUBSECTION", "SubsectionFlags.Protection"),
 ];
 
-/// The kernels that lack something, in words: `all but x64-6.1.7601.24540`, whichever is shorter.
-fn kernels_in_words(lacking: &[&str], all: &[(String, Symbols)]) -> String {
+/// The kernels of `all` that lack something, in words: those of a stretch by its ends, or `all but` those that have it.
+fn kernels_in_words(lacking: &[&str], all: &[&str]) -> String {
     if lacking.is_empty() {
         return "none".into();
     }
     if lacking.len() == all.len() {
         return "all".into();
     }
-    if lacking.len() * 2 <= all.len() {
-        return lacking.join(" ");
+    let lacks: Vec<bool> = all.iter().map(|n| lacking.contains(n)).collect();
+    let (lacking, having) = (stretches(&lacks, all), stretches(&lacks.iter().map(|l| !l).collect::<Vec<_>>(), all));
+    if lacking.len() <= having.len() { lacking.join(" ") } else { format!("all but {}", having.join(" ")) }
+}
+
+fn names<'t>(tables: &[&'t Table]) -> Vec<&'t str> {
+    tables.iter().map(|t| t.name.as_str()).collect()
+}
+
+/// `first..last` of every stretch that is set.
+fn stretches(set: &[bool], all: &[&str]) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while at < set.len() {
+        let end = (at..set.len()).find(|i| !set[*i]).unwrap_or(set.len());
+        match end - at {
+            0 => {}
+            1 => out.push(all[at].to_owned()),
+            _ => out.push(format!("{}..{}", all[at], all[end - 1])),
+        }
+        at = end.max(at + 1);
     }
-    let has: Vec<&str> = all.iter().map(|(n, _)| n.as_str()).filter(|n| !lacking.contains(n)).collect();
-    format!("all but {}", has.join(" "))
+    out
 }
 
 #[test]
 fn what_resolves_where_is_as_written_down() {
-    let kernels = sources::kernels();
-    if kernels.is_empty() {
+    let tables = sources::tables();
+    if tables.is_empty() {
         return;
     }
     let declared = sources::layouts();
@@ -75,22 +90,25 @@ fn what_resolves_where_is_as_written_down() {
     let mut out = String::from(
         "# Which layout resolves on which known kernel. Made by: DUMPWALK_BLESS=1 cargo test --test layouts\n\
          # layout <name> <type>: the kernels that lack the type; then its fields that some kernel with the type lacks.\n\
+         # a..b: all from a to b, in the order of processor and version; of a field, of those that have the type.\n\
+         # Variants (reduced when some types were not named yet) count only for the types that they have.\n\
          # A field that a kernel lacks is absent there; an indispensable one (src/symbols/indispensable.rs) is lacked by none.\n",
     );
     let mut nowhere = BTreeSet::new();
     let mut sorted = declared.clone();
     sorted.sort_by_key(|d| (d.ty.clone(), d.name.clone(), d.file.clone()));
     for d in &sorted {
-        let with: Vec<_> = kernels.iter().filter(|(_, s)| s.types.get(&d.ty).is_some()).collect();
-        let without: Vec<&str> =
-            kernels.iter().filter(|(_, s)| s.types.get(&d.ty).is_none()).map(|(n, _)| n.as_str()).collect();
-        let lack = kernels_in_words(&without, &kernels);
+        let has = |t: &&Table| t.symbols.types.get(&d.ty).is_some();
+        let with: Vec<&Table> = tables.iter().filter(has).collect();
+        let whole: Vec<&Table> = tables.iter().filter(|t| t.whole).collect();
+        let without: Vec<&Table> = whole.iter().copied().filter(|t| !has(t)).collect();
+        let lack = kernels_in_words(&names(&without), &names(&whole));
         writeln!(
             out,
             "layout {} {}{}",
             d.name,
             d.ty,
-            if lack.is_empty() { String::new() } else { format!(": {lack}") }
+            if without.is_empty() { String::new() } else { format!(": {lack}") }
         )
         .unwrap();
         if with.is_empty() {
@@ -98,18 +116,18 @@ fn what_resolves_where_is_as_written_down() {
         }
         for line in &d.lines {
             for path in &line.paths {
-                if !with.is_empty() && !with.iter().any(|(_, s)| s.types.member(&d.ty, path).is_some()) {
+                if !with.is_empty() && !with.iter().any(|t| t.symbols.types.member(&d.ty, path).is_some()) {
                     nowhere.insert((d.ty.clone(), path.clone()));
                 }
             }
-            let lacking: Vec<&str> = with
+            let lacking: Vec<&Table> = with
                 .iter()
-                .filter(|(_, s)| !line.paths.iter().any(|p| s.types.member(&d.ty, p).is_some()))
-                .map(|(n, _)| n.as_str())
+                .copied()
+                .filter(|t| !line.paths.iter().any(|p| t.symbols.types.member(&d.ty, p).is_some()))
                 .collect();
-            assert!(lacking.is_empty() || !line.indispensable(&d.ty), "{}.{}: {lacking:?}", d.ty, line.accessor);
+            assert!(lacking.is_empty() || !line.indispensable(&d.ty), "{}.{}: {:?}", d.ty, line.accessor, names(&lacking));
             if !lacking.is_empty() {
-                writeln!(out, " {}: {}", line.accessor, kernels_in_words(&lacking, &kernels)).unwrap();
+                writeln!(out, " {}: {}", line.accessor, kernels_in_words(&names(&lacking), &names(&with))).unwrap();
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::dump::Arch;
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::paging::{Mode, Space};
-use crate::symbols::layout::{Bits, Counted, FastRef, Here, Link, View};
+use crate::symbols::layout::{Bits, Counted, FastRef, FirstWord, Here, Link, View};
 use crate::time::FileTime;
 use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
@@ -24,8 +24,8 @@ layout! {
         signal_state: i32 = "Pcb.Header.SignalState",
         /// `Pcb.DirectoryTableBase`, low bits (PCID) included. On XP an array whose first word counts.
         dtb_raw: [u8; 4] = "Pcb.DirectoryTableBase",
-        /// The same as a whole, where it is one number.
-        dtb_wide: u64 = "Pcb.DirectoryTableBase",
+        /// The same in eight bytes, of 64-bit kernels. In Server 2003, too, an array whose first word counts.
+        dtb_wide: FirstWord = "Pcb.DirectoryTableBase",
         /// `Pcb.UserDirectoryTableBase` (from 1803, and updates of older builds): 0 or 1 where shadowing is off.
         user_dtb_raw: u64 = "Pcb.UserDirectoryTableBase",
         /// `Pcb.BasePriority`.

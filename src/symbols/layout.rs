@@ -199,6 +199,14 @@ slot!(Bits => u64, "bit-field", |m| m.size <= 8, |f, b| {
     Ok(if len >= 64 { value } else { value & (1u64 << len).wrapping_sub(1) })
 });
 
+/// A number, or the first of two 64-bit ones.
+#[derive(Clone, Copy, Debug)]
+pub struct FirstWord;
+slot!(FirstWord => u64, "number, or two", |m| m.bits.is_none() && matches!(m.size, 4 | 8 | 16), |f, b| {
+    let raw = f.bytes(b)?;
+    le(raw.get(..8).unwrap_or(raw)).ok_or(crate::value::Absent::Implausible)
+});
+
 /// An embedded structure, list head or array: only its own address is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Here;

@@ -94,7 +94,7 @@ pub fn list(store: &Store) -> Vec<Listed> {
             name: known.id.as_ref().map_or_else(|| "ntoskrnl.exe".into(), |id| id.name.clone()),
             version: Some(known.version.clone()),
             machine: Some(known.machine),
-            id: known.id,
+            id: known.id.clone(),
             path: None,
             problem: None,
         });

@@ -482,8 +482,8 @@ pub const OWN: &[Comparison] = &[
             })
         },
         of_truth: |t| {
-            // XP's loader keeps no load times.
-            let timed = number(&t["build"]) != Some(2600);
+            // Loaders before Windows 7 keep no load times.
+            let timed = number(&t["build"]) >= Some(7600);
             let side = |p: &Value, key: &str, wow64: bool| -> Vec<String> {
                 list(p, key)
                     .map(|m| {

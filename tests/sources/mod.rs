@@ -1,8 +1,9 @@
 //! What the sources ask of a kernel, read from their text: every `layout!` and every name in quotes.
 #![allow(dead_code, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
-use dumpwalk::symbols::{Symbols, table};
-use std::collections::BTreeSet;
+use dumpwalk::symbols::types::Types;
+use dumpwalk::symbols::{PdbId, Symbols, table};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The folder of shared test data, where there is one.
@@ -16,23 +17,130 @@ pub fn shared() -> Option<PathBuf> {
     found
 }
 
-/// The full tables of real kernels, by name, sorted by processor and version.
-pub fn kernels() -> Vec<(String, Symbols)> {
-    let Some(shared) = shared() else { return Vec::new() };
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(shared.join("layouts")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(&path).unwrap();
-        if path.extension().is_some_and(|e| e == "txt") && text.starts_with("# kernel ") {
-            found.push((name.clone(), table::parse(&text, &name).unwrap()));
-        }
-    }
-    found.sort_by_key(|(_, s)| {
-        let version: Vec<u32> = s.version.as_deref().unwrap().split('.').map(|p| p.parse().unwrap()).collect();
-        (s.machine, version)
+/// A table of a real kernel, as the shared data has it.
+pub struct Table {
+    /// File name without extension, that of a variant with `-variant`.
+    pub name: String,
+    /// What it says.
+    pub symbols: Symbols,
+    /// What it was made from, as `kernels.txt` says it.
+    pub basis: &'static str,
+    /// Behind the version: `-pae`, `-first`, or nothing.
+    pub suffix: String,
+    /// All types, not only those that dumpwalk named when it was made.
+    pub whole: bool,
+    /// The table it was computed from.
+    from: Option<String>,
+}
+
+/// Tables of a few members only.
+const PARTIAL: &str = "-partial";
+
+/// All tables of real kernels, sorted by processor, version and what follows it; variants behind whole ones.
+pub fn tables() -> Vec<Table> {
+    let mut found: Vec<Table> = files().into_iter().filter(|t| t.suffix != PARTIAL).collect();
+    mend(&mut found);
+    let version = |t: &Table| -> Vec<u32> {
+        t.symbols.version.as_deref().unwrap().split('.').map(|p| p.parse().unwrap()).collect()
+    };
+    // Before 8, kernels of 32 bits come with and without PAE: those with, behind.
+    found.sort_by_key(|t| {
+        (t.symbols.machine, t.suffix == "-pae", version(t), t.suffix.is_empty(), !t.whole, t.name.clone())
     });
     found
+}
+
+/// Tables of kernels with PAE were computed from those without. Whoever did so laid out again what holds an entry of page tables, but
+/// also `_SLIST_HEADER`, which has eight bytes on every x86 kernel, and what holds one: the stated table of 7601.24000, a kernel
+/// with PAE, has it and `_KPRCB` as kernels without (23418) do. So what holds no entry is as without PAE where a list header explains
+/// the difference, and left out where nothing does; and the table computed from that of 7601.24000, which had PAE, is left out.
+fn mend(tables: &mut Vec<Table>) {
+    let without: BTreeMap<String, Types> =
+        tables.iter().filter(|t| t.whole).map(|t| (t.name.clone(), t.symbols.types.clone())).collect();
+    let from = |t: &Table| t.from.as_ref().filter(|_| t.suffix == "-pae").and_then(|name| without.get(name));
+    tables.retain(|t| from(t).is_none_or(|types| types.size_of("_MMPTE") == Some(4)));
+    for table in tables.iter_mut() {
+        let Some(types) = from(table) else { continue };
+        let names: Vec<Box<str>> = table.symbols.types.types.keys().cloned().collect();
+        for name in names {
+            let Some(theirs) = types.get(&name) else { continue };
+            if table.symbols.types.get(&name) == Some(theirs) || holds(types, &name, &["_MMPTE", "_HARDWARE_PTE"]) {
+                continue;
+            }
+            table.symbols.types.types.remove(&name);
+            if holds(types, &name, &["_SLIST_HEADER"]) {
+                table.symbols.types.types.insert(name, theirs.clone());
+            }
+        }
+    }
+}
+
+/// Whether a type is, or holds by value, one of these.
+fn holds(types: &Types, name: &str, what: &[&str]) -> bool {
+    let member = |ty: &str| ty.split('[').next().is_some_and(|ty| !ty.starts_with('*') && holds(types, ty, what));
+    what.contains(&name) || types.get(name).is_some_and(|t| t.members.values().any(|m| member(&m.ty)))
+}
+
+/// The tables that state a few members only.
+pub fn partial() -> Vec<Table> {
+    files().into_iter().filter(|t| t.suffix == PARTIAL).collect()
+}
+
+fn files() -> Vec<Table> {
+    let Some(shared) = shared() else { return Vec::new() };
+    let mut found = Vec::new();
+    for (folder, whole) in [("layouts", true), ("layouts-more", true), ("layouts-variants", false)] {
+        for entry in std::fs::read_dir(shared.join(folder)).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(&path).unwrap();
+            if path.extension().is_some_and(|e| e == "txt") && text.starts_with("# kernel ") {
+                let symbols = table::parse(&text, &name).unwrap();
+                let suffix = name.splitn(3, '-').nth(2).map_or(String::new(), |s| format!("-{s}"));
+                let name = if whole { name } else { format!("{name}-variant") };
+                let from =
+                    text.split("# computed from ").nth(1).and_then(|f| f.split(".txt").next()).map(str::to_owned);
+                found.push(Table { name, symbols, basis: basis(&text), suffix, whole, from });
+            }
+        }
+    }
+    found
+}
+
+/// What the head of a table says that it was made from.
+fn basis(text: &str) -> &'static str {
+    let head: Vec<&str> = text.lines().take_while(|l| l.starts_with("# ")).collect();
+    let says = |what: &str| head.iter().any(|l| l.starts_with("# ") && l.contains(what));
+    if head.iter().any(|l| l.starts_with("# computed")) {
+        "computed"
+    } else if says("symbol file (ISF)") {
+        "pdb"
+    } else if says("vergilius-rs") {
+        "headers"
+    } else if says("_vtypes.py") {
+        "stated"
+    } else {
+        "structures"
+    }
+}
+
+/// The whole tables of real kernels, by name.
+pub fn kernels() -> Vec<(String, Symbols)> {
+    tables().into_iter().filter(|t| t.whole).map(|t| (t.name, t.symbols)).collect()
+}
+
+/// Version, identity and layout (a variant's name) of every kernel whose layout was looked at.
+pub fn looked_at() -> Vec<(String, PdbId, String)> {
+    let Some(shared) = shared() else { return Vec::new() };
+    let text = std::fs::read_to_string(shared.join("layouts-variants/kernels.tsv")).unwrap_or_default();
+    let line = |line: &str| {
+        let mut words = line.split('\t').map(str::to_owned);
+        let (version, key, layout) = (words.next().unwrap(), words.next().unwrap(), words.next().unwrap());
+        let (guid, age) = key.split_once('+').unwrap();
+        let id = PdbId { name: "ntkrnlmp.pdb".into(), guid: guid.into(), age: age.parse().unwrap() };
+        (version, id, format!("{layout}-variant"))
+    };
+    text.lines().skip(1).map(line).collect()
 }
 
 /// The text of every source file, by path from `src`, sorted.

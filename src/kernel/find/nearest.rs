@@ -9,6 +9,7 @@ use super::doubts::{Near, Side};
 use super::settle::take;
 use super::shared_page::machine;
 use super::{Candidate, doubts};
+use crate::dump::Arch;
 use crate::kernel::Kernel;
 use crate::kernel::verify::Checks;
 use crate::paging::Mode;
@@ -47,10 +48,10 @@ struct Offered {
 
 impl Offered {
     /// Nearest first. Of other builds one on each side is enough where the own build has tables.
-    fn by(source: &dyn SymbolSource, wanted: &Fallback, version: &Version) -> Self {
+    fn by(kernel: &Kernel, source: &dyn SymbolSource, wanted: &Fallback, version: &Version) -> Self {
         let mut out = Self::default();
         let build = version.builds.iter().flatten().next().copied();
-        for table in source.fallbacks(wanted) {
+        for table in source.fallbacks(wanted).filter(|table| !has_other_entries(kernel, table)) {
             if version.has(&table) {
                 out.own.push(table);
                 continue;
@@ -65,6 +66,19 @@ impl Offered {
         }
         out
     }
+}
+
+/// Whether layouts are those of the other kernel of a build: before Windows 8, x86 has one with PAE, whose page tables have
+/// entries of eight bytes, and one without, with four.
+fn has_other_entries(kernel: &Kernel, symbols: &Symbols) -> bool {
+    let pae = match kernel.mode {
+        Mode::Pae => Some(true),
+        Mode::X86 => Some(false),
+        Mode::Blocks => kernel.dump.header.as_ref().and_then(|h| h.pae),
+        Mode::X64 | Mode::La57 | Mode::Arm64 => None,
+    };
+    let wide = symbols.types.size_of("_MMPTE").map(|size| size == 8);
+    pae.zip(wide).is_some_and(|(pae, wide)| kernel.arch == Arch::X86 && pae != wide)
 }
 
 /// The first line of an error, without the list that follows it: a note is one sentence.
@@ -89,7 +103,7 @@ pub(super) fn fall_back(
 ) -> Result<(), String> {
     let version = Version::of(kernel, found);
     let wanted = Fallback { machine: machine(kernel.arch), build: kernel.build, revision: version.revision };
-    let offered = Offered::by(source, &wanted, &version);
+    let offered = Offered::by(kernel, source, &wanted, &version);
     let mut refused = Vec::new();
     let chosen = choose(kernel, &offered, &mut refused);
     let Some(chosen) = chosen else {

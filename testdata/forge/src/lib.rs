@@ -27,13 +27,23 @@ pub mod truth;
 pub use random::random;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use layout::Layouts;
 use scenario::Scenario;
 use truth::Json;
 
 /// Builds a scenario: the containers it names, as (file name, bytes), and the truth.
 pub fn build(s: &Scenario) -> (Vec<(String, Vec<u8>)>, Json) {
-    let planted = plant::plant(s);
+    contained(s, plant::plant(s))
+}
+
+/// The same on these layouts instead of those the scenario names.
+pub fn build_on(s: &Scenario, layouts: Layouts) -> (Vec<(String, Vec<u8>)>, Json) {
+    contained(s, plant::plant_on(s, &Arc::new(layouts)))
+}
+
+fn contained(s: &Scenario, planted: plant::Planted) -> (Vec<(String, Vec<u8>)>, Json) {
     let dumps = s
         .containers
         .iter()

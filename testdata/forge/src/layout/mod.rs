@@ -4,6 +4,7 @@
 //! never writes an offset of its own: it names a field and the table says where that field lies, so one encoder serves
 //! every build, and a field that a kernel does not have is an error at forging time instead of a wrong dump.
 
+mod complete;
 mod parse;
 mod path;
 pub mod reduce;

@@ -4,7 +4,7 @@
 //! is not kept becomes opaque, as a type of another file is in a real PDB. Where a source has no symbols or no identity
 //! (it was made from headers), they are made up from a donor kernel of the same family, and the table says so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Layouts, Ref};
 
@@ -275,14 +275,20 @@ pub fn reduce(full: &str, donor: Option<&str>, enums: Option<&str>) -> String {
         let note = format!("# made-up PDB identity, and symbol addresses: those of {}, moved\n", donor.version);
         let first = out.find('\n').map_or(0, |i| i + 1);
         out.insert_str(first, &note);
-        // Moved by whole pages, so that no address of the donor holds by chance; alignment and order stay.
-        let shift = 0x3000 + u64::from(hash(&table.version) % 7) * 0x1000;
-        let old = table.types.get("_OBJECT_HEADER").is_some_and(|t| !t.fields.iter().any(|f| f.name == "InfoMask"));
-        for (name, rva) in donor.symbols.iter().filter(|(n, _)| !(old && AFTER_XP.contains(&n.as_str()))) {
-            out += &format!("symbol {name} {:#x}\n", rva + shift);
+        for (name, rva) in moved(&table, &donor) {
+            out += &format!("symbol {name} {rva:#x}\n");
         }
     }
     out
+}
+
+/// The donor's globals for a kernel that has none. Moved by whole pages, so that no address of the donor holds by chance;
+/// alignment and order stay.
+pub(super) fn moved(table: &Layouts, donor: &Layouts) -> BTreeMap<String, u64> {
+    let shift = 0x3000 + u64::from(hash(&table.version) % 7) * 0x1000;
+    let old = table.types.get("_OBJECT_HEADER").is_some_and(|t| !t.fields.iter().any(|f| f.name == "InfoMask"));
+    let kept = donor.symbols.iter().filter(|(n, _)| !(old && AFTER_XP.contains(&n.as_str())));
+    kept.map(|(name, rva)| (name.clone(), rva + shift)).collect()
 }
 
 /// FNV-1a, for numbers that must be the same on every run and stand for nothing.

@@ -104,18 +104,23 @@ const AMPLE: (u64, u64) = (12_000, 500);
 
 /// Plants a scenario.
 pub fn plant(s: &Scenario) -> Planted {
-    let layouts = Arc::new(if s.halved { Layouts::load(&s.layout).halved() } else { Layouts::load(&s.layout) });
-    let trial = fill(s, &layouts, AMPLE.0, AMPLE.1);
+    let layouts = Layouts::load(&s.layout);
+    plant_on(s, &Arc::new(if s.halved { layouts.halved() } else { layouts }))
+}
+
+/// Plants a scenario on these layouts instead of those it names.
+pub fn plant_on(s: &Scenario, layouts: &Arc<Layouts>) -> Planted {
+    let trial = fill(s, layouts, AMPLE.0, AMPLE.1);
     // A few pages more than needed: a machine always has some that nobody uses.
     let enough = |used: &Planted| (used.machine.mem.used() + 5, used.machine.large_used() + 1);
     let (general, large) = enough(&trial);
-    let planted = fill(s, &layouts, general, large);
+    let planted = fill(s, layouts, general, large);
     if !s.pfn_database {
         return planted;
     }
     // The less memory, the fewer pages of the database of page frames.
     let (general, large) = enough(&planted);
-    fill(s, &layouts, general, large)
+    fill(s, layouts, general, large)
 }
 
 /// Plants a scenario once, into a machine of that many page frames, most of which nobody uses.

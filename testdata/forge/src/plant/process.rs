@@ -17,6 +17,9 @@ use crate::memory::{PAGE, PoolKind, Space, flags};
 use crate::scenario::{Process, Scenario};
 use crate::truth::Json;
 
+/// Where the page table's root is kept: before Vista in the first of two words.
+const DTB: [&str; 2] = ["Pcb.DirectoryTableBase[0]", "Pcb.DirectoryTableBase"];
+
 /// What planting the processes gives.
 pub struct Processes {
     /// Their truth.
@@ -201,7 +204,7 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     // The array is fifteen bytes; the kernel leaves room for a terminator when it cuts a name.
     e.set_bytes("ImageFileName", &image[..image.len().min(14)]).set("PriorityClass", 2);
     e.set("ExitStatus", p.exit.map_or(0x103, |x| x.1.into())).set("ExitTime.QuadPart", p.exit.map_or(0, |x| x.0));
-    e.set("Cookie", m.rng.below(1 << 32))
+    e.set_opt("Cookie", m.rng.below(1 << 32))
         .set_opt("SequenceNumber", p.pid / 4)
         .set_opt("Protection.Level", p.protection);
     e.set_opt("Flags3", if p.minimal { 1 } else { 0 }).set_opt("HighestUserAddress", super::globals::user_end(m, s));
@@ -317,11 +320,11 @@ fn memory(
     let mut modules = Vec::new();
     let (mut user, mut peb_va) = (None, 0);
     if p.pid == 4 {
-        d.obj.set("Pcb.DirectoryTableBase", s.root << 12);
+        d.obj.set_first(&DTB, s.root << 12);
         system_vads(m, d, files);
     } else {
         let mut u = User::new(m, p.wow64);
-        d.obj.set("Pcb.DirectoryTableBase", u.space.dtb());
+        d.obj.set_first(&DTB, u.space.dtb());
         if p.path.is_some() && p.exit.is_none() {
             modules = images(m, p, &mut u, files);
             u.space.map(&mut m.mem, shared::USER, shared_frame, flags::P | flags::U | 0x20 | flags::NX);

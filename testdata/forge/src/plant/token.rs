@@ -134,11 +134,11 @@ impl Tokens {
             return 0;
         }
         let mut s = m.obj("_SEP_LOGON_SESSION_REFERENCES");
-        s.set("LogonId.LowPart", luid).set("ReferenceCount", 9).set_text("AccountName", account, a).set_text(
-            "AuthorityName",
-            authority,
-            b,
-        );
+        s.set("LogonId.LowPart", luid).set("ReferenceCount", 9);
+        // Server 2003 keeps no names here.
+        if s.has("AccountName") {
+            s.set_text("AccountName", account, a).set_text("AuthorityName", authority, b);
+        }
         let va = m.put(PoolKind::Paged, b"SeLs", &s);
         self.sessions.insert(luid, va);
         va
