@@ -38,6 +38,13 @@ fn wanted(copied: &Copied, ask: &Ask) -> bool {
     ask.wants(Some(copied.pid), Some(&copied.name), None)
 }
 
+/// What is said where not even the identity is asked for.
+pub(super) fn nothing(kernel: &Kernel, sink: &mut dyn Sink) -> Result<()> {
+    source(kernel, sink);
+    sink.note(Note::loss("no layout fits this kernel's structures: nothing of this can be read"));
+    Ok(())
+}
+
 /// The one process: its row in an analysis that has one row for each.
 pub(super) fn process(kernel: &Kernel, columns: &[Column], ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let Some(copied) = source(kernel, sink).filter(|c| wanted(c, ask)) else { return Ok(()) };

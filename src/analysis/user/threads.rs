@@ -1,6 +1,7 @@
 //! `threads` and `callstacks` of a user-mode minidump: what its streams hold.
 
 use super::{asked, cells, record, whose};
+use crate::addr::Va;
 use crate::analysis::code::{Location, module_code};
 use crate::analysis::thread_walk::nested;
 use crate::analysis::threads::COLUMNS;
@@ -9,11 +10,12 @@ use crate::dump::user::{Thread, UserDump};
 use crate::error::Result;
 use crate::kernel::stack::call::Isa;
 use crate::kernel::stack::images::CodeMap;
+use crate::kernel::stack::memory::Memory;
 use crate::kernel::stack::thread::{Side, Stack};
 use crate::kernel::stack::unwind::Registers;
-use crate::kernel::stack::walk::{Bounds, How, Walker};
+use crate::kernel::stack::walk::{Bounds, End, Frame, How, Walker};
 use crate::report::{Cell, Row, Sink};
-use crate::value::{Absent, Value};
+use crate::value::{Absent, Note, Value};
 
 /// The rows of `threads`.
 pub(in crate::analysis) fn threads(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -58,7 +60,7 @@ fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, stacks: bool) -> Ro
         (
             "stack",
             if stacks {
-                nested(&stack(user, code, thread), |_, ip| Location::plain(code, ip))
+                nested(&stack(user, code, thread.id, Some(thread)), |_, ip| Location::plain(code, ip))
             } else {
                 Cell::Absent(Absent::NotApplicable)
             },
@@ -78,29 +80,33 @@ pub(in crate::analysis) fn callstacks(
         return Ok(());
     }
     let code = module_code(user);
-    for thread in user.threads() {
-        if tid.is_some_and(|t| t != u64::from(thread.id)) {
+    let [pid, name] = whose(user);
+    let mut without = 0u64;
+    let listed = user.threads().iter().map(|t| (t.id, Some(t), t.file));
+    // The exception may be of a thread that the list lacks.
+    let raised = user.exception().filter(|e| user.threads().iter().all(|t| t.id != e.thread_id));
+    for (id, thread, file) in listed.chain(raised.map(|e| (e.thread_id, None, e.file))) {
+        if tid.is_some_and(|t| t != u64::from(id)) {
             continue;
         }
-        let [pid, name] = whose(user);
-        let stack = stack(user, &code, thread);
-        callstacks::frames(
-            &[pid, name, thread.id.into()],
-            &stack,
-            |_, ip| Location::plain(&code, ip),
-            record(thread.file),
-            sink,
-        )?;
+        let stack = stack(user, &code, id, thread);
+        without = without.saturating_add(u64::from(stack.frames.is_empty()));
+        let of = [pid.clone(), name.clone(), id.into()];
+        callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), record(file), sink)?;
+    }
+    if without > 0 {
+        sink.note(Note::info(format!("{without} threads have no registers in the dump, and so no call stack")));
     }
     Ok(())
 }
 
 /// The call stack of a thread, from the exception's registers where it is the thread that raised it, else from its own.
-fn stack(user: &UserDump<'_>, code: &CodeMap, thread: &Thread) -> Stack {
+fn stack(user: &UserDump<'_>, code: &CodeMap, id: u32, thread: Option<&Thread>) -> Stack {
     let mut out = Stack::default();
-    let raised = user.exception().filter(|e| e.thread_id == thread.id).and_then(|e| e.context);
-    let saved = raised.or(thread.context).ok_or(Absent::NotRecorded).and_then(|c| user.registers(c));
-    let (Ok(saved), Some((start, length))) = (saved, thread.stack) else { return out };
+    let raised = user.exception().filter(|e| e.thread_id == id).and_then(|e| e.context);
+    let read =
+        |context: Option<(u64, u32)>| user.registers(context?).ok().filter(|r| !r.ip.is_null() || !r.sp.is_null());
+    let Some(saved) = read(raised).or_else(|| read(thread.and_then(|t| t.context))) else { return out };
     // By the context, not by the machine: a dump of a 32-bit process says so here.
     let has = |register| saved.all.iter().any(|(name, _)| *name == register);
     let isa = if has("rip") {
@@ -112,11 +118,51 @@ fn stack(user: &UserDump<'_>, code: &CodeMap, thread: &Thread) -> Stack {
     };
     let all: Vec<(&str, u64)> = saved.all.iter().map(|(name, value)| (*name, *value)).collect();
     let registers = Registers::from_named(saved.ip.0, saved.sp.0, &all, isa);
-    // What is kept of the stack begins at the stack pointer of the time it was written; the exception's may lie above.
-    let bounds = Bounds { limit: start, base: start.add(length.into()) };
+    let Some(bounds) = bounds(user, thread, saved.sp) else {
+        let frame = Frame { ip: saved.ip, sp: saved.sp, how: How::Context };
+        out.notes.push(Note::loss(format!(
+            "thread {id}: its stack is not in the dump (stack pointer {}): the call stack has one frame",
+            saved.sp
+        )));
+        out.add(Side::User, vec![frame], End::Lost);
+        return out;
+    };
     let walker = Walker { memory: user, code, bounds, isa, kernel: None };
     let mut frames = Vec::new();
-    let end = walker.walk(registers, How::Context, true, &mut frames);
+    let mut end = walker.walk(registers, How::Context, true, &mut frames);
+    if end == End::Exhausted && bottom(user, thread, isa).is_some_and(|bottom| bounds.base < bottom) {
+        end = End::Cut;
+    }
     out.add(Side::User, frames, end);
     out
 }
+
+/// Where the TEB says that the thread's stack begins: `NT_TIB.StackBase` (winnt.h).
+fn bottom(user: &UserDump<'_>, thread: Option<&Thread>, isa: Isa) -> Option<Va> {
+    let teb = thread?.teb;
+    let width = isa.width();
+    let base = user.number(teb.add(width), u32::try_from(width).ok()?).ok()?;
+    (!teb.is_null() && base != 0).then_some(Va(base))
+}
+
+/// The stack that the stack pointer points into. What is kept of a thread's stack begins at the stack pointer of the time the dump was
+/// written; the exception's may lie above. Of a thread whose record names no stack, or another one, it is the kept memory around it.
+fn bounds(user: &UserDump<'_>, thread: Option<&Thread>, sp: Va) -> Option<Bounds> {
+    if let Some((start, length)) = thread.and_then(|t| t.stack) {
+        let base = start.add(length.into());
+        if sp >= start && sp < base && user.bytes(sp, 1).is_ok() {
+            return Some(Bounds { limit: start, base });
+        }
+    }
+    let mut end = sp;
+    while let Ok((bytes, _)) = user.bytes(end, 1 << 20)
+        && !bytes.is_empty()
+        && end.0.saturating_sub(sp.0) < LARGEST_STACK
+    {
+        end = end.add(bytes.len() as u64);
+    }
+    (end > sp).then_some(Bounds { limit: sp, base: end })
+}
+
+/// No program asks for a larger stack: 64 times the megabyte that a thread has by default.
+const LARGEST_STACK: u64 = 64 << 20;
