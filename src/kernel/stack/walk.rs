@@ -139,6 +139,10 @@ impl<M: Memory> Walker<'_, M> {
                 return End::Limit;
             }
             out.push(Frame { ip: Va(registers.ip), sp: Va(sp), how });
+            // The chain of frame records ends with an address of zero (AAPCS64, 6.4.6 "The Frame Pointer").
+            if self.isa == Isa::Arm64 && how == How::FramePointer && registers.get(RBP) == Some(0) {
+                return End::Bottom;
+            }
             let stub = if interrupted && self.isa == Isa::X86 { self.stub(registers) } else { None };
             let next = if self.isa == Isa::X64 {
                 self.leave(registers, interrupted)
@@ -225,7 +229,7 @@ impl<M: Memory> Walker<'_, M> {
             return None;
         }
         if frame > *chained {
-            *chained = self.last_link(frame)?;
+            *chained = self.last_link(registers.ip, frame)?;
         }
         let (pointer, ip) = self.link(frame)?;
         let mut next = Registers::at(ip, frame.saturating_add(self.isa.width().saturating_mul(2)));
@@ -242,25 +246,25 @@ impl<M: Memory> Walker<'_, M> {
         let word = |va| self.memory.number(va, u32::try_from(width).unwrap_or(8)).ok();
         Some((word(Va(frame))?, word(Va(frame).add(width))?))
     }
-    /// Follows a chain to its end: the last frame that returns into a module. Nothing where there are not at least two links, or a
-    /// last one that says it is the last.
-    fn last_link(&self, mut frame: u64) -> Option<u64> {
-        let (mut last, mut links) = (None, 0u32);
-        while let Some((pointer, ip)) = self.link(frame) {
-            if !self.may_return_to(ip) {
+    /// Follows a chain to its end: the last frame that returns into a module. One link alone counts only from code that lies in no
+    /// module: a register that happens to point below a module's address is no rare thing.
+    fn last_link(&self, ip: u64, mut frame: u64) -> Option<u64> {
+        let in_module = |ip| self.code.find(Va(ip)).is_some_and(|c| !c.name.is_empty());
+        let (mut last, mut returns) = (None, 0usize);
+        while let Some((pointer, to)) = self.link(frame) {
+            if !self.may_return_to(to) {
                 break;
             }
-            let more = self.is_link(frame, pointer);
-            links = links.saturating_add(u32::from(more || pointer == 0));
-            if self.code.find(Va(ip)).is_some_and(|c| !c.name.is_empty()) {
-                last = Some(frame);
+            returns = returns.saturating_add(1);
+            if in_module(to) {
+                last = Some((frame, returns));
             }
-            if !more {
+            if !self.is_link(frame, pointer) {
                 break;
             }
             frame = pointer;
         }
-        last.filter(|_| links > 0)
+        last.filter(|(_, returns)| *returns > 1 || !in_module(ip)).map(|(frame, _)| frame)
     }
     /// Whether a chain may return there: behind a call as far as the code is kept, in an image or in memory that may be executed.
     fn may_return_to(&self, ip: u64) -> bool {
@@ -464,11 +468,11 @@ mod tests {
         let at = |i: u64| (STACK + 4 * i) as u32;
         let (frames, end) = walk(&[9, at(1), a, 9, 9], STACK, at(1).into(), code());
         assert_eq!(frames.len(), 2);
-        assert_eq!(end, End::Bottom);
+        assert_eq!(end, End::Exhausted);
     }
     #[test]
     fn a_stack_of_nothing_but_return_addresses_is_cut() {
-        let stack: Vec<u32> = (0..400).map(|i| returns(i % 50) as u32).collect();
+        let stack: Vec<u32> = (0..MOST_FRAMES as u64 + 99).map(|i| returns(i % 50) as u32).collect();
         let (frames, end) = walk(&stack, STACK, 0, code());
         assert_eq!((frames.len(), end), (MOST_FRAMES, End::Limit));
     }
