@@ -111,7 +111,9 @@ impl Location {
     pub fn plain(code: &CodeMap, va: Va) -> Self {
         match code.find(va) {
             Some(found) => {
-                Self { module: Ok(found.name.clone()), offset: Ok(va.0.saturating_sub(found.base.0)), symbol: None }
+                let name =
+                    if found.unloaded { format!("{} (unloaded)", found.name).into() } else { found.name.clone() };
+                Self { module: Ok(name), offset: Ok(va.0.saturating_sub(found.base.0)), symbol: None }
             }
             None => Self { module: Err(code.outside()), offset: Err(code.outside()), symbol: None },
         }

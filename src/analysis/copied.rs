@@ -129,3 +129,7 @@ pub(super) fn callstack(kernel: &Kernel, ask: &Ask, tid: Option<u64>, sink: &mut
     let of = [running.pid.into(), running.name.into(), running.tid.into()];
     callstacks::frames(&of, &found.stack, locate, running.place, sink)
 }
+
+#[cfg(test)]
+#[path = "copied_tests.rs"]
+mod tests;

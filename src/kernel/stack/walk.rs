@@ -481,4 +481,100 @@ mod tests {
         let (frames, _) = walk(&[9, returns(7) as u32, 9], STACK, 0, Vec::new());
         assert_eq!(frames.iter().map(|f| f.how).collect::<Vec<_>>(), [How::Trap, How::UncheckedScan]);
     }
+
+    /// An x64 walk of user code: a module at `IMAGE`, made without code bytes, and code that was made at run time at `JIT`.
+    fn walk64(stack: &[u64], ip: u64, rbp: u64, map: &CodeMap) -> (Vec<(u64, How)>, End) {
+        let bytes: Vec<u8> = stack.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let end = STACK + bytes.len() as u64;
+        let memory = Flat(vec![(STACK, bytes)]);
+        let bounds = Bounds { limit: Va(STACK), base: Va(end) };
+        let walker = Walker { memory: &memory, code: map, bounds, isa: Isa::X64, kernel: None };
+        let mut registers = Registers::at(ip, STACK);
+        registers.set(RBP, Some(rbp));
+        let mut out = Vec::new();
+        let end = walker.walk(registers, How::Context, true, &mut out);
+        (out.iter().map(|f| (f.ip.0, f.how)).collect(), end)
+    }
+    fn image() -> CodeMap {
+        CodeMap::new(vec![Code::new(Va(IMAGE), 0x1_0000, "a.exe".into())])
+    }
+    const JIT: u64 = 0x1e0_5c51_d93b;
+    const fn link(word: u64) -> u64 {
+        STACK + 8 * word
+    }
+
+    #[test]
+    fn frame_pointers_lead_through_code_made_at_run_time() {
+        // Stale addresses of the module lie between the links; the last link returns into the module and has no next.
+        let (a, b, stale) = (IMAGE + 0x5000, IMAGE + 0x6000, IMAGE + 0x7777);
+        let stack = [7, stale, link(4), JIT, link(7), JIT + 64, stale, link(9), a, 0, b, 7];
+        let (frames, _) = walk64(&stack, a, link(2), &image());
+        let chain = [(a, How::Context), (JIT, How::FramePointer), (JIT + 64, How::FramePointer)];
+        assert_eq!(frames[..3], chain);
+        assert_eq!(frames[3..], [(a, How::FramePointer), (b, How::FramePointer)]);
+    }
+    #[test]
+    fn a_number_that_points_into_the_stack_is_no_chain() {
+        let (a, b, c) = (IMAGE + 0x5000, IMAGE + 0x6000, IMAGE + 0x7000);
+        let hows = |frames: Vec<(u64, How)>| frames.iter().map(|f| f.1).collect::<Vec<_>>();
+        // From code of a module, one link that leads on to nothing: what lies at the stack pointer comes first.
+        let (frames, end) = walk64(&[b, 7, 99, c, 7], a, link(2), &image());
+        assert_eq!(frames[1].0, b);
+        assert_eq!(hows(frames), [How::Context, How::UncheckedScan, How::UncheckedScan]);
+        assert_eq!(end, End::Exhausted);
+        // A chain that leads into no module is none either.
+        let (frames, _) = walk64(&[7, b, link(4), JIT, link(6), JIT + 9, 0, JIT + 20], a, link(2), &image());
+        assert_eq!(hows(frames), [How::Context, How::UncheckedScan]);
+        // From code of no module one link is enough: such code has nothing else.
+        let (frames, _) = walk64(&[7, 7, 99, c, 7], JIT, link(2), &image());
+        assert_eq!(frames, [(JIT, How::Context), (c, How::FramePointer)]);
+        // Links that go down, or in circles.
+        let (frames, _) = walk64(&[7, 7, link(2), c, link(2), b], a, link(4), &image());
+        assert!(frames.iter().all(|f| f.1 != How::FramePointer), "{frames:?}");
+    }
+    #[test]
+    fn a_chain_does_not_lead_to_memory_that_cannot_be_executed() {
+        let (a, b) = (IMAGE + 0x5000, IMAGE + 0x6000);
+        let stack = [7, 7, link(4), JIT, link(6), b, 0, b];
+        let (frames, _) = walk64(&stack, a, link(2), &image());
+        assert_eq!(frames[1], (JIT, How::FramePointer));
+        let (frames, _) = walk64(&stack, a, link(2), &image().all_executable());
+        assert!(frames.iter().all(|f| f.0 != JIT), "{frames:?}");
+        let mut map = image();
+        map.add_where_free(vec![Code::new(Va(JIT & !0xfff), 0x1000, "".into())]);
+        let (frames, _) = walk64(&stack, a, link(2), &map.all_executable());
+        assert_eq!(frames[1], (JIT, How::FramePointer));
+    }
+    #[test]
+    fn a_deep_recursion_is_walked_to_its_bottom() {
+        let a = IMAGE + 0x5000;
+        let stack: Vec<u64> = (0..20_000u64).map(|i| if i % 4 == 0 { a } else { 7 }).collect();
+        let (frames, end) = walk64(&stack, a, 0, &image());
+        assert_eq!((frames.len(), end), (5001, End::Exhausted));
+    }
+    #[test]
+    fn a_large_local_array_does_not_end_a_walk() {
+        let a = IMAGE + 0x5000;
+        let mut stack = vec![a];
+        stack.extend(vec![7; 0x1_8000]);
+        stack.push(a + 1);
+        let (frames, _) = walk64(&stack, a, 0, &image());
+        assert_eq!(frames.len(), 3);
+    }
+    #[test]
+    fn arm64_chains_end_with_zero() {
+        let (a, b) = (IMAGE + 0x5000, IMAGE + 0x6000);
+        // The last record's frame pointer is zero: its return address is the last frame, whatever lies behind.
+        let stack = [link(3), a, 7, 0, b, 7, link(8), a, 0];
+        let bytes: Vec<u8> = stack.iter().flat_map(|w: &u64| w.to_le_bytes()).collect();
+        let end = STACK + bytes.len() as u64;
+        let memory = Flat(vec![(STACK, bytes)]);
+        let (map, bounds) = (image(), Bounds { limit: Va(STACK), base: Va(end) });
+        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::Arm64, kernel: Some(Va(0)) };
+        let mut registers = Registers::at(a, STACK);
+        registers.set(RBP, Some(STACK));
+        let mut out = Vec::new();
+        assert_eq!(walker.walk(registers, How::Context, true, &mut out), End::Bottom);
+        assert_eq!(out.iter().map(|f| f.ip.0).collect::<Vec<_>>(), [a, a, b]);
+    }
 }
