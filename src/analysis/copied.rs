@@ -100,9 +100,15 @@ impl Running {
             found.notes.into_iter().for_each(|n| sink.note(n));
             found.list.into_iter().next()
         });
+        let pid = process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.pid());
+        let threads = process.as_ref().and_then(|p| p.thread_list(&kernel.space()).ok()).unwrap_or_default();
+        for note in threads.notes {
+            let of = pid.map_or_else(|_| "?".into(), |pid| pid.to_string());
+            sink.note(Note { loss: note.loss, text: format!("process {of}: {}", note.text) });
+        }
         let thread = kernel.copied_thread();
         Self {
-            pid: process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.pid()),
+            pid,
             name: process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.name()),
             tid: thread.as_ref().map_err(|why| *why).and_then(|t| t.tid()),
             place: thread.map(|t| t.place()).unwrap_or_default(),

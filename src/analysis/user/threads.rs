@@ -13,7 +13,7 @@ use crate::kernel::stack::images::CodeMap;
 use crate::kernel::stack::memory::Memory;
 use crate::kernel::stack::thread::{Side, Stack};
 use crate::kernel::stack::unwind::Registers;
-use crate::kernel::stack::walk::{Bounds, End, Frame, How, Walker};
+use crate::kernel::stack::walk::{Bounds, End, Frame, How, MOST_FRAMES, Walker};
 use crate::report::{Cell, Row, Sink};
 use crate::value::{Absent, Note, Value};
 
@@ -23,10 +23,11 @@ pub(in crate::analysis) fn threads(user: &UserDump<'_>, ask: &Ask, sink: &mut dy
         return Ok(());
     }
     let code = module_code(user);
-    user.threads().iter().try_for_each(|thread| sink.row(row(user, &code, thread, ask.has("stacks"))))
+    let mut budget = ask.has("stacks").then(|| budget(user));
+    user.threads().iter().try_for_each(|thread| sink.row(row(user, &code, thread, budget.as_mut())))
 }
 
-fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, stacks: bool) -> Row {
+fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, budget: Option<&mut usize>) -> Row {
     let [pid, name] = whose(user);
     let start = thread.start_address.map(|va| Location::plain(code, va));
     let milliseconds = |time: Value<u64>| Cell::from(time.map(|t| t / 10_000));
@@ -59,11 +60,9 @@ fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, stacks: bool) -> Ro
         ("registers", registers.unwrap_or_else(Cell::Absent)),
         (
             "stack",
-            if stacks {
-                nested(&stack(user, code, thread.id, Some(thread)), |_, ip| Location::plain(code, ip))
-            } else {
-                Cell::Absent(Absent::NotApplicable)
-            },
+            budget.map_or(Cell::Absent(Absent::NotApplicable), |budget| {
+                nested(&stack(user, code, thread.id, Some(thread), budget), |_, ip| Location::plain(code, ip))
+            }),
         ),
     ];
     Row::new(cells(&COLUMNS, known)).at(record(thread.file))
@@ -81,7 +80,7 @@ pub(in crate::analysis) fn callstacks(
     }
     let code = module_code(user);
     let [pid, name] = whose(user);
-    let mut without = 0u64;
+    let (mut without, mut budget) = (0u64, budget(user));
     let listed = user.threads().iter().map(|t| (t.id, Some(t), t.file));
     // The exception may be of a thread that the list lacks.
     let raised = user.exception().filter(|e| user.threads().iter().all(|t| t.id != e.thread_id));
@@ -89,7 +88,7 @@ pub(in crate::analysis) fn callstacks(
         if tid.is_some_and(|t| t != u64::from(id)) {
             continue;
         }
-        let stack = stack(user, &code, id, thread);
+        let stack = stack(user, &code, id, thread, &mut budget);
         without = without.saturating_add(u64::from(stack.frames.is_empty()));
         let of = [pid.clone(), name.clone(), id.into()];
         callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), record(file), sink)?;
@@ -101,7 +100,7 @@ pub(in crate::analysis) fn callstacks(
 }
 
 /// The call stack of a thread, from the exception's registers where it is the thread that raised it, else from its own.
-fn stack(user: &UserDump<'_>, code: &CodeMap, id: u32, thread: Option<&Thread>) -> Stack {
+fn stack(user: &UserDump<'_>, code: &CodeMap, id: u32, thread: Option<&Thread>, budget: &mut usize) -> Stack {
     let mut out = Stack::default();
     let raised = user.exception().filter(|e| e.thread_id == id).and_then(|e| e.context);
     let read =
@@ -127,15 +126,26 @@ fn stack(user: &UserDump<'_>, code: &CodeMap, id: u32, thread: Option<&Thread>) 
         out.add(Side::User, vec![frame], End::Lost);
         return out;
     };
-    let walker = Walker { memory: user, code, bounds, isa, kernel: None };
+    let most = MOST_FRAMES.min((*budget).max(LEAST_FRAMES));
+    let walker = Walker { memory: user, code, bounds, isa, most, kernel: None };
     let mut frames = Vec::new();
     let mut end = walker.walk(registers, How::Context, true, &mut frames);
+    *budget = budget.saturating_sub(frames.len());
     if end == End::Exhausted && bottom(user, thread, isa).is_some_and(|bottom| bounds.base < bottom) {
         end = End::Cut;
     }
     out.add(Side::User, frames, end);
     out
 }
+
+/// Frames that all stacks may have together: their memory is in the dump, and no two threads share a stack. A file that says otherwise
+/// gets [`LEAST_FRAMES`] for each thread.
+fn budget(user: &UserDump<'_>) -> usize {
+    let kept = user.blocks().iter().fold(0u64, |sum, block| sum.saturating_add(block.len));
+    usize::try_from(kept / 8).unwrap_or(usize::MAX)
+}
+/// Frames that every thread may have.
+const LEAST_FRAMES: usize = 128;
 
 /// Where the TEB says that the thread's stack begins: `NT_TIB.StackBase` (winnt.h).
 fn bottom(user: &UserDump<'_>, thread: Option<&Thread>, isa: Isa) -> Option<Va> {

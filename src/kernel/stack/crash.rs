@@ -9,7 +9,7 @@ use super::call::Isa;
 use super::images::CodeMap;
 use super::thread::{Side, Stack, trap_frame};
 use super::unwind::Registers;
-use super::walk::{Bounds, End, Frame, How, Walker};
+use super::walk::{Bounds, End, Frame, How, MOST_KERNEL_FRAMES, Walker};
 use crate::addr::Va;
 use crate::bytes::{Bytes, u32_at, u64_at};
 use crate::dump::Arch;
@@ -110,7 +110,7 @@ pub(super) fn walk(kernel: &Kernel, space: &Space<'_>, code: &CodeMap, out: &mut
     let (mut registers, mut how, mut bounds) = (start.registers, start.how, start.bounds);
     if let Some(from) = start.scan_from {
         // Where the processor was is known, its stack pointer leads nowhere: on with the return addresses that are kept.
-        let walker = Walker { memory: space, code, bounds, isa, kernel: Some(lowest) };
+        let walker = Walker { memory: space, code, bounds, isa, most: MOST_KERNEL_FRAMES, kernel: Some(lowest) };
         let first = Frame { ip: Va(registers.ip), sp: Va(registers.sp().unwrap_or(from.0)), how };
         let mut frames = if registers.ip == 0 { Vec::new() } else { vec![first] };
         let Some((next, found)) = walker.next_return(from) else {
@@ -122,7 +122,7 @@ pub(super) fn walk(kernel: &Kernel, space: &Space<'_>, code: &CodeMap, out: &mut
         return Ok(());
     }
     for _ in 0..MOST_STACKS {
-        let walker = Walker { memory: space, code, bounds, isa, kernel: Some(lowest) };
+        let walker = Walker { memory: space, code, bounds, isa, most: MOST_KERNEL_FRAMES, kernel: Some(lowest) };
         let mut frames = Vec::new();
         let end = walker.walk(registers, how, true, &mut frames);
         // Through a trap frame to what was interrupted: on the same stack, or on the one that was left for this one.

@@ -8,8 +8,10 @@ use crate::addr::Va;
 use crate::bytes::le;
 use crate::value::{Absent, Value};
 
-/// Frames of one walk. Recursion that used up a thread's whole megabyte of stack has fewer: its frames are 32 bytes and more.
+/// Frames of one walk in user mode. Recursion that used up a thread's whole megabyte of stack has fewer: its frames are 32 bytes and more.
 pub const MOST_FRAMES: usize = 0x8000;
+/// Frames of one walk in the kernel, whose stacks have 12 to 24 kilobytes.
+pub const MOST_KERNEL_FRAMES: usize = 1024;
 /// Bytes of stack that one scan looks through for a return address that can be checked, behind one that cannot.
 const SCAN: u64 = 0x4000;
 /// Bytes of stack that one scan looks through before it gives up.
@@ -104,6 +106,8 @@ pub struct Walker<'a, M> {
     pub bounds: Bounds,
     /// The code's instructions.
     pub isa: Isa,
+    /// Frames after which the walk is ended.
+    pub most: usize,
     /// Kernel addresses begin here, on a walk of a kernel stack: what returns below it returned to user mode.
     pub kernel: Option<Va>,
 }
@@ -126,16 +130,24 @@ pub enum End {
     Limit,
 }
 
+/// What a walk has looked at ahead of its frames, so that no word is looked at once for each of them.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The highest frame of a chain of frame pointers that was followed to its end.
+    chained: u64,
+    /// Up to here no return address can be checked.
+    unchecked: u64,
+}
+
 impl<M: Memory> Walker<'_, M> {
     /// Walks from these registers on and adds every frame to `out`, the first one said to be found by `how`.
     /// `interrupted` says that the first frame's code was stopped and did not call.
     pub fn walk(&self, mut registers: Registers, how: How, mut interrupted: bool, out: &mut Vec<Frame>) -> End {
         let mut how = how;
-        // The highest frame of a chain of frame pointers that was looked through to its end.
-        let mut chained = 0;
+        let mut seen = Seen::default();
         loop {
             let Some(sp) = registers.sp() else { return End::Lost };
-            if out.len() >= MOST_FRAMES {
+            if out.len() >= self.most {
                 return End::Limit;
             }
             out.push(Frame { ip: Va(registers.ip), sp: Va(sp), how });
@@ -160,7 +172,7 @@ impl<M: Memory> Walker<'_, M> {
                 (None, Ok((next, Left::Return))) if next.ip == 0 => return End::Bottom,
                 // An x86 trap frame begins as if it were a frame of the user's code.
                 (None, Ok((next, Left::Return))) if self.kernel.is_some_and(|k| next.ip < k.0) => return End::Bottom,
-                _ => match self.without_unwinding(&registers, sp, first, &mut chained) {
+                _ => match self.without_unwinding(&registers, sp, first, &mut seen) {
                     Some(found) => found,
                     None if sp.saturating_add(FARTHEST) >= self.bounds.base.0 => return End::Exhausted,
                     None => return End::Lost,
@@ -198,13 +210,16 @@ impl<M: Memory> Walker<'_, M> {
         registers: &Registers,
         sp: u64,
         first: bool,
-        chained: &mut u64,
+        seen: &mut Seen,
     ) -> Option<(Registers, How)> {
         // Code that was stopped at its first instruction, as a context taken by `KeBugCheckEx` says, or in a system call's stub.
         let top = if first && self.isa == Isa::X64 { self.top(registers, sp) } else { None };
         match top {
             Some((caller, How::Scan)) => return Some((caller, How::Scan)),
-            unchecked => self.chain(registers, chained).or(unchecked).or_else(|| self.scan(sp, registers.get(RBP))),
+            unchecked => {
+                let chained = self.chain(registers, &mut seen.chained).or(unchecked);
+                chained.or_else(|| self.scan(sp, registers.get(RBP), &mut seen.unchecked))
+            }
         }
     }
     /// The return address right at the stack pointer. A function that has not pushed anything yet has not changed the frame pointer.
@@ -334,19 +349,34 @@ impl<M: Memory> Walker<'_, M> {
     /// The first return address from here up the stack.
     #[must_use]
     pub fn first_return(&self, from: Va) -> Option<Registers> {
-        self.scan(from.0, None).filter(|(_, how)| *how == How::Scan).map(|(registers, _)| registers)
+        self.scan(from.0, None, &mut 0).filter(|(_, how)| *how == How::Scan).map(|(registers, _)| registers)
     }
     /// The next return address from here up the stack, whether or not the code before it is kept.
     #[must_use]
     pub fn next_return(&self, from: Va) -> Option<(Registers, How)> {
-        self.scan(from.0, None)
+        self.scan(from.0, None, &mut 0)
     }
-    /// Looks up the stack for the next return address.
-    fn scan(&self, from: u64, pointer: Option<u64>) -> Option<(Registers, How)> {
+    /// Looks up the stack for the next return address: one whose code is kept and has a call before it, as far as there is one not far
+    /// behind the first whose code is not kept. `unchecked` says up to where none can be checked.
+    fn scan(&self, from: u64, pointer: Option<u64>, unchecked: &mut u64) -> Option<(Registers, How)> {
         let width = self.isa.width();
         let from = from.checked_next_multiple_of(width)?.max(self.bounds.limit.0);
-        let mut end = self.bounds.base.0.min(from.saturating_add(FARTHEST));
-        let mut unchecked = None;
+        let end = self.bounds.base.0.min(from.saturating_add(FARTHEST));
+        let (word, place, sound) = self.first(from, end, |_| true)?;
+        if sound {
+            return Some((self.found(word, place, width, pointer), How::Scan));
+        }
+        let behind = place.saturating_add(width).max(*unchecked);
+        let end = self.bounds.base.0.min(place.saturating_add(SCAN));
+        if let Some((word, place, _)) = self.first(behind, end, |sound| sound) {
+            return Some((self.found(word, place, width, pointer), How::Scan));
+        }
+        *unchecked = end.max(*unchecked);
+        Some((self.found(word, place, width, pointer), How::UncheckedScan))
+    }
+    /// The first word of a stretch that may be a return address, where it lies, and whether a call was seen before it.
+    fn first(&self, from: u64, end: u64, wanted: impl Fn(bool) -> bool) -> Option<(u64, u64, bool)> {
+        let width = self.isa.width();
         let mut at = from;
         while at < end {
             let page_end = (at | 0xfff).saturating_add(1).min(end);
@@ -354,24 +384,22 @@ impl<M: Memory> Walker<'_, M> {
             let bytes = self.memory.fetch(Va(at), length);
             for (offset, piece) in bytes.present() {
                 for (i, word) in piece.chunks_exact(width as usize).enumerate() {
-                    let Some(word) = le(word) else { continue };
-                    if word < 0x1_0000 {
-                        continue;
-                    }
-                    let place = at.saturating_add(offset.into()).saturating_add(i as u64 * width);
-                    match self.is_return(word) {
-                        Some(true) => return Some((self.found(word, place, width, pointer), How::Scan)),
-                        None if unchecked.is_none() => {
-                            unchecked = Some((self.found(word, place, width, pointer), How::UncheckedScan));
-                            end = end.min(place.saturating_add(SCAN));
-                        }
-                        _ => {}
+                    let word = le(word).filter(|word| *word >= 0x1_0000);
+                    let Some(word) = word else { continue };
+                    let sound = match self.is_return(word) {
+                        Some(true) => true,
+                        None => false,
+                        Some(false) => continue,
+                    };
+                    if wanted(sound) {
+                        let place = at.saturating_add(offset.into()).saturating_add(i as u64 * width);
+                        return Some((word, place, sound));
                     }
                 }
             }
             at = page_end;
         }
-        unchecked
+        None
     }
     fn found(&self, ip: u64, place: u64, width: u64, pointer: Option<u64>) -> Registers {
         let mut registers = Registers::at(ip, place.saturating_add(width));
@@ -415,7 +443,7 @@ mod tests {
         let memory = Flat(vec![(IMAGE, code), (STACK, bytes)]);
         let map = CodeMap::new(vec![Code::new(Va(IMAGE), 0x1000, "a.exe".into())]);
         let bounds = Bounds { limit: Va(STACK), base: Va(end) };
-        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::X86, kernel: None };
+        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::X86, most: MOST_FRAMES, kernel: None };
         let mut registers = Registers::at(returns(0), sp);
         registers.set(RBP, Some(ebp));
         let mut out = Vec::new();
@@ -488,7 +516,7 @@ mod tests {
         let end = STACK + bytes.len() as u64;
         let memory = Flat(vec![(STACK, bytes)]);
         let bounds = Bounds { limit: Va(STACK), base: Va(end) };
-        let walker = Walker { memory: &memory, code: map, bounds, isa: Isa::X64, kernel: None };
+        let walker = Walker { memory: &memory, code: map, bounds, isa: Isa::X64, most: MOST_FRAMES, kernel: None };
         let mut registers = Registers::at(ip, STACK);
         registers.set(RBP, Some(rbp));
         let mut out = Vec::new();
@@ -548,9 +576,9 @@ mod tests {
     #[test]
     fn a_deep_recursion_is_walked_to_its_bottom() {
         let a = IMAGE + 0x5000;
-        let stack: Vec<u64> = (0..20_000u64).map(|i| if i % 4 == 0 { a } else { 7 }).collect();
+        let stack: Vec<u64> = (0..4_000u64).map(|i| if i % 4 == 0 { a } else { 7 }).collect();
         let (frames, end) = walk64(&stack, a, 0, &image());
-        assert_eq!((frames.len(), end), (5001, End::Exhausted));
+        assert_eq!((frames.len(), end), (1001, End::Exhausted));
     }
     #[test]
     fn a_large_local_array_does_not_end_a_walk() {
@@ -570,7 +598,7 @@ mod tests {
         let end = STACK + bytes.len() as u64;
         let memory = Flat(vec![(STACK, bytes)]);
         let (map, bounds) = (image(), Bounds { limit: Va(STACK), base: Va(end) });
-        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::Arm64, kernel: Some(Va(0)) };
+        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::Arm64, most: 9, kernel: Some(Va(0)) };
         let mut registers = Registers::at(a, STACK);
         registers.set(RBP, Some(STACK));
         let mut out = Vec::new();
