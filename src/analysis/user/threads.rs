@@ -176,3 +176,79 @@ fn bounds(user: &UserDump<'_>, thread: Option<&Thread>, sp: Va) -> Option<Bounds
 
 /// No program asks for a larger stack: 64 times the megabyte that a thread has by default.
 const LARGEST_STACK: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::{u32_at, u64_at};
+    use crate::dump::Dump;
+    use crate::report::Collected;
+    use std::path::Path;
+
+    /// Of the project's own minidump: the record of the thread that raised the exception, and the exception's stream.
+    struct Changed {
+        bytes: Vec<u8>,
+        thread: usize,
+        exception: usize,
+    }
+
+    impl Changed {
+        fn new() -> Self {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/win10-minidump/minidump.dmp");
+            let bytes = std::fs::read(file).unwrap();
+            let dword = |at: usize| u32_at(&bytes, at).unwrap();
+            let (count, directory) = (dword(8) as usize, dword(12) as usize);
+            let entry = |kind| (0..count).map(|i| directory + 12 * i).find(|at| dword(*at) == kind).unwrap();
+            // ThreadListStream 3, ExceptionStream 6; a MINIDUMP_THREAD has 48 bytes.
+            let (list, exception) = (dword(entry(3) + 8) as usize, dword(entry(6) + 8) as usize);
+            let raised = dword(exception);
+            let threads = (0..dword(list) as usize).map(|i| list + 4 + 48 * i);
+            let thread = threads.into_iter().find(|at| dword(*at) == raised).unwrap();
+            Self { bytes, thread, exception }
+        }
+        fn clear(&mut self, at: usize, length: usize) {
+            self.bytes[at..at + length].fill(0);
+        }
+        fn callstacks(&self) -> (Vec<[Cell; 4]>, Vec<Note>) {
+            let dump = Dump::from_bytes(Path::new("changed.dmp"), &self.bytes).unwrap();
+            let mut out = Collected::default();
+            callstacks(&dump.user().unwrap(), &Ask::default(), None, &mut out).unwrap();
+            // tid, frame, ip, how.
+            let cells = |row: &Row| [2, 3, 5, 10].map(|i| row.cells[i].clone());
+            (out.rows.iter().map(cells).collect(), out.notes)
+        }
+    }
+
+    #[test]
+    fn the_crashed_thread_without_a_stack_or_a_context() {
+        let mut dump = Changed::new();
+        let (whole, _) = dump.callstacks();
+        // Teb, stack and context: what is left of the record is the id.
+        let at = dump.thread + 16;
+        dump.clear(at, 32);
+        let (found, notes) = dump.callstacks();
+        assert_eq!(found, whole);
+        assert!(notes.is_empty(), "{notes:?}");
+        // Nor is it in the list.
+        let (tid, at) = (u32_at(&dump.bytes, dump.thread).unwrap(), dump.thread);
+        dump.clear(at, 4);
+        let (found, notes) = dump.callstacks();
+        let frames = |rows: &[[Cell; 4]]| rows.iter().filter(|r| r[0] == Cell::from(tid)).cloned().collect::<Vec<_>>();
+        assert!(!frames(&whole).is_empty());
+        assert_eq!(frames(&found), frames(&whole));
+        // The record that is left has nothing to walk from.
+        assert!(notes.iter().any(|n| n.text.contains("1 threads have no registers")), "{notes:?}");
+    }
+    #[test]
+    fn a_stack_that_is_not_kept() {
+        let mut dump = Changed::new();
+        // ThreadContext of MINIDUMP_EXCEPTION_STREAM at 160, its place at 164; Rsp of an x64 CONTEXT at 98h.
+        let context = u32_at(&dump.bytes, dump.exception + 164).unwrap() as usize;
+        assert_ne!(u64_at(&dump.bytes, context + 0x98), Some(0));
+        dump.bytes[context + 0x98..context + 0xa0].copy_from_slice(&0x7777_0000u64.to_le_bytes());
+        let (found, notes) = dump.callstacks();
+        let tid = Cell::from(u32_at(&dump.bytes, dump.thread).unwrap());
+        assert_eq!(found.iter().filter(|r| r[0] == tid).count(), 1);
+        assert!(notes.iter().any(|n| n.loss && n.text.contains("its stack is not in the dump")), "{notes:?}");
+    }
+}
