@@ -269,3 +269,37 @@ fn a_driver_that_was_unloaded() {
     let second = stack.frames().nth(1).unwrap();
     assert_eq!((second.module.as_deref(), second.unloaded), (Some("WdFilter.sys"), true));
 }
+
+/// Machines of the forge that crashed in a DPC, and on the idle thread: of several kernels, with what was planted as the truth.
+#[test]
+fn forged_crashes_on_other_stacks() {
+    use forge::scenario::{CrashOn, Scenario};
+    use forge::truth::Json;
+    let number = |truth: &Json, key: &str| match truth.get("crash").and_then(|c| c.get(key)) {
+        Some(Json::Number(n)) => *n,
+        _ => panic!("no {key} in the truth"),
+    };
+    for name in ["win10-2004", "win7-sp1", "win11-24h2", "win10-1507-x86"] {
+        for on in [CrashOn::Dpc, CrashOn::Idle] {
+            let mut s = Scenario::load(name);
+            (s.crash_on, s.context, s.containers) = (on, None, vec!["triage".into()]);
+            let (dumps, truth) = forge::build(&s);
+            let case = Changed(dumps[0].1.clone()).case();
+            let kernel = case.kernel().unwrap();
+            assert!(kernel.has_structures(), "{name} {on:?}: {}", kernel.symbols.origin);
+            let found = run(&case, "callstacks");
+            let key = |i: usize, key| cell("callstacks", &found.rows[i], key).clone();
+            let (ip, sp, caller) = (number(&truth, "ip"), number(&truth, "sp"), number(&truth, "caller"));
+            assert_eq!((key(0, "ip"), key(0, "sp")), (Cell::Hex(ip), Cell::Hex(sp)), "{name} {on:?}");
+            assert!(found.rows.len() > 2, "{name} {on:?}");
+            // x86 code is left by its frame pointer, which leads to the caller's caller here.
+            if kernel.arch == crate::dump::Arch::X64 {
+                assert_eq!((key(1, "ip"), key(1, "sp")), (Cell::Hex(caller), Cell::Hex(sp + 8)), "{name} {on:?}");
+            }
+            let threads = run(&case, "threads");
+            assert_eq!(*cell("threads", &threads.rows[0], "pid"), Cell::Dec(4), "{name} {on:?}");
+            let tid = cell("threads", &threads.rows[0], "tid");
+            assert_eq!(*tid == Cell::Dec(0), on == CrashOn::Idle, "{name}: {tid:?}");
+        }
+    }
+}

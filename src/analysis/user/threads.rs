@@ -94,7 +94,9 @@ pub(in crate::analysis) fn callstacks(
         callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), record(file), sink)?;
     }
     if without > 0 {
-        sink.note(Note::info(format!("{without} threads have no registers in the dump, and so no call stack")));
+        sink.note(Note::info(format!(
+            "{without} of the threads have no call stack: the dump has no registers of them"
+        )));
     }
     Ok(())
 }
@@ -237,7 +239,7 @@ mod tests {
         assert!(!frames(&whole).is_empty());
         assert_eq!(frames(&found), frames(&whole));
         // The record that is left has nothing to walk from.
-        assert!(notes.iter().any(|n| n.text.contains("1 threads have no registers")), "{notes:?}");
+        assert!(notes.iter().any(|n| n.text.contains("1 of the threads have no call stack")), "{notes:?}");
     }
     #[test]
     fn a_stack_that_is_not_kept() {

@@ -164,13 +164,9 @@ impl Stacks<'_> {
     fn kernel_side(&self, thread: &Thread<'_>, space: &Space<'_>, out: &mut Stack) -> Option<Registers> {
         let kernel = thread.kernel;
         let own = kernel_bounds(thread);
-        if kernel.dump.triage().is_some() {
-            // The one thread that is kept is the one that crashed, on whatever stack the processor was at that time.
-            let crashed = crash::walk(kernel, space, self.kernel_code, out);
-            let sp = self.moment.crash.ok().and_then(|r| r.sp());
-            if crashed.is_ok() && own.is_none_or(|own| sp.is_none_or(|sp| own.holds(sp))) {
-                return None;
-            }
+        // The one thread that a triage dump keeps is the one that crashed, on whatever stack the processor was at that time.
+        if kernel.dump.triage().is_some() && crash::walk(kernel, space, self.kernel_code, out).is_ok() {
+            return None;
         }
         let lowest = crash::lowest_kernel_address(kernel.arch);
         let isa = Isa::of(kernel.arch);

@@ -215,7 +215,7 @@ impl<M: Memory> Walker<'_, M> {
         // Code that was stopped at its first instruction, as a context taken by `KeBugCheckEx` says, or in a system call's stub.
         let top = if first && self.isa == Isa::X64 { self.top(registers, sp) } else { None };
         match top {
-            Some((caller, How::Scan)) => return Some((caller, How::Scan)),
+            Some((caller, How::Scan)) => Some((caller, How::Scan)),
             unchecked => {
                 let chained = self.chain(registers, &mut seen.chained).or(unchecked);
                 chained.or_else(|| self.scan(sp, registers.get(RBP), &mut seen.unchecked))
