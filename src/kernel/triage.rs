@@ -8,9 +8,20 @@ use super::unloaded::Unloaded;
 use crate::bytes::{Bytes, Place};
 use crate::dump::Dump;
 use crate::symbols::layout::View;
-use crate::value::{Absent, Note};
+use crate::value::{Absent, Note, Value};
 
 impl Kernel {
+    /// Whether processes can be read: not those of a triage dump of a kernel whose layout nobody has. What such a dump says
+    /// without structures is in [`Kernel::copied`], the drivers, the header and the call stack of the crash.
+    #[must_use]
+    pub fn has_structures(&self) -> bool {
+        self.dump.triage().is_none() || self.layout::<EProcess>().is_ok()
+    }
+    /// No process: no layout says how to read the one that is copied.
+    pub(super) fn unreadable_process(&self) -> Processes<'_> {
+        let text = "the copied process cannot be read: no layout fits this kernel's structures";
+        Processes { list: Vec::new(), notes: vec![Note::loss(text)] }
+    }
     /// The copied `_EPROCESS` as the only process.
     pub(super) fn embedded_process<'k>(&'k self, layout: &'k EProcess) -> Processes<'k> {
         let Some(part) = self.dump.triage().and_then(|t| t.process()) else {
@@ -22,6 +33,14 @@ impl Kernel {
         let note = Note::info("a triage dump keeps one process: the one that was running when the machine crashed");
         Processes { list: vec![process], notes: vec![note] }
     }
+    /// The copied `_ETHREAD`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn copied_thread(&self) -> Value<Thread<'_>> {
+        let part = self.dump.triage().and_then(|t| t.thread()).ok_or(Absent::NotInDump)?;
+        self.thread_of(Bytes::borrowed(part.bytes, part.va, None, Some(part.file))).map_err(|_| Absent::NoSymbol)
+    }
     /// The copied `_ETHREAD` as the only thread.
     pub(super) fn embedded_thread<'k>(&'k self, layout: &'k EThread) -> Threads<'k> {
         let Some(part) = self.dump.triage().and_then(|t| t.thread()) else {
@@ -30,9 +49,24 @@ impl Kernel {
         };
         let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
         let thread = Thread { kernel: self, view: View::new(layout, bytes) };
-        let note = Note::info("a triage dump keeps one thread: the one that was running when the machine crashed");
-        Threads { list: vec![thread], notes: vec![note] }
+        let mut notes =
+            vec![Note::info("a triage dump keeps one thread: the one that was running when the machine crashed")];
+        notes.extend(home_of(&thread));
+        Threads { list: vec![thread], notes }
     }
+}
+
+/// What is to be said of a thread that ran in the address space of a process that is not its own.
+fn home_of(thread: &Thread<'_>) -> Option<Note> {
+    if thread.tid() == Ok(0) {
+        return Some(Note::info(
+            "the thread is the idle thread of its processor, which has the id 0 and runs in System's address space",
+        ));
+    }
+    let (home, attached) = (thread.view.owner().ok()?, thread.view.attached().ok()?);
+    let pid = thread.view.pid().ok()?;
+    let text = format!("the thread is one of process {pid}, and was attached to the process that is kept");
+    (home != attached).then(|| Note::info(text))
 }
 
 /// The drivers of a triage dump; `None` of any other dump.

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod callbacks;
+mod crash;
 mod files;
 mod globals;
 mod handles;
@@ -273,7 +274,10 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         truth.set("hidden_modules", hidden);
     }
     truth.set("unloaded", modules::unloaded(&mut m, s));
-    let processes = process::plant(&mut m, s, &mut files, shared);
+    let mut processes = process::plant(&mut m, s, &mut files, shared);
+    if let Some(crash) = crash::place(&mut m, s, &mut processes, truth.get("modules")) {
+        truth.set("crash", crash);
+    }
     truth.set("processes", processes.truth);
     truth.set("cid_table", processes.cid_table);
     if let Some(jobs) = processes.jobs {

@@ -4,7 +4,7 @@
 use super::kdbg;
 use crate::machine::Machine;
 use crate::memory::PAGE;
-use crate::scenario::Scenario;
+use crate::scenario::{CrashOn, Scenario};
 use crate::truth::Json;
 
 /// A driver in the list.
@@ -76,6 +76,9 @@ pub fn plant(m: &Machine, s: &Scenario, c: &Crashed, modules: Option<&Json>, unl
     let unloaded = list(unloaded).iter().map(|d| (string(d, "name"), number(d, "start"), number(d, "end"))).collect();
     let mut prcb = m.obj("_KPRCB");
     prcb.set_opt("MxCsr", 0x1F80).set("Number", 0).set("CurrentThread", c.thread);
+    if s.crash_on == CrashOn::Idle {
+        prcb.set("IdleThread", c.thread);
+    }
     // Pages around the code that ran, the process and the thread where they stood, and the module list.
     let entry =
         if m.layouts.has("_KLDR_DATA_TABLE_ENTRY") { "_KLDR_DATA_TABLE_ENTRY" } else { "_LDR_DATA_TABLE_ENTRY" };

@@ -50,6 +50,8 @@ pub struct Scenario {
     pub bugcheck: (u32, [u64; 4]),
     /// Process in whose context the machine crashed: its page table (with a PCID in the low bits) is in the header.
     pub context: Option<String>,
+    /// What the processor was running on when the machine crashed.
+    pub crash_on: CrashOn,
     /// Containers to write.
     pub containers: Vec<String>,
     /// Kernel drivers behind the kernel itself.
@@ -70,6 +72,18 @@ pub struct Scenario {
     pub profiles: Vec<Profile>,
     /// Processes in the order they were created.
     pub processes: Vec<Process>,
+}
+
+/// What the processor was running on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CrashOn {
+    /// The first thread of the process named by `context`.
+    #[default]
+    Thread,
+    /// The stack that DPCs have.
+    Dpc,
+    /// Its idle thread.
+    Idle,
 }
 
 /// A loaded driver.

@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::memory::Mode;
 
 use super::{
-    Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Profile, Scenario, Thread, Unloaded, time,
+    CrashOn, Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Profile, Scenario, Thread, Unloaded,
+    time,
 };
 
 /// One statement: keyword, arguments, options.
@@ -89,6 +90,13 @@ impl Scenario {
             "low-stub" => self.low_stub = Some(l.number(1)),
             "decoy" => self.decoy = Some(l.number(1)),
             "bugcheck" => self.bugcheck = (l.number(1) as u32, [2, 3, 4, 5].map(|i| l.number(i))),
+            "crash-on" => {
+                self.crash_on = match l.words[1].as_str() {
+                    "dpc" => CrashOn::Dpc,
+                    "idle" => CrashOn::Idle,
+                    other => panic!("crash-on {other}"),
+                }
+            }
             "container" => self.containers.extend(l.words[1..].iter().cloned()),
             "driver" => {
                 let driver = Driver {
