@@ -43,6 +43,15 @@ impl Width {
         let room = raw::MEMORY_BYTES.saturating_sub(head).checked_div(run).unwrap_or(0);
         u32::try_from(room).unwrap_or(0)
     }
+    /// The runs of physical memory that the header describes: page and count. None where there is no such list.
+    pub fn runs(self, map: &[u8]) -> Vec<(u64, u64)> {
+        let count = match self {
+            Self::Bits64 => raw::read::<raw::Memory64>(map, raw::MEMORY64).map(|m| m.runs),
+            Self::Bits32 => raw::read::<raw::Memory32>(map, raw::MEMORY32).map(|m| m.runs),
+        };
+        let count = count.filter(|n| (1..=self.runs_room()).contains(n)).unwrap_or(0);
+        (0..count as usize).map_while(|i| self.run(map, i)).collect()
+    }
     /// Page and count of the `i`-th run.
     pub fn run(self, map: &[u8], i: usize) -> Option<(u64, u64)> {
         match self {
@@ -105,6 +114,7 @@ pub fn parse(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Parsed, 
                 product_type: product(tail.product_type),
                 suite_mask: filled(tail.suite_mask),
                 secondary_state: filled(tail.secondary_state),
+                attributes: attributes(tail.attributes),
             };
             Parsed { header, dump_type: tail.dump_type, arch }
         }
@@ -139,6 +149,7 @@ pub fn parse(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Parsed, 
                 product_type: product(tail.product_type),
                 suite_mask: filled(tail.suite_mask),
                 secondary_state: filled(tail.secondary_state),
+                attributes: None,
             };
             Parsed { header, dump_type: tail.dump_type, arch }
         }
@@ -189,6 +200,10 @@ fn number(value: u64) -> Option<u64> {
 }
 fn filled(value: u32) -> Option<u32> {
     (value != 0 && value != raw::FILL32).then_some(value)
+}
+/// `_DUMP_FILE_ATTRIBUTES`: ten flags are known; more bits are the filler.
+fn attributes(value: u32) -> Option<u32> {
+    (value < 1 << 10).then_some(value)
 }
 /// `NtProductType`: workstation, domain controller, server.
 fn product(value: u32) -> Option<u32> {
