@@ -3,7 +3,7 @@
 use super::code::Location;
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Worker, each_thread, frame_location, symbol, walk};
-use super::{Analysis, Ask, Case, Switch, user, who};
+use super::{Analysis, Ask, Case, Switch, copied, user, who};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
@@ -58,6 +58,9 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return user::callstacks(&dump, ask, tid, sink);
     }
     let kernel = case.kernel()?;
+    if case.dump.triage().is_some() {
+        return copied::callstack(kernel, ask, tid, sink);
+    }
     let common = Common::of(kernel, true);
     let wanted = asked_for(case, ask, sink)?;
     let start = || Worker::of(kernel);
@@ -100,6 +103,7 @@ pub fn frames(
     sink: &mut dyn Sink,
 ) -> Result<()> {
     let [pid, name, tid] = of;
+    stack.notes.iter().for_each(|n| sink.note(n.clone()));
     for (i, (side, frame)) in stack.frames.iter().enumerate() {
         let at = locate(*side, frame.ip);
         let cells: [Cell; COLUMNS.len()] = [

@@ -72,13 +72,7 @@ impl<'k> CodeReader<'k> {
 /// The kernel's modules.
 #[must_use]
 pub fn kernel_code(kernel: &Kernel) -> CodeMap {
-    // Neither of its errors is of the list's bytes: symbols or the list's place are missing.
-    let Ok(modules) = kernel.modules() else { return CodeMap::unread(Absent::NoSymbol) };
-    let code = |m: &crate::kernel::module::Module| {
-        let name = m.name.as_deref().unwrap_or("");
-        Some(Code::new(m.base.ok()?, m.size.ok()?.into(), name.into()))
-    };
-    CodeMap::new(modules.list.iter().filter_map(code).collect())
+    CodeMap::drivers(kernel)
 }
 
 /// The modules of a user-mode dump.

@@ -1,30 +1,46 @@
-//! `pslist` and `threads` of a triage dump whose kernel no layout is known of: the identity of the copied process and
-//! thread. Everything else is absent, for want of symbols.
+//! Triage dumps of a kernel that no layout is known of: the identity of the copied process and thread, where their own bytes
+//! show it, and the call stack of the crash. Everything else is absent, for want of symbols.
 
-use super::{Ask, pslist, threads};
+use super::code::Location;
+use super::{Ask, Case, callstacks};
+use crate::bytes::Place;
 use crate::error::Result;
+use crate::kernel::Kernel;
 use crate::kernel::find::Copied;
+use crate::kernel::stack::crash;
 use crate::report::{Cell, Column, Row, Sink};
-use crate::value::{Absent, Note};
+use crate::value::{Absent, Note, Value};
+
+/// The kernel of a triage dump whose structures cannot be read.
+pub(super) fn without_structures(case: &Case) -> Option<&Kernel> {
+    case.kernel().ok().filter(|kernel| !kernel.has_structures())
+}
 
 fn cells(columns: &[Column], known: &[(&str, Cell)]) -> Vec<Cell> {
     let of = |c: &Column| known.iter().find(|(key, _)| *key == c.key).map(|(_, cell)| cell.clone());
     columns.iter().map(|c| of(c).unwrap_or(Cell::Absent(Absent::NoSymbol))).collect()
 }
 
-fn tell(copied: &Copied, sink: &mut dyn Sink) {
-    sink.note(Note::info(format!(
-        "who was running is told by the dump's copies, by distances of {} that the debugger block and the header bear out",
-        copied.by
-    )));
+/// Says where the identity comes from, or that there is none.
+fn source<'k>(kernel: &'k Kernel, sink: &mut dyn Sink) -> Option<&'k Copied> {
+    let copied = kernel.copied.as_ref();
+    sink.note(match copied {
+        Some(copied) => Note::info(format!(
+            "process and thread are those of the dump's copies, read by offsets of {} that agree with the debugger block and the header",
+            copied.by
+        )),
+        None => Note::info("which process was running is not known: the bytes of its copy do not agree with the dump's header"),
+    });
+    copied
 }
 
-/// The one process.
-pub(super) fn process(copied: &Copied, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    tell(copied, sink);
-    if !ask.wants(Some(copied.pid), Some(&copied.name), None) {
-        return Ok(());
-    }
+fn wanted(copied: &Copied, ask: &Ask) -> bool {
+    ask.wants(Some(copied.pid), Some(&copied.name), None)
+}
+
+/// The one process: its row in an analysis that has one row for each.
+pub(super) fn process(kernel: &Kernel, columns: &[Column], ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let Some(copied) = source(kernel, sink).filter(|c| wanted(c, ask)) else { return Ok(()) };
     let known = [
         ("pid", copied.pid.into()),
         ("ppid", copied.ppid.into()),
@@ -32,16 +48,77 @@ pub(super) fn process(copied: &Copied, ask: &Ask, sink: &mut dyn Sink) -> Result
         ("dtb", copied.dtb.into()),
         ("create_time", copied.created.into()),
     ];
-    sink.row(Row::new(cells(&pslist::COLUMNS, &known)).at(copied.process))
+    sink.row(Row::new(cells(columns, &known)).at(copied.process))
 }
 
-/// The one thread.
-pub(super) fn thread(copied: &Copied, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    tell(copied, sink);
+/// The one thread: its row in an analysis that has one row for each.
+pub(super) fn thread(kernel: &Kernel, columns: &[Column], ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let Some(copied) = source(kernel, sink).filter(|c| wanted(c, ask)) else { return Ok(()) };
     let Some((tid, place)) = copied.thread else { return Ok(()) };
-    if !ask.wants(Some(copied.pid), Some(&copied.name), None) {
+    let known = [("pid", copied.pid.into()), ("name", copied.name.clone().into()), ("tid", tid.into())];
+    sink.row(Row::new(cells(columns, &known)).at(place))
+}
+
+/// Who was running when the machine stopped, as far as the triage dump's copies say.
+struct Running {
+    pid: Value<u64>,
+    name: Value<String>,
+    tid: Value<u64>,
+    /// Where the copy of the thread is.
+    place: Place,
+}
+
+impl Running {
+    fn of(kernel: &Kernel, sink: &mut dyn Sink) -> Self {
+        if kernel.has_structures() {
+            return Self::read(kernel, sink);
+        }
+        match source(kernel, sink) {
+            Some(copied) => Self {
+                pid: Ok(copied.pid),
+                name: Ok(copied.name.clone()),
+                tid: copied.thread.map(|(tid, _)| tid).ok_or(Absent::NoSymbol),
+                place: copied.thread.map(|(_, place)| place).unwrap_or_default(),
+            },
+            None => Self {
+                pid: Err(Absent::NoSymbol),
+                name: Err(Absent::NoSymbol),
+                tid: Err(Absent::NoSymbol),
+                place: Place::default(),
+            },
+        }
+    }
+    fn read(kernel: &Kernel, sink: &mut dyn Sink) -> Self {
+        let process = kernel.processes().ok().and_then(|found| {
+            found.notes.into_iter().for_each(|n| sink.note(n));
+            found.list.into_iter().next()
+        });
+        let thread = kernel.copied_thread();
+        Self {
+            pid: process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.pid()),
+            name: process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.name()),
+            tid: thread.as_ref().map_err(|why| *why).and_then(|t| t.tid()),
+            place: thread.map(|t| t.place()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The call stack of a triage dump: that of the crash. It needs no layout.
+pub(super) fn callstack(kernel: &Kernel, ask: &Ask, tid: Option<u64>, sink: &mut dyn Sink) -> Result<()> {
+    let running = Running::of(kernel, sink);
+    let asked = ask.names_none() || ask.wants(running.pid.ok(), running.name.as_deref().ok(), None);
+    if !asked || tid.is_some_and(|tid| running.tid != Ok(tid)) {
         return Ok(());
     }
-    let known = [("pid", copied.pid.into()), ("name", copied.name.clone().into()), ("tid", tid.into())];
-    sink.row(Row::new(cells(&threads::COLUMNS, &known)).at(place))
+    let found = match crash::of(kernel) {
+        Ok(found) => found,
+        Err(why) => {
+            sink.note(Note::loss(format!("the call stack of the crash is {why}")));
+            return Ok(());
+        }
+    };
+    let space = kernel.space();
+    let locate = |_, ip| Location::of(kernel, &space, &found.code, ip);
+    let of = [running.pid.into(), running.name.into(), running.tid.into()];
+    callstacks::frames(&of, &found.stack, locate, running.place, sink)
 }

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::verinfo::facts;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, copied, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -200,6 +200,9 @@ fn strip_ignoring_case<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(kernel) = copied::without_structures(case) {
+        return copied::process(kernel, &COLUMNS, ask, sink);
+    }
     let kernel = case.kernel()?;
     let show = ImageRows::of(kernel)?;
     each_process(case, ask, sink, |space, process, sink| {

@@ -7,9 +7,9 @@ use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
-    Analysis, Ask, Case, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles, heaps, images,
-    info, joblinks, lifecycle, mappedfiles, modules, privileges, pslist, sessions, stacks, standing, threads, tokens,
-    unloaded, unloadeddlls, vadinfo, workingset,
+    Analysis, Ask, Case, Switch, callstacks, cmdline, copied, crashinfo, dlllist, envars, getsids, handles, heaps,
+    images, info, joblinks, lifecycle, mappedfiles, modules, privileges, pslist, sessions, stacks, standing, threads,
+    tokens, unloaded, unloadeddlls, vadinfo, workingset,
 };
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -286,6 +286,9 @@ static OF_STREAMS: [&Analysis; 11] = [
     &callstacks::CALLSTACKS,
 ];
 
+/// What a triage dump of a kernel without a known layout says of the process that was running.
+static OF_COPIES: [&Analysis; 3] = [&pslist::PSLIST, &threads::THREADS, &callstacks::CALLSTACKS];
+
 /// Which sections the user wants.
 fn chosen(ask: &Ask, whole: &[&'static Analysis]) -> Result<impl Fn(&str) -> bool> {
     let names: Option<Vec<String>> =
@@ -311,6 +314,9 @@ fn process(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         let of_process = OF_STREAMS.into_iter().filter(|a| !["info", "crashinfo", "unloaded"].contains(&a.name));
         return whole(case, ask, &chosen(ask, &[])?, of_process, sink);
     }
+    if copied::without_structures(case).is_some() {
+        return whole(case, ask, &chosen(ask, &[])?, OF_COPIES.into_iter(), sink);
+    }
     pages(case, ask, &chosen(ask, &[])?, sink)
 }
 
@@ -318,6 +324,10 @@ fn report(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let wanted = chosen(ask, &BEFORE)?;
     if case.dump.user().is_some() {
         return whole(case, ask, &wanted, OF_STREAMS.into_iter(), sink);
+    }
+    if copied::without_structures(case).is_some() {
+        let before = BEFORE.into_iter().filter(|a| a.name != sessions::SESSIONS.name);
+        return whole(case, ask, &wanted, before.chain(OF_COPIES), sink);
     }
     whole(case, ask, &wanted, BEFORE.into_iter(), sink)?;
     pages(case, ask, &|name: &str| name != BEHIND.name && wanted(name), sink)?;

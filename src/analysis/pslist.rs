@@ -47,8 +47,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if let Some(dump) = case.dump.user() {
         return user::pslist(&dump, ask, sink);
     }
-    if let Ok(Some(known)) = case.kernel().map(|k| k.copied.as_ref()) {
-        return copied::process(known, ask, sink);
+    if let Some(kernel) = copied::without_structures(case) {
+        return copied::process(kernel, &COLUMNS, ask, sink);
     }
     each_process(case, ask, sink, |space, process, sink| sink.row(row(process, space, ask)))
 }

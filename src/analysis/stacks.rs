@@ -2,7 +2,7 @@
 
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Threaded, Worker, each_thread};
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, copied, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::guard::Guard;
@@ -49,6 +49,9 @@ const COLUMNS: [Column; 16] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(kernel) = copied::without_structures(case) {
+        return copied::thread(kernel, &COLUMNS, ask, sink);
+    }
     let kernel = case.kernel()?;
     let start = || Worker::of(kernel);
     let wanted = asked_for(case, ask, sink)?;

@@ -2,7 +2,7 @@
 
 use super::family::Family;
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, copied, who};
 use crate::addr::PAGE_SIZE;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -96,6 +96,9 @@ impl<'k> Shared<'k> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(kernel) = copied::without_structures(case) {
+        return copied::process(kernel, &COLUMNS, ask, sink);
+    }
     let kernel = case.kernel()?;
     let all = kernel.processes()?.list;
     let shared = Shared::of(kernel, &all);

@@ -92,8 +92,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return user::threads(&dump, ask, sink);
     }
     let kernel = case.kernel()?;
-    if let Some(known) = &kernel.copied {
-        return copied::thread(known, ask, sink);
+    if copied::without_structures(case).is_some() {
+        return copied::thread(kernel, &COLUMNS, ask, sink);
     }
     let common = Common::of(kernel, ask.has("stacks"));
     let wanted = asked_for(case, ask, sink)?;

@@ -3,7 +3,7 @@
 use super::getsids::name_of;
 use super::identities::{Identities, token_of};
 use super::parallel::each_process;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, copied, who};
 use crate::error::Result;
 use crate::kernel::process::Process;
 use crate::kernel::sid_names::integrity_name;
@@ -69,6 +69,9 @@ pub const COLUMNS: [Column; 35] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(kernel) = copied::without_structures(case) {
+        return copied::process(kernel, &COLUMNS, ask, sink);
+    }
     let identities = Identities::gather(case.kernel()?)?;
     identities.notes.iter().for_each(|n| sink.note(n.clone()));
     each_process(case, ask, sink, |space, process, sink| rows(&identities, process, space, sink))

@@ -220,6 +220,9 @@ impl Kernel {
     /// # Errors
     /// The symbols lack what is needed to read a process, or nothing says where the list is.
     pub fn processes(&self) -> Result<Processes<'_>> {
+        if !self.has_structures() {
+            return Ok(self.unreadable_process());
+        }
         let layout = self.layout::<EProcess>().map_err(|e| self.unreadable(&e))?;
         if self.mode == Mode::Blocks {
             return Ok(self.embedded_process(layout));

@@ -8,9 +8,20 @@ use super::unloaded::Unloaded;
 use crate::bytes::{Bytes, Place};
 use crate::dump::Dump;
 use crate::symbols::layout::View;
-use crate::value::{Absent, Note};
+use crate::value::{Absent, Note, Value};
 
 impl Kernel {
+    /// Whether processes can be read: not those of a triage dump of a kernel whose layout nobody has. What such a dump says
+    /// without structures is in [`Kernel::copied`], the drivers, the header and the call stack of the crash.
+    #[must_use]
+    pub fn has_structures(&self) -> bool {
+        self.dump.triage().is_none() || self.layout::<EProcess>().is_ok()
+    }
+    /// No process: no layout says how to read the one that is copied.
+    pub(super) fn unreadable_process(&self) -> Processes<'_> {
+        let text = "the copied process cannot be read: no layout fits this kernel's structures";
+        Processes { list: Vec::new(), notes: vec![Note::loss(text)] }
+    }
     /// The copied `_EPROCESS` as the only process.
     pub(super) fn embedded_process<'k>(&'k self, layout: &'k EProcess) -> Processes<'k> {
         let Some(part) = self.dump.triage().and_then(|t| t.process()) else {
@@ -21,6 +32,14 @@ impl Kernel {
         let process = Process::new(self, View::new(layout, bytes));
         let note = Note::info("a triage dump keeps one process: the one that was running when the machine crashed");
         Processes { list: vec![process], notes: vec![note] }
+    }
+    /// The copied `_ETHREAD`.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn copied_thread(&self) -> Value<Thread<'_>> {
+        let part = self.dump.triage().and_then(|t| t.thread()).ok_or(Absent::NotInDump)?;
+        self.thread_of(Bytes::borrowed(part.bytes, part.va, None, Some(part.file))).map_err(|_| Absent::NoSymbol)
     }
     /// The copied `_ETHREAD` as the only thread.
     pub(super) fn embedded_thread<'k>(&'k self, layout: &'k EThread) -> Threads<'k> {

@@ -41,6 +41,10 @@ pub(super) fn gather(
     };
     let scanned = scan(kernel, progress, notes);
     let known: FxHashSet<_> = processes.iter().filter_map(|p| p.place().pa).collect();
+    if !kernel.has_structures() {
+        of_copy(kernel, events);
+        return Ok(());
+    }
     let span = kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?.span();
     for f in scanned.iter().filter(|f| f.kind == Scanned::Process && !known.contains(&f.pa)) {
         processes.push(kernel.process_of(f.bytes(kernel, span))?);
@@ -71,6 +75,19 @@ pub(super) fn gather(
         notes.extend(told);
     }
     threads_scanned(kernel, &space, &scanned, wanted, events)
+}
+
+/// When the process was made that a triage dump of an unknown kernel keeps, where its bytes show that.
+fn of_copy(kernel: &Kernel, events: &mut Vec<Event>) {
+    events.extend(kernel.copied.as_ref().map(|copied| Event {
+        time: copied.created,
+        kind: Kind::ProcessCreated,
+        pid: Some(copied.pid),
+        name: Ok(copied.name.clone()),
+        description: Some(format!("parent {}", copied.ppid)),
+        place: copied.process,
+        stamp: Stamp::Time,
+    }));
 }
 
 /// Processes and threads of physical memory; none where there is none to scan.

@@ -80,8 +80,7 @@ pub(super) fn settle(
             // A triage dump answers much without any structure: drivers, bug check, registers, the block itself.
             Err(why) if kernel.mode == Mode::Blocks => {
                 let text = format!("{} structures cannot be read: {why}", word(arch));
-                kernel.symbols.origin = format!("nowhere ({text})");
-                kernel.kdbg = Kdbg::find(&kernel);
+                without(&mut kernel, format!("nowhere ({text})"), build);
                 kernel.copied = super::copied::read(&kernel, source);
                 kernel.notes.push(Note::loss(text));
             }
@@ -115,6 +114,17 @@ fn take(kernel: &mut Kernel, symbols: Symbols) {
     kernel.settle_system();
     kernel.settle_mask();
     kernel.settle_prototypes();
+}
+
+/// Takes the symbols that were tried last away again, and all that was settled by them: nothing may be read through a
+/// layout that was refused.
+fn without(kernel: &mut Kernel, origin: String, build: Option<u32>) {
+    kernel.symbols = Symbols { origin, ..Symbols::default() };
+    kernel.build = build;
+    kernel.system = None;
+    kernel.resolved = Resolved::default();
+    kernel.format = Format::of_mode(kernel.mode);
+    kernel.kdbg = Kdbg::find(kernel);
 }
 
 /// `NtBuildNumber`: the build in the low bits, 0xF000_0000 for a free build and 0xC000_0000 for a checked one.

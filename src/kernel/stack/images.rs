@@ -5,6 +5,8 @@ use super::memory::Memory;
 use super::unwind::Functions;
 use crate::addr::Va;
 use crate::bytes::{u16_at, u32_at};
+use crate::kernel::Kernel;
+use crate::kernel::module::Module;
 use crate::value::{Absent, Value};
 use std::sync::{Arc, OnceLock};
 
@@ -15,6 +17,9 @@ const EXPORT: u32 = 0;
 /// `IMAGE_DIRECTORY_ENTRY_EXCEPTION`.
 const EXCEPTION: u32 = 3;
 
+/// No driver is larger: half of the range that x64 Windows gives them (2 GB around the kernel).
+const LARGEST_DRIVER: u64 = 1 << 30;
+
 /// One image whose code may be on a stack.
 #[derive(Debug)]
 pub struct Code {
@@ -22,8 +27,10 @@ pub struct Code {
     pub base: Va,
     /// One past the last.
     pub end: Va,
-    /// File name.
+    /// File name; empty for executable memory without an image.
     pub name: Arc<str>,
+    /// Whether it had been unloaded: only the list of unloaded drivers knows that it was here.
+    pub unloaded: bool,
     /// Its table of functions, looked for when it is first needed.
     functions: OnceLock<Value<Functions>>,
     /// Its exports, the same.
@@ -34,7 +41,12 @@ impl Code {
     /// An image.
     #[must_use]
     pub fn new(base: Va, size: u64, name: Arc<str>) -> Self {
-        Self { base, end: base.add(size), name, functions: OnceLock::new(), exports: OnceLock::new() }
+        Self { base, end: base.add(size), name, unloaded: false, functions: OnceLock::new(), exports: OnceLock::new() }
+    }
+    /// A driver that had been unloaded.
+    #[must_use]
+    pub fn gone(base: Va, end: Va, name: Arc<str>) -> Self {
+        Self { unloaded: true, ..Self::new(base, end.0.saturating_sub(base.0), name) }
     }
     /// Its table of functions.
     ///
@@ -42,6 +54,9 @@ impl Code {
     /// Why there is none: the headers are not there, or it is not an x64 image ([`Absent::NotApplicable`]).
     pub fn functions(&self, memory: &impl Memory) -> Value<Functions> {
         *self.functions.get_or_init(|| {
+            if self.unloaded {
+                return Err(Absent::NotApplicable);
+            }
             let (machine, rva, size) = self.directory(memory, EXCEPTION)?;
             if machine != AMD64 {
                 return Err(Absent::NotApplicable);
@@ -55,6 +70,9 @@ impl Code {
     /// Why there are none.
     pub fn exports(&self, memory: &impl Memory) -> Value<&Exports> {
         let kept = self.exports.get_or_init(|| {
+            if self.unloaded {
+                return Err(Absent::NotApplicable);
+            }
             let (_, rva, size) = self.directory(memory, EXPORT)?;
             Exports::read(memory, self.base, rva, size)
         });
@@ -101,6 +119,8 @@ pub struct CodeMap {
     list: Vec<Code>,
     /// Why the images are not known, where they are not.
     unread: Option<Absent>,
+    /// Whether every executable range is in the list, those without an image too.
+    whole: bool,
 }
 
 impl CodeMap {
@@ -109,12 +129,53 @@ impl CodeMap {
     pub fn new(mut list: Vec<Code>) -> Self {
         list.retain(|c| c.base < c.end);
         list.sort_by(|a, b| (a.base, a.end, &a.name).cmp(&(b.base, b.end, &b.name)));
-        Self { list, unread: None }
+        Self { list, unread: None, whole: false }
+    }
+    /// The drivers of a kernel, and where no loaded one lies, those that were unloaded: code of theirs may still be on a stack.
+    #[must_use]
+    pub fn drivers(kernel: &Kernel) -> Self {
+        // Neither of its errors is of the list's bytes: symbols or the list's place are missing.
+        let Ok(modules) = kernel.modules() else { return Self::unread(Absent::NoSymbol) };
+        let loaded = |m: &Module| {
+            let name = m.name.as_deref().unwrap_or("");
+            Some(Code::new(m.base.ok()?, m.size.ok()?.into(), name.into()))
+        };
+        let mut map = Self::new(modules.list.iter().filter_map(loaded).collect());
+        let (gone, _) = kernel.unloaded_drivers().unwrap_or_default();
+        let gone = gone.iter().filter_map(|d| {
+            let (start, end) = (d.start.ok()?, d.end.ok()?);
+            let fits = start < end && end.0.checked_sub(start.0)? <= LARGEST_DRIVER;
+            fits.then(|| Code::gone(start, end, d.name.as_deref().unwrap_or("").into()))
+        });
+        map.add_where_free(gone.collect());
+        map
+    }
+    /// Adds ranges that lie over none of those that are there.
+    pub fn add_where_free(&mut self, more: Vec<Code>) {
+        for code in more {
+            let at = self.list.partition_point(|c| c.base <= code.base);
+            let before = at.checked_sub(1).and_then(|i| self.list.get(i)).is_none_or(|c| c.end <= code.base);
+            let behind = self.list.get(at).is_none_or(|c| code.end <= c.base);
+            if before && behind && code.base < code.end {
+                self.list.insert(at, code);
+            }
+        }
+    }
+    /// The same, when every executable range of the address space is among them.
+    #[must_use]
+    pub fn all_executable(mut self) -> Self {
+        self.whole = true;
+        self
+    }
+    /// Whether an address can hold code: it lies in one of the ranges, or nothing says which memory is executable.
+    #[must_use]
+    pub fn may_hold_code(&self, va: Va) -> bool {
+        !self.whole || self.find(va).is_some()
     }
     /// Of images that cannot be told: no address is in one, and none is outside of all.
     #[must_use]
     pub fn unread(why: Absent) -> Self {
-        Self { list: Vec::new(), unread: Some(why) }
+        Self { list: Vec::new(), unread: Some(why), whole: false }
     }
     /// Why an address lies in no image: [`Absent::NotApplicable`] where all images are known.
     #[must_use]

@@ -1,6 +1,7 @@
 //! Call stacks: from where a thread stopped to where it began.
 
 pub mod call;
+pub mod crash;
 pub mod exports;
 pub mod images;
 pub mod memory;

@@ -1,19 +1,19 @@
 //! Where the stacks of a thread begin: in the kernel, in user mode, on the 32-bit side.
 
 use super::call::Isa;
+use super::crash;
 use super::images::CodeMap;
 use super::registers::{Context, TrapFrame, wow64_context};
 use super::unwind::Registers;
 use super::walk::{Bounds, End, Frame, How, MOST_FRAMES, Walker};
 use crate::addr::Va;
-use crate::bytes::Bytes;
 use crate::dump::Arch;
 use crate::kernel::Kernel;
 use crate::kernel::thread::Thread;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Here, Layout, View};
-use crate::value::{Absent, Value};
+use crate::value::{Absent, Note, Value};
 
 layout! {
     /// `_KPRCB`: one processor.
@@ -77,17 +77,8 @@ impl Moment {
     /// Reads the processors and the header's context.
     #[must_use]
     pub fn of(kernel: &Kernel, space: &Space<'_>) -> Self {
-        Self { processors: processors(kernel, space), crash: crash(kernel) }
+        Self { processors: processors(kernel, space), crash: crash::registers(kernel) }
     }
-}
-
-fn crash(kernel: &Kernel) -> Value<Registers> {
-    let layout = kernel.layout::<Context>().map_err(|_| Absent::NoSymbol)?;
-    let (at, length) = kernel.dump.header.as_ref().and_then(|h| h.context).ok_or(Absent::NotRecorded)?;
-    let from = usize::try_from(at).map_err(|_| Absent::Implausible)?;
-    let raw = kernel.dump.map().get(from..).and_then(|m| m.get(..length as usize)).ok_or(Absent::NotInDump)?;
-    let registers = View::new(layout, Bytes::borrowed(raw, None, None, Some(at))).registers()?;
-    if registers.ip == 0 { Err(Absent::NotRecorded) } else { Ok(registers) }
 }
 
 fn processors(kernel: &Kernel, space: &Space<'_>) -> Vec<Processor> {
@@ -116,27 +107,25 @@ fn processors(kernel: &Kernel, space: &Space<'_>) -> Vec<Processor> {
 pub struct Stack {
     /// The frames, with the code they belong to.
     pub frames: Vec<(Side, Frame)>,
-    /// How each walk ended.
-    pub ends: Vec<(Side, &'static str)>,
+    /// How each walk ended: the index one past its last frame.
+    pub ends: Vec<(usize, &'static str)>,
+    /// What the reader of the stack has to know.
+    pub notes: Vec<Note>,
 }
 
 impl Stack {
     /// Adds the frames of one walk.
     pub fn add(&mut self, side: Side, frames: Vec<Frame>, end: End) {
         self.frames.extend(frames.into_iter().map(|f| (side, f)));
-        self.ends.push((side, end.word()));
+        self.ends.push((self.frames.len(), end.word()));
     }
     /// How the walk ended whose last frame this is.
     #[must_use]
     pub fn end_at(&self, index: usize) -> Option<&'static str> {
-        let (side, _) = self.frames.get(index)?;
-        let last = self.frames.get(index.checked_add(1)?).is_none_or(|(next, _)| next != side);
-        self.ends.iter().find(|(s, _)| last && s == side).map(|(_, end)| *end)
+        let behind = index.checked_add(1)?;
+        self.ends.iter().find(|(at, _)| *at == behind).map(|(_, end)| *end)
     }
 }
-
-/// Largest kernel stack: expanded stacks have segments of their own, each smaller than this.
-const LARGEST_KERNEL_STACK: u64 = 0x10_0000;
 
 /// `KSWITCH_FRAME` of x64 (the kernel's own `ksamd64.inc`, Server 2003 to 11): 40h bytes, `Rbp` at 30h, `Return` at 38h. No PDB has it.
 const SWITCH64: (u64, u64, u64) = (0x40, 0x30, 0x38);
@@ -169,42 +158,63 @@ impl Stacks<'_> {
 
     /// Walks the kernel stack; gives the registers with which it was entered from user mode.
     fn kernel_side(&self, thread: &Thread<'_>, space: &Space<'_>, out: &mut Stack) -> Option<Registers> {
-        let bounds = kernel_bounds(thread)?;
-        let wide = thread.kernel.arch != Arch::X86;
-        let kernel = if wide { Va(0xffff_0000_0000_0000) } else { Va(0x8000_0000) };
-        let isa = Isa::of(thread.kernel.arch);
-        let walker = Walker { memory: space, code: self.kernel_code, bounds, isa, kernel: Some(kernel) };
+        let kernel = thread.kernel;
+        let own = kernel_bounds(thread);
+        if kernel.dump.triage().is_some() {
+            // The one thread that is kept is the one that crashed, on whatever stack the processor was at that time.
+            let crashed = crash::walk(kernel, space, self.kernel_code, out);
+            let sp = self.moment.crash.ok().and_then(|r| r.sp());
+            if crashed.is_ok() && own.is_none_or(|own| sp.is_none_or(|sp| own.holds(sp))) {
+                return None;
+            }
+        }
+        let lowest = crash::lowest_kernel_address(kernel.arch);
+        let isa = Isa::of(kernel.arch);
+        let stopped = self.stopped(thread, own, space);
+        let bounds = stopped.map(|(_, on)| on).or(own)?;
+        let mut walker = Walker { memory: space, code: self.kernel_code, bounds, isa, kernel: Some(lowest) };
         let mut frames = Vec::new();
-        let mut end = match self.stopped(thread, bounds) {
-            Some(registers) => walker.walk(registers, How::Context, true, &mut frames),
-            None => switched(thread, space, self.kernel_code, bounds, wide, &walker, &mut frames)?,
+        let mut end = match stopped {
+            Some((registers, _)) => walker.walk(registers, How::Context, true, &mut frames),
+            None => {
+                let wide = kernel.arch != Arch::X86;
+                switched(thread, space, self.kernel_code, bounds, wide, &walker, &mut frames)?
+            }
         };
-        // A trap inside the kernel: on with what it interrupted.
+        // A trap inside the kernel: on with what it interrupted, on this stack or on the one it was left for.
         while let End::Trap(registers) = end
-            && registers.ip >= kernel.0
-            && registers.sp().is_some_and(|sp| bounds.holds(sp))
+            && registers.ip >= lowest.0
+            && let Some(on) = interrupted(kernel, space, &registers, walker.bounds, own)
             && frames.len() < MOST_FRAMES
         {
+            walker.bounds = on;
             end = walker.walk(registers, How::Trap, true, &mut frames);
         }
         out.add(Side::Kernel, frames, end);
         match end {
-            End::Trap(registers) if registers.ip < kernel.0 => Some(registers),
+            End::Trap(registers) if registers.ip < lowest.0 => Some(registers),
             _ => None,
         }
     }
 
-    /// The registers of a thread that was on a processor: of the crash, or of a frozen processor.
-    fn stopped(&self, thread: &Thread<'_>, bounds: Bounds) -> Option<Registers> {
-        let on_stack = |r: &Registers| r.sp().is_some_and(|sp| bounds.holds(sp));
+    /// The registers of a thread that was on a processor: of the crash, or of a frozen processor; and the stack they are on. That
+    /// of a processor in a DPC or an interrupt is not the thread's own.
+    fn stopped(&self, thread: &Thread<'_>, own: Option<Bounds>, space: &Space<'_>) -> Option<(Registers, Bounds)> {
+        let on_own = |r: &Registers| own.filter(|own| r.sp().is_some_and(|sp| own.holds(sp)));
         if let Ok(crash) = &self.moment.crash
-            && on_stack(crash)
+            && let Some(own) = on_own(crash)
         {
-            return Some(*crash);
+            return Some((*crash, own));
         }
         let at = thread.offset()?;
         let processor = self.moment.processors.iter().find(|p| p.thread == at)?;
-        processor.registers.ok().filter(|r| r.ip != 0 && on_stack(r))
+        let registers = processor.registers.ok().filter(|r| r.ip != 0)?;
+        if let Some(own) = on_own(&registers) {
+            return Some((registers, own));
+        }
+        let lowest = crash::lowest_kernel_address(thread.kernel.arch);
+        let on = crash::bounds_at(thread.kernel, space, registers.sp()).filter(|_| registers.ip >= lowest.0)?;
+        Some((registers, on))
     }
 
     fn user_side<'k>(
@@ -272,6 +282,19 @@ impl Stacks<'_> {
     }
 }
 
+/// The stack that a trap interrupted.
+fn interrupted(
+    kernel: &Kernel,
+    space: &Space<'_>,
+    registers: &Registers,
+    here: Bounds,
+    own: Option<Bounds>,
+) -> Option<Bounds> {
+    let on = |bounds: &Bounds| registers.sp().is_some_and(|sp| bounds.holds(sp));
+    let known = Some(here).filter(on).or(own.filter(on));
+    known.or_else(|| crash::bounds_at(kernel, space, registers.sp()))
+}
+
 /// The user stack the TEB names, or, when the stack pointer lies elsewhere (fibers, stacks of a run time), what lies around it.
 fn stack_around(sp: Option<u64>, limit: Va, base: Va) -> Bounds {
     match sp {
@@ -287,7 +310,7 @@ fn stack_around(sp: Option<u64>, limit: Va, base: Va) -> Bounds {
 pub fn kernel_bounds(thread: &Thread<'_>) -> Option<Bounds> {
     let (limit, base) = (thread.view.stack_limit().ok()?, thread.view.stack_base().ok()?);
     let size = base.0.checked_sub(limit.0)?;
-    (size > 0 && size <= LARGEST_KERNEL_STACK && base.0.is_multiple_of(8)).then_some(Bounds { limit, base })
+    (size > 0 && size <= crash::LARGEST_STACK && base.0.is_multiple_of(8)).then_some(Bounds { limit, base })
 }
 
 /// The trap frame of a thread, if it lies on its kernel stack.

@@ -1,17 +1,19 @@
 //! The walk itself: one frame after another, each by the best means at hand, each saying by which.
 
 use super::call::{Call, Isa, LONGEST, ends_in_call};
-use super::images::CodeMap;
+use super::images::{Code, CodeMap};
 use super::memory::Memory;
 use super::unwind::{self, Left, Registers};
 use crate::addr::Va;
 use crate::bytes::le;
 use crate::value::{Absent, Value};
 
-/// Frames of one walk.
-pub const MOST_FRAMES: usize = 128;
-/// Bytes of stack that one scan looks through before it gives up.
+/// Frames of one walk. Recursion that used up a thread's whole megabyte of stack has fewer: its frames are 32 bytes and more.
+pub const MOST_FRAMES: usize = 0x8000;
+/// Bytes of stack that one scan looks through for a return address that can be checked, behind one that cannot.
 const SCAN: u64 = 0x4000;
+/// Bytes of stack that one scan looks through before it gives up.
+const FARTHEST: u64 = 0x10_0000;
 const RBP: usize = 5;
 
 /// How a frame was found.
@@ -25,7 +27,7 @@ pub enum How {
     Switch,
     /// Unwind information of the frame before.
     Unwind,
-    /// The chain of frame pointers (x86, ARM64).
+    /// The chain of frame pointers (x86, ARM64; x64 through code that was made at run time).
     FramePointer,
     /// The first word up the stack that is a return address: code of a module, right behind a call.
     Scan,
@@ -38,7 +40,8 @@ impl End {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Bottom => "bottom of the stack",
+            Self::Bottom | Self::Exhausted => "bottom of the stack",
+            Self::Cut => "end of the kept stack",
             Self::Trap(_) => "trap",
             Self::Lost => "lost",
             Self::Limit => "too many frames",
@@ -109,8 +112,12 @@ pub struct Walker<'a, M> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "one value a walk, never stored")]
 pub enum End {
-    /// At the bottom of the stack.
+    /// At the bottom of the stack: nothing called the last frame.
     Bottom,
+    /// The stack was looked through to its last byte.
+    Exhausted,
+    /// The same, and the stack goes on behind what the dump keeps of it, or may do so.
+    Cut,
     /// Through a trap into code that runs on another stack, with these registers.
     Trap(Registers),
     /// Nothing led further.
@@ -124,6 +131,8 @@ impl<M: Memory> Walker<'_, M> {
     /// `interrupted` says that the first frame's code was stopped and did not call.
     pub fn walk(&self, mut registers: Registers, how: How, mut interrupted: bool, out: &mut Vec<Frame>) -> End {
         let mut how = how;
+        // The highest frame of a chain of frame pointers that was looked through to its end.
+        let mut chained = 0;
         loop {
             let Some(sp) = registers.sp() else { return End::Lost };
             if out.len() >= MOST_FRAMES {
@@ -136,7 +145,7 @@ impl<M: Memory> Walker<'_, M> {
             } else {
                 self.leave_by_pointer(registers)
             };
-            interrupted = false;
+            let first = std::mem::replace(&mut interrupted, false);
             let (next, found) = match (stub, next) {
                 (Some(caller), _) => caller,
                 (None, Ok((next, Left::MachineFrame))) => return End::Trap(next),
@@ -147,9 +156,9 @@ impl<M: Memory> Walker<'_, M> {
                 (None, Ok((next, Left::Return))) if next.ip == 0 => return End::Bottom,
                 // An x86 trap frame begins as if it were a frame of the user's code.
                 (None, Ok((next, Left::Return))) if self.kernel.is_some_and(|k| next.ip < k.0) => return End::Bottom,
-                _ => match self.scan(sp) {
+                _ => match self.without_unwinding(&registers, sp, first, &mut chained) {
                     Some(found) => found,
-                    None if sp.saturating_add(SCAN) >= self.bounds.base.0 => return End::Bottom,
+                    None if sp.saturating_add(FARTHEST) >= self.bounds.base.0 => return End::Exhausted,
                     None => return End::Lost,
                 },
             };
@@ -177,6 +186,89 @@ impl<M: Memory> Walker<'_, M> {
             None => return Err(Absent::NotApplicable),
         };
         Ok((registers, left))
+    }
+    /// The caller where no unwind information leads to it: by what lies right at the stack pointer of stopped code, by the chain
+    /// of frame pointers, else by the next return address up the stack.
+    fn without_unwinding(
+        &self,
+        registers: &Registers,
+        sp: u64,
+        first: bool,
+        chained: &mut u64,
+    ) -> Option<(Registers, How)> {
+        // Code that was stopped at its first instruction, as a context taken by `KeBugCheckEx` says, or in a system call's stub.
+        let top = if first && self.isa == Isa::X64 { self.top(registers, sp) } else { None };
+        match top {
+            Some((caller, How::Scan)) => return Some((caller, How::Scan)),
+            unchecked => self.chain(registers, chained).or(unchecked).or_else(|| self.scan(sp, registers.get(RBP))),
+        }
+    }
+    /// The return address right at the stack pointer. A function that has not pushed anything yet has not changed the frame pointer.
+    fn top(&self, registers: &Registers, sp: u64) -> Option<(Registers, How)> {
+        let width = self.isa.width();
+        let ip = self.memory.number(Va(sp), u32::try_from(width).ok()?).ok()?;
+        let how = match self.is_return(ip) {
+            Some(true) => How::Scan,
+            None => How::UncheckedScan,
+            Some(false) => return None,
+        };
+        let mut next = Registers::at(ip, sp.saturating_add(width));
+        next.set(RBP, registers.get(RBP));
+        Some((next, how))
+    }
+    /// One step along the chain of frame pointers of user code. Code made at run time lies in no module and has no unwind
+    /// information; it keeps frame pointers. A chain counts when each link lies higher than the one before, inside the stack, and
+    /// when it leads into a module: a single number that happens to point into the stack is none.
+    fn chain(&self, registers: &Registers, chained: &mut u64) -> Option<(Registers, How)> {
+        let (sp, frame) = (registers.sp()?, registers.get(RBP)?);
+        if self.kernel.is_some() || !self.is_link(sp.saturating_sub(1), frame) {
+            return None;
+        }
+        if frame > *chained {
+            *chained = self.last_link(frame)?;
+        }
+        let (pointer, ip) = self.link(frame)?;
+        let mut next = Registers::at(ip, frame.saturating_add(self.isa.width().saturating_mul(2)));
+        next.set(RBP, Some(pointer));
+        Some((next, How::FramePointer))
+    }
+    /// Whether a frame pointer can follow another.
+    fn is_link(&self, before: u64, frame: u64) -> bool {
+        frame > before && self.bounds.holds(frame) && frame.is_multiple_of(self.isa.width())
+    }
+    /// The frame pointer and the return address that a frame pointer points at.
+    fn link(&self, frame: u64) -> Option<(u64, u64)> {
+        let width = self.isa.width();
+        let word = |va| self.memory.number(va, u32::try_from(width).unwrap_or(8)).ok();
+        Some((word(Va(frame))?, word(Va(frame).add(width))?))
+    }
+    /// Follows a chain to its end: the last frame that returns into a module. Nothing where there are not at least two links, or a
+    /// last one that says it is the last.
+    fn last_link(&self, mut frame: u64) -> Option<u64> {
+        let (mut last, mut links) = (None, 0u32);
+        while let Some((pointer, ip)) = self.link(frame) {
+            if !self.may_return_to(ip) {
+                break;
+            }
+            let more = self.is_link(frame, pointer);
+            links = links.saturating_add(u32::from(more || pointer == 0));
+            if self.code.find(Va(ip)).is_some_and(|c| !c.name.is_empty()) {
+                last = Some(frame);
+            }
+            if !more {
+                break;
+            }
+            frame = pointer;
+        }
+        last.filter(|_| links > 0)
+    }
+    /// Whether a chain may return there: behind a call as far as the code is kept, in an image or in memory that may be executed.
+    fn may_return_to(&self, ip: u64) -> bool {
+        if self.code.find(Va(ip)).is_some() {
+            return self.is_return(ip) != Some(false);
+        }
+        let user = (0x1_0000..0x8000_0000_0000).contains(&ip) && !self.bounds.holds(ip);
+        user && self.code.may_hold_code(Va(ip)) && self.follows_call(Va(ip)) != Some(false)
     }
     /// x86 code that was stopped right above its return address, as system call stubs are: they set up no frame, and the frame pointer is
     /// still their caller's.
@@ -215,8 +307,9 @@ impl<M: Memory> Walker<'_, M> {
     }
     /// Whether an address lies in a module right behind a call; `None` when it lies in a module whose code is not in the dump.
     fn is_return(&self, ip: u64) -> Option<bool> {
-        // The headers are no code.
-        let in_code = self.code.find(Va(ip)).is_some_and(|c| ip >= c.base.0.saturating_add(0x200));
+        // An image's headers are no code.
+        let begins = |c: &Code| if c.name.is_empty() { c.base.0 } else { c.base.0.saturating_add(0x200) };
+        let in_code = self.code.find(Va(ip)).is_some_and(|c| ip >= begins(c));
         if in_code { self.follows_call(Va(ip)) } else { Some(false) }
     }
     /// Whether a call ends right before an address; `None` when the code there is not in the dump.
@@ -237,13 +330,18 @@ impl<M: Memory> Walker<'_, M> {
     /// The first return address from here up the stack.
     #[must_use]
     pub fn first_return(&self, from: Va) -> Option<Registers> {
-        self.scan(from.0).filter(|(_, how)| *how == How::Scan).map(|(registers, _)| registers)
+        self.scan(from.0, None).filter(|(_, how)| *how == How::Scan).map(|(registers, _)| registers)
+    }
+    /// The next return address from here up the stack, whether or not the code before it is kept.
+    #[must_use]
+    pub fn next_return(&self, from: Va) -> Option<(Registers, How)> {
+        self.scan(from.0, None)
     }
     /// Looks up the stack for the next return address.
-    fn scan(&self, from: u64) -> Option<(Registers, How)> {
+    fn scan(&self, from: u64, pointer: Option<u64>) -> Option<(Registers, How)> {
         let width = self.isa.width();
         let from = from.checked_next_multiple_of(width)?.max(self.bounds.limit.0);
-        let end = self.bounds.base.0.min(from.saturating_add(SCAN));
+        let mut end = self.bounds.base.0.min(from.saturating_add(FARTHEST));
         let mut unchecked = None;
         let mut at = from;
         while at < end {
@@ -258,9 +356,10 @@ impl<M: Memory> Walker<'_, M> {
                     }
                     let place = at.saturating_add(offset.into()).saturating_add(i as u64 * width);
                     match self.is_return(word) {
-                        Some(true) => return Some((self.found(word, place, width), How::Scan)),
+                        Some(true) => return Some((self.found(word, place, width, pointer), How::Scan)),
                         None if unchecked.is_none() => {
-                            unchecked = Some((self.found(word, place, width), How::UncheckedScan));
+                            unchecked = Some((self.found(word, place, width, pointer), How::UncheckedScan));
+                            end = end.min(place.saturating_add(SCAN));
                         }
                         _ => {}
                     }
@@ -270,10 +369,13 @@ impl<M: Memory> Walker<'_, M> {
         }
         unchecked
     }
-    fn found(&self, ip: u64, place: u64, width: u64) -> Registers {
+    fn found(&self, ip: u64, place: u64, width: u64, pointer: Option<u64>) -> Registers {
         let mut registers = Registers::at(ip, place.saturating_add(width));
+        // What was skipped kept the frame pointer, or changed it: that of a frame that still lies ahead may serve.
+        registers.set(RBP, pointer.filter(|pointer| *pointer > place));
         if self.isa == Isa::X86
             && let Ok(pointer) = self.memory.number(Va(place.saturating_sub(width)), 4)
+            && (pointer > place || registers.get(RBP).is_none())
         {
             // `push ebp` stands right below a return address that a frame was set up for.
             registers.set(RBP, Some(pointer));
