@@ -3,8 +3,12 @@
 use super::{Analysis, Ask, Case, user};
 use crate::error::Result;
 use crate::kernel::module::{Module, Modules};
-use crate::kernel::triage;
+use crate::kernel::stamp::{Bounds, Stamp};
+use crate::kernel::{Kernel, triage};
+use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::time::FileTime;
+use crate::value::Value;
 
 /// The register's entry.
 pub static MODULES: Analysis = Analysis {
@@ -28,7 +32,7 @@ pub const COLUMNS: [Column; 11] = [
     wide("flags", Kind::Hex, "Loader flags"),
     wide("load_count", Kind::Number, "How often it is loaded"),
     wide("timestamp", Kind::Hex, "TimeDateStamp of its PE header (a hash where the build is reproducible)"),
-    wide("build_time", Kind::Time, "The same as a time"),
+    wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
     wide("checksum", Kind::Hex, "CheckSum of its PE header"),
 ];
 
@@ -37,8 +41,11 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return user::modules(&dump, &COLUMNS, sink);
     }
     let found = loaded(case)?;
+    let bounds = Bounds { end: case.taken(), hashes: false };
+    let kernel = case.kernel().ok();
     for module in &found.list {
-        sink.row(row(module))?;
+        let space = kernel.map(Kernel::space);
+        sink.row(row(module, built(module, space.as_ref(), bounds)))?;
     }
     found.notes.into_iter().for_each(|n| sink.note(n));
     Ok(())
@@ -52,9 +59,20 @@ pub fn loaded(case: &Case) -> Result<Modules> {
     triage::modules(&case.dump).map_or_else(|| case.kernel()?.modules(), Ok)
 }
 
+/// When a module was built, by its stamp: without a kernel the image cannot be asked.
+///
+/// # Errors
+/// Why that is no time.
+pub fn built(m: &Module, space: Option<&Space<'_>>, bounds: Bounds) -> Value<FileTime> {
+    match space {
+        Some(space) => m.built(space, bounds),
+        None => bounds.built(m.timestamp?, Stamp::Unknown),
+    }
+}
+
 /// The row of a module.
 #[must_use]
-pub fn row(m: &Module) -> Row {
+pub fn row(m: &Module, built: Value<FileTime>) -> Row {
     let cells: [Cell; COLUMNS.len()] = [
         m.offset.into(),
         m.base.into(),
@@ -65,7 +83,7 @@ pub fn row(m: &Module) -> Row {
         m.flags.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
         m.load_count.into(),
         m.timestamp.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-        m.built().into(),
+        built.into(),
         m.checksum.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
     ];
     Row::new(cells.into()).at(m.place)

@@ -104,6 +104,9 @@ pub fn parse(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Parsed, 
                 processors: processors(head.processors, notes),
                 bugcheck: head.bugcheck,
                 bugcheck_parameters: [head.parameter1, head.parameter2, head.parameter3, head.parameter4],
+                bugcheck_at: raw::BUGCHECK64.0,
+                parameters_at: raw::BUGCHECK64.1,
+                parameter_size: 8,
                 pae: None,
                 system_time: time(tail.system_time),
                 system_time_at: raw::SYSTEM_TIME64,
@@ -134,6 +137,9 @@ pub fn parse(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Parsed, 
                 bugcheck: head.bugcheck,
                 bugcheck_parameters: [head.parameter1, head.parameter2, head.parameter3, head.parameter4]
                     .map(u64::from),
+                bugcheck_at: raw::BUGCHECK32.0,
+                parameters_at: raw::BUGCHECK32.1,
+                parameter_size: 4,
                 // The filler's 'P' where an old writer left it alone.
                 pae: match head.pae_enabled {
                     0 => Some(false),
@@ -296,6 +302,8 @@ mod tests {
         });
         let h = p.header;
         assert_eq!((h.major, h.build, h.bugcheck, h.bugcheck_parameters[0]), (15, 19045, 0x7e, 0xffff_ffff_c000_0005));
+        let at = |at: u64| u32_at(&header64(1), usize::try_from(at).unwrap());
+        assert!(at(h.bugcheck_at).is_some() && h.parameters_at == 0x40 && h.parameter_size == 8);
         assert_eq!(h.system_time, Some(FileTime(132_583_451_020_698_125)));
         assert_eq!((h.uptime, h.comment.as_deref()), (Some(77), Some("made by hand")));
         assert_eq!((h.context, h.exception), (Some((0x348, 0x4d0)), Some((0xf00, 0x98))));

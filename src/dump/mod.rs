@@ -92,6 +92,12 @@ pub struct Header {
     pub bugcheck: u32,
     /// Its four parameters.
     pub bugcheck_parameters: [u64; 4],
+    /// File offset of the code.
+    pub bugcheck_at: u64,
+    /// File offset of the first parameter.
+    pub parameters_at: u64,
+    /// Bytes of each parameter.
+    pub parameter_size: u32,
     /// Whether PAE was on (x86).
     pub pae: Option<bool>,
     /// `SystemTime` of the header.

@@ -42,6 +42,11 @@ pub const SYSTEM_TIME64: u64 = TAIL64 as u64 + 16;
 /// File offset of `SystemTime`: [`Tail32::system_time`] behind [`TAIL32`].
 pub const SYSTEM_TIME32: u64 = TAIL32 as u64 + 56;
 
+/// File offsets of `BugCheckCode` and of the first of its parameters ([`Head64`]).
+pub const BUGCHECK64: (u64, u64) = (0x38, 0x40);
+/// The same of 32-bit headers ([`Head32`]).
+pub const BUGCHECK32: (u64, u64) = (0x28, 0x2c);
+
 /// What follows the records of a 64-bit header, at [`TAIL64`].
 #[derive(Debug, Clone, Copy, Pread, SizeWith)]
 pub struct Tail64 {

@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::list::List;
+use super::stamp::{Bounds, Stamp};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
@@ -87,15 +88,12 @@ impl Module {
     pub fn end(&self) -> Option<Va> {
         Some(Va(self.base.ok()?.0.checked_add(self.size.ok()?.into())?))
     }
-    /// Its time stamp as a time, which it is of builds that are not reproducible.
+    /// Its time stamp as a time, where it can be one.
     ///
     /// # Errors
-    /// Why it is not there.
-    pub fn built(&self) -> Value<FileTime> {
-        match self.timestamp? {
-            0 => Err(Absent::NotApplicable),
-            stamp => Ok(FileTime::from_unix(stamp)),
-        }
+    /// Why it is none: see [`Bounds::built`].
+    pub fn built(&self, space: &Space<'_>, bounds: Bounds) -> Value<FileTime> {
+        bounds.built(self.timestamp?, Stamp::of(space, self.base))
     }
 }
 
@@ -125,6 +123,12 @@ impl Modules {
         let before = self.ranges.partition_point(|r| r.0 <= va.0);
         let (_, end, index) = *self.ranges.get(before.checked_sub(1)?)?;
         if va.0 < end { self.list.get(index) } else { None }
+    }
+    /// Whether any of them has a stamp that is no time of this machine: builds have hashes for stamps then.
+    #[must_use]
+    pub fn have_hashes(&self, bounds: Bounds) -> bool {
+        let stamps = self.list.iter().filter_map(|m| m.timestamp.ok()).filter(|s| *s != 0);
+        stamps.map(FileTime::from_unix).any(|time| bounds.doubt(time, Stamp::Time).is_some())
     }
     /// An address as `module+0x1234`; `None` outside every module.
     #[must_use]

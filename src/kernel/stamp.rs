@@ -23,7 +23,12 @@ impl Stamp {
     /// Of the image at `base`.
     #[must_use]
     pub fn of(space: &Space<'_>, base: Value<Va>) -> Self {
-        match base.and_then(|base| Image::read(space, base)).and_then(|image| image.reproducible(space)) {
+        base.and_then(|base| Image::read(space, base)).map_or(Self::Unknown, |image| Self::read(space, &image))
+    }
+    /// Of an image whose header was read.
+    #[must_use]
+    pub fn read(space: &Space<'_>, image: &Image) -> Self {
+        match image.reproducible(space) {
             Ok(true) => Self::Hash,
             Ok(false) => Self::Time,
             Err(_) => Self::Unknown,

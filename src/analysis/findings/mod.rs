@@ -7,6 +7,7 @@
 //! A rule never guesses from what it cannot read: an absent value is no evidence.
 
 mod code;
+mod crash;
 mod evidence;
 mod explain;
 mod known;
@@ -105,6 +106,8 @@ pub enum Subject {
     Driver(String),
     /// A table of the kernel.
     Kernel(&'static str),
+    /// The crash a dump was written for.
+    Crash(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -114,6 +117,7 @@ impl std::fmt::Display for Subject {
             Self::Process { pid: None, name, .. } => write!(f, "pid ? {name}"),
             Self::Driver(name) => write!(f, "driver {name}"),
             Self::Kernel(what) => write!(f, "kernel {what}"),
+            Self::Crash(name) => write!(f, "crash {name}"),
         }
     }
 }
