@@ -5,13 +5,15 @@
 //! library of the crash path is; and where there is none, that is said.
 
 use super::crash::Crash;
+use super::modules;
 use crate::addr::Va;
+use crate::kernel::Kernel;
 use crate::kernel::bugcheck::Kind;
 use crate::kernel::image::Image;
 use crate::kernel::module::Module;
 use crate::kernel::own_drivers::{Own, own};
 use crate::kernel::stack::walk::How;
-use crate::kernel::stamp::{Bounds, Doubt, Stamp};
+use crate::kernel::stamp::Doubt;
 use crate::kernel::verinfo::Version;
 use crate::report::Cell;
 use crate::time::FileTime;
@@ -85,8 +87,20 @@ pub fn blame(crash: &Crash<'_>) -> Blame {
         (Err(why), _) => format!("no driver is to blame: {why}"),
         (_, Err(why)) => format!("no parameter names a driver, and the call stack is {why}"),
         _ if crash.modules.list.is_empty() => "the drivers are not known".to_owned(),
-        _ => "parameters and call stack name only the kernel and libraries of Windows".to_owned(),
+        _ => format!(
+            "parameters and call stack name only the kernel and libraries of Windows{}",
+            first_named(crash, &witnesses).map(|first| format!("; first of them {first}")).unwrap_or_default()
+        ),
     })
+}
+
+/// What the witnesses name first outside the kernel itself, else at all.
+fn first_named(crash: &Crash<'_>, witnesses: &[Witness]) -> Option<String> {
+    let kernel = crash.modules.list.first().and_then(|m| m.base.ok());
+    let outside = |w: &&Witness| crash.modules.of(w.at).is_some_and(|m| m.base.ok() != kernel);
+    let named =
+        witnesses.iter().find(outside).or_else(|| witnesses.iter().find(|w| crash.modules.of(w.at).is_some()))?;
+    crash.place(named.at)
 }
 
 /// Parameters of these kinds.
@@ -126,7 +140,8 @@ fn suspect(crash: &Crash<'_>, at: Va, wanted: Whose) -> Option<Suspect> {
     if whose(&name, company.ok()) != wanted {
         return None;
     }
-    let (built, doubt) = built(crash, module);
+    let space = crash.case.kernel().ok().map(Kernel::space);
+    let (built, doubt) = module.built(space.as_ref(), modules::bounds(crash.case, &crash.modules));
     let number = version.as_ref().map_err(|e| *e).and_then(|v| v.file.ok_or(Absent::NotApplicable));
     Some(Suspect {
         path: module.path.clone(),
@@ -173,21 +188,6 @@ fn version(crash: &Crash<'_>, module: &Module) -> Value<Version> {
     Image::read(&space, module.base?)?.version(&space)
 }
 
-/// When it was built, and why that may be no time.
-fn built(crash: &Crash<'_>, module: &Module) -> (Value<FileTime>, Option<Doubt>) {
-    let kernel = crash.case.kernel();
-    let stamp = kernel.map_or(Stamp::Unknown, |k| Stamp::of(&k.space(), module.base));
-    let bounds = Bounds { end: crash.case.taken(), hashes: false };
-    let bounds = Bounds { hashes: crash.modules.have_hashes(bounds), ..bounds };
-    match module.timestamp {
-        Ok(seconds) if seconds != 0 => {
-            (bounds.built(seconds, stamp), bounds.doubt(FileTime::from_unix(seconds), stamp))
-        }
-        Ok(_) => (Err(Absent::NotApplicable), None),
-        Err(why) => (Err(why), None),
-    }
-}
-
 impl Blame {
     /// As a cell.
     #[must_use]
@@ -216,7 +216,10 @@ impl Blame {
         let date = match (s.built, s.doubt) {
             (Ok(time), None) => format!(", built {}", time.rfc3339().unwrap_or_default().get(..10).unwrap_or_default()),
             (Ok(time), Some(_)) => {
-                format!(", built {} unless its stamp is a hash", time.rfc3339().unwrap_or_default().get(..10).unwrap_or_default())
+                format!(
+                    ", built {} unless its stamp is a hash",
+                    time.rfc3339().unwrap_or_default().get(..10).unwrap_or_default()
+                )
             }
             (Err(_), Some(_)) => ", its stamp is no time".to_owned(),
             (Err(_), None) => String::new(),

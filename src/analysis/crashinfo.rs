@@ -44,7 +44,11 @@ const COLUMNS: [Column; 16] = [
     col("exception", Kind::Nested, "The exception record: code, flags, address, parameters"),
     col("instruction", Kind::Hex, "Where the processor was (instruction pointer of the context)"),
     col("instruction_module", Kind::Text, "Module and offset of that"),
-    col("stack", Kind::Texts, "The call stack of the crash: code, and how the frame was found (callstacks has addresses)"),
+    col(
+        "stack",
+        Kind::Texts,
+        "The call stack of the crash: code, and how the frame was found (callstacks has addresses)",
+    ),
     col("processor", Kind::Number, "Number of the processor"),
     col("registers", Kind::Nested, "Registers of the context record"),
     col("system_time", Kind::Time, "When the machine stopped, by the header"),
@@ -184,7 +188,12 @@ fn running<'k>(case: &'k Case, context: &Value<Context>) -> Value<Running<'k>> {
     if let (Some((processor, thread)), None) = (here.next(), here.next()) {
         let processor = Ok(processor);
         let process = thread.view.owner().and_then(|va| kernel.process_at(&space, va).map_err(|_| Absent::NoSymbol));
-        return Ok(Running { process, thread: Ok(thread), processor, by: "the stack pointer lies in the thread's kernel stack" });
+        return Ok(Running {
+            process,
+            thread: Ok(thread),
+            processor,
+            by: "the stack pointer lies in the thread's kernel stack",
+        });
     }
     // Without a thread: whose page tables the crashing processor used. It may have been attached to another process.
     let dtb = case.dump.header.as_ref().and_then(|h| h.dtb).ok_or(Absent::NotRecorded)?;

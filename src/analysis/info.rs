@@ -25,7 +25,7 @@ pub static INFO: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 44] = [
+const COLUMNS: [Column; 45] = [
     col("file", Kind::Text, "The file"),
     col("file_size", Kind::Number, "Its bytes"),
     col("container", Kind::Text, "What kind of dump it is"),
@@ -72,13 +72,18 @@ const COLUMNS: [Column; 44] = [
         Kind::Nested,
         "Stretches of physical memory that the crash-dump header describes, in the file or not: first page, pages",
     ),
+    col("header_pages", Kind::Number, "Pages in those stretches"),
     col("machine", Kind::Nested, "Machine, board and BIOS by the SMBIOS tables in the dump's secondary data"),
     col("cpu", Kind::Nested, "The processor by the secondary data: name, vendor, family, model, stepping"),
     col("program", Kind::Text, "Path of the program that was running, by the secondary data"),
     col("secondary_size", Kind::Number, "Bytes of secondary data, which kernel and drivers add behind a crash dump"),
     col("user_process", Kind::Nested, "Of a user-mode minidump: its process, and how the dump was written"),
     col("streams", Kind::Nested, "Of a user-mode minidump: its streams, by MINIDUMP_STREAM_TYPE"),
-    col("secondary", Kind::Nested, "The pieces of secondary data: GUID, what it holds and who writes it where known, bytes, file offset"),
+    col(
+        "secondary",
+        Kind::Nested,
+        "The pieces of secondary data: GUID, what it holds and who writes it where known, bytes, file offset",
+    ),
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -137,7 +142,7 @@ fn of_kernel(case: &Case) -> Vec<Cell> {
     let pages = dump.page_count();
     vec![
         arch.map(architecture).ok_or(Absent::NotRecorded).into(),
-        kernel!(|k| paging(k.mode)),
+        kernel.map(|k| k.mode).or_else(|| header_mode(dump)).map(paging).ok_or(Absent::NotRecorded).into(),
         pages.saturating_mul(PAGE_SIZE).into(),
         dump.highest_page().map_or(absent.clone(), |p| Cell::Hex(p.base().0.saturating_add(PAGE_SIZE))),
         told.version.into(),
@@ -248,7 +253,8 @@ fn suites(mask: u32) -> Cell {
         (0x2_0000, "MultiUserTS"),
     ];
     let rest = NAMES.iter().fold(mask, |rest, (bit, _)| rest & !bit);
-    let mut names: Vec<Cell> = NAMES.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| (*name).into()).collect();
+    let mut names: Vec<Cell> =
+        NAMES.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| (*name).into()).collect();
     if rest != 0 {
         names.push(format!("{rest:#x}").into());
     }
@@ -290,6 +296,12 @@ fn runs(dump: &Dump) -> Cell {
     Cell::List(dump.runs().take(16).map(one).collect())
 }
 
+/// Of a 32-bit crash dump without a kernel in it: the header says whether PAE was on.
+fn header_mode(dump: &Dump) -> Option<Mode> {
+    let pae = dump.header.as_ref()?.pae.filter(|_| dump.arch == Some(Arch::X86))?;
+    Some(if pae { Mode::Pae } else { Mode::X86 })
+}
+
 fn header_runs(dump: &Dump) -> Cell {
     let runs = dump.described_runs();
     if runs.is_empty() {
@@ -299,6 +311,12 @@ fn header_runs(dump: &Dump) -> Cell {
         Cell::Object(vec![(Cow::Borrowed("page"), Cell::Hex(page)), ("pages".into(), Cell::Hex(pages))])
     };
     Cell::List(runs.into_iter().map(one).collect())
+}
+
+fn header_pages(dump: &Dump) -> Cell {
+    let runs = dump.described_runs();
+    let sum = runs.iter().fold(0u64, |sum, r| sum.saturating_add(r.1));
+    if runs.is_empty() { Cell::Absent(Absent::NotRecorded) } else { sum.into() }
 }
 
 /// From `header_runs` to `secondary_size`.
@@ -318,6 +336,7 @@ fn of_secondary(dump: &Dump) -> Vec<Cell> {
     let size: u64 = dump.secondary().0.iter().map(|p| p.data.len() as u64).fold(0, u64::saturating_add);
     vec![
         header_runs(dump),
+        header_pages(dump),
         told.smbios.map_or_else(nothing, machine),
         object(known),
         told.program.map_or_else(nothing, Cell::from),

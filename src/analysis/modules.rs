@@ -3,9 +3,8 @@
 use super::{Analysis, Ask, Case, user};
 use crate::error::Result;
 use crate::kernel::module::{Module, Modules};
-use crate::kernel::stamp::{Bounds, Stamp};
+use crate::kernel::stamp::Bounds;
 use crate::kernel::{Kernel, triage};
-use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::time::FileTime;
 use crate::value::Value;
@@ -41,11 +40,10 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return user::modules(&dump, &COLUMNS, sink);
     }
     let found = loaded(case)?;
-    let bounds = Bounds { end: case.taken(), hashes: false };
-    let kernel = case.kernel().ok();
+    let bounds = bounds(case, &found);
+    let space = case.kernel().ok().map(Kernel::space);
     for module in &found.list {
-        let space = kernel.map(Kernel::space);
-        sink.row(row(module, built(module, space.as_ref(), bounds)))?;
+        sink.row(row(module, module.built(space.as_ref(), bounds).0))?;
     }
     found.notes.into_iter().for_each(|n| sink.note(n));
     Ok(())
@@ -59,15 +57,11 @@ pub fn loaded(case: &Case) -> Result<Modules> {
     triage::modules(&case.dump).map_or_else(|| case.kernel()?.modules(), Ok)
 }
 
-/// When a module was built, by its stamp: without a kernel the image cannot be asked.
-///
-/// # Errors
-/// Why that is no time.
-pub fn built(m: &Module, space: Option<&Space<'_>>, bounds: Bounds) -> Value<FileTime> {
-    match space {
-        Some(space) => m.built(space, bounds),
-        None => bounds.built(m.timestamp?, Stamp::Unknown),
-    }
+/// What the stamps of these modules are measured by.
+#[must_use]
+pub fn bounds(case: &Case, modules: &Modules) -> Bounds {
+    let bare = Bounds { end: case.taken(), hashes: false };
+    Bounds { hashes: modules.have_hashes(bare), ..bare }
 }
 
 /// The row of a module.

@@ -51,7 +51,8 @@ pub struct Piece<'d> {
 /// The pieces that begin at `at`, and what was odd. None where no secondary data begins there.
 pub fn read(map: &[u8], at: u64) -> (Vec<Piece<'_>>, Vec<Note>) {
     let (mut pieces, mut notes) = (Vec::new(), Vec::new());
-    let Some(start) = usize::try_from(at).ok().filter(|at| map.get(*at..).is_some_and(|m| m.starts_with(SIGNATURE))) else {
+    let Some(start) = usize::try_from(at).ok().filter(|at| map.get(*at..).is_some_and(|m| m.starts_with(SIGNATURE)))
+    else {
         return (pieces, notes);
     };
     let head = u32_at(map, start.saturating_add(8)).filter(|n| (HEAD..0x1000).contains(n)).unwrap_or(HEAD);

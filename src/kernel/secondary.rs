@@ -149,7 +149,11 @@ impl Cpuid {
         let brand = brand.into_iter().collect::<Option<Vec<_>>>().map(|parts| letters(&parts.concat()));
         let brand = brand.map(|b| b.split(|b| *b == 0).next().unwrap_or_default().to_vec());
         let brand = brand.and_then(|b| String::from_utf8(b).ok()).map(|b| b.trim().to_owned());
-        Some(Self { vendor, signature: leaf(1).and_then(|l| l.first().copied()), brand: brand.filter(|b| !b.is_empty()) })
+        Some(Self {
+            vendor,
+            signature: leaf(1).and_then(|l| l.first().copied()),
+            brand: brand.filter(|b| !b.is_empty()),
+        })
     }
     /// Family, model and stepping, as both makers count them (the extended parts are added where the base says so).
     #[must_use]
@@ -173,7 +177,8 @@ mod tests {
     #[test]
     fn names_are_sorted() {
         assert!(NAMES.is_sorted_by_key(|n| n.0));
-        let smbios = Tag([0x8f, 0x00, 0x5c, 0xbc, 0x3a, 0x1e, 0xd7, 0x44, 0x98, 0x8d, 0x86, 0xf6, 0x88, 0x4c, 0x67, 0x58]);
+        let smbios =
+            Tag([0x8f, 0x00, 0x5c, 0xbc, 0x3a, 0x1e, 0xd7, 0x44, 0x98, 0x8d, 0x86, 0xf6, 0x88, 0x4c, 0x67, 0x58]);
         assert_eq!(name(smbios), Some(("mssmbios!SMBiosGuidSMBios", SMBIOS)));
         assert_eq!(name(Tag([0; 16])), None);
     }

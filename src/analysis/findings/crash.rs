@@ -1,10 +1,10 @@
 //! Why the machine stopped: what `triage` and `findings` say first of a triage dump.
 
 use super::{Check, Evidence, Finding, Rule, Severity, Subject};
+use crate::addr::Va;
 use crate::analysis::blame::blame;
 use crate::analysis::crash::Crash;
 use crate::analysis::{Case, crashinfo};
-use crate::addr::Va;
 use crate::bytes::Place;
 use crate::report::Cell;
 use crate::value::Absent;

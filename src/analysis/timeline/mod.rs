@@ -91,7 +91,10 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         sink.note(Note::info(text));
     }
     if !doubted.is_empty() {
-        let text = format!("{} time stamps may be no times of this machine's life: they come last, see the column doubt", doubted.len());
+        let text = format!(
+            "{} time stamps may be no times of this machine's life: they come last, see the column doubt",
+            doubted.len()
+        );
         sink.note(Note::info(text));
     }
     for event in sure.into_iter().chain(doubted) {

@@ -101,9 +101,15 @@ fn codes_of_live_dumps_are_told_from_crashes() {
 fn access_of_0x50_by_build_and_processor() {
     let says = |value, arch, build| says(0x50, [0, value, 0, 0], Machine { arch: Some(arch), build: Some(build) }, 2);
     for arch in [Arch::X64, Arch::X86] {
-        for (value, want) in
-            [(0, "read"), (1, "read"), (2, "write"), (3, "write"), (0x10, "execute"), (0x11, "execute"), (0x12, "execute")]
-        {
+        for (value, want) in [
+            (0, "read"),
+            (1, "read"),
+            (2, "write"),
+            (3, "write"),
+            (0x10, "execute"),
+            (0x11, "execute"),
+            (0x12, "execute"),
+        ] {
             assert_eq!(says(value, arch, 10240).as_deref(), Some(want), "{arch:?} {value:#x}");
         }
         for (value, want) in [(0, Some("read")), (1, Some("write")), (8, Some("execute")), (2, None), (0x10, None)] {

@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::memory::Mode;
 
 use super::{
-    Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Profile, Scenario, Thread, Unloaded, time,
+    Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Profile, Scenario, Secondary, Thread, Unloaded,
+    time,
 };
 
 /// One statement: keyword, arguments, options.
@@ -89,6 +90,17 @@ impl Scenario {
             "low-stub" => self.low_stub = Some(l.number(1)),
             "decoy" => self.decoy = Some(l.number(1)),
             "bugcheck" => self.bugcheck = (l.number(1) as u32, [2, 3, 4, 5].map(|i| l.number(i))),
+            "secondary" => {
+                let key = |key: &str| l.keys.get(key).cloned().unwrap_or_default();
+                self.secondary = Some(Secondary {
+                    manufacturer: key("manufacturer"),
+                    product: key("product"),
+                    bios_version: key("bios"),
+                    bios_date: key("date"),
+                    cpu: key("cpu"),
+                    program: key("program"),
+                });
+            }
             "container" => self.containers.extend(l.words[1..].iter().cloned()),
             "driver" => {
                 let driver = Driver {
