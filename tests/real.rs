@@ -84,6 +84,40 @@ fn triage_dumps() {
     }
 }
 
+/// The call stacks of the crashes, as a debugger with the images and symbols of these kernels shows them.
+#[test]
+fn call_stacks_of_triage_dumps() {
+    let Some(real) = real() else { return };
+    // An exception in a driver, handled by a system thread: the header's registers are those of the exception, 1238h bytes above the
+    // lowest byte of the kept stack. It ends in PspSystemThreadStartup and KiStartSystemThread.
+    let x64 = [
+        ("amdppm.sys", 0x334c, "context"),
+        ("amdppm.sys", 0x313f, "scan"),
+        ("amdppm.sys", 0x3234, "scan"),
+        ("amdppm.sys", 0x1_f852, "scan"),
+        ("ntoskrnl.exe", 0x2e_0d7d, "scan"),
+        ("ntoskrnl.exe", 0x31_7e25, "scan"),
+        ("ntoskrnl.exe", 0x3f_d0d8, "unchecked scan"),
+    ];
+    // A chain of frame records down to one whose frame pointer is zero.
+    let arm64 = [
+        ("ntoskrnl.exe", 0x4d_e014, "context"),
+        ("ntoskrnl.exe", 0x54_42a0, "frame pointer"),
+        ("ntoskrnl.exe", 0x29_ff1c, "frame pointer"),
+        ("ntoskrnl.exe", 0x37_3340, "frame pointer"),
+        ("ntoskrnl.exe", 0x20_7de4, "frame pointer"),
+    ];
+    for (file, want) in [("x64-19041.804.dmp", &x64[..]), ("arm64-22000.dmp", &arm64[..])] {
+        let found = rows("callstacks", &real.join("kernel-triage").join(file), None).unwrap();
+        let of = |r: &Value| (r["module"].as_str().unwrap().to_owned(), number(&r["module_offset"]), r["how"].clone());
+        let got: Vec<_> = found.iter().map(of).collect();
+        let want: Vec<_> =
+            want.iter().map(|(module, at, how)| ((*module).to_owned(), Some(*at), Value::from(*how))).collect();
+        assert_eq!(got, want, "{file}");
+        assert_eq!(found.last().unwrap()["end"], "bottom of the stack", "{file}");
+    }
+}
+
 /// What a dump needs is said, also where only its kernel's image can name the PDB; nothing is fetched then.
 #[test]
 fn a_triage_dump_names_the_image_that_names_the_pdb() {

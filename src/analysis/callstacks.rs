@@ -18,8 +18,11 @@ pub static CALLSTACKS: Analysis = Analysis {
     about: "Call stacks of threads, one frame a row",
     help: "Walks the stacks of each thread: in the kernel from where it was switched away from (or from the registers of the crash), in \
            user mode from the trap frame, and the 32-bit side of WoW64 processes. x64 stacks are unwound by the unwind information of \
-           the images in the dump, x86 stacks by their frame pointers; where neither leads on, the stack is scanned for the next \
-           return address that follows a call. `how` says which.\n\nExample: dumpwalk callstacks memory.dmp --pid 4 --tid 88",
+           the images in the dump, x86 and ARM64 stacks by their frame pointers, and so are x64 stacks through code that was made at \
+           run time; where none of these leads on, the stack is scanned for the next return address that follows a call. `how` says \
+           which: a frame of an `unchecked scan` may be a left-over, for the code before it is not in the dump.\n\n\
+           A triage dump has the call stack of the crash, whatever stack the processor was on; it needs no symbols.\n\n\
+           Example: dumpwalk callstacks memory.dmp --pid 4 --tid 88",
     columns: &COLUMNS,
     switches: &[Switch { name: "tid", value: Some("TID"), about: "Only the thread with this id" }],
     run,
@@ -45,7 +48,7 @@ pub const COLUMNS: [Column; 12] = [
     wide(
         "end",
         Kind::Text,
-        "Of the last frame of a side: how the walk ended (bottom of the stack, trap, lost, too many frames)",
+        "Of the last frame of a stack: how the walk ended (bottom of the stack, end of the kept stack, trap, lost, too many frames)",
     ),
 ];
 

@@ -1,7 +1,7 @@
 //! What code an address belongs to: kernel modules, the images of a process, memory that is executable without an image.
 
 use crate::addr::Va;
-use crate::dump::user::{Module, UserDump};
+use crate::dump::user::{List, Module, Region, UserDump};
 use crate::kernel::Kernel;
 use crate::kernel::file_object::Files;
 use crate::kernel::process::base_name;
@@ -75,12 +75,24 @@ pub fn kernel_code(kernel: &Kernel) -> CodeMap {
     CodeMap::drivers(kernel)
 }
 
-/// The modules of a user-mode dump.
+/// The modules of a user-mode dump, and the executable memory outside of them (without a name) where the dump lists regions.
 #[must_use]
 pub fn module_code(dump: &UserDump<'_>) -> CodeMap {
     let name = |m: &Module| m.name.as_deref().map_or_else(|_| Arc::from(""), |path| Arc::from(base_name(path)));
-    CodeMap::new(dump.modules().iter().map(|m| Code::new(m.base, m.size.into(), name(m))).collect())
+    let mut map = CodeMap::new(dump.modules().iter().map(|m| Code::new(m.base, m.size.into(), name(m))).collect());
+    if dump.has(List::Regions).is_err() {
+        return map;
+    }
+    let executable = |r: &&Region| r.state == MEM_COMMIT && r.protection & PAGE_EXECUTE_ANY != 0;
+    let unnamed = |r: &Region| Code::new(r.base, r.size, Arc::from(""));
+    map.add_where_free(dump.regions().iter().filter(executable).map(unnamed).collect());
+    map.all_executable()
 }
+
+/// `MEM_COMMIT` of winnt.h.
+const MEM_COMMIT: u32 = 0x1000;
+/// `PAGE_EXECUTE`, `PAGE_EXECUTE_READ`, `PAGE_EXECUTE_READWRITE`, `PAGE_EXECUTE_WRITECOPY` of winnt.h.
+const PAGE_EXECUTE_ANY: u32 = 0xf0;
 
 /// What an address is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +111,9 @@ impl Location {
     pub fn plain(code: &CodeMap, va: Va) -> Self {
         match code.find(va) {
             Some(found) => {
-                Self { module: Ok(found.name.clone()), offset: Ok(va.0.saturating_sub(found.base.0)), symbol: None }
+                let name =
+                    if found.unloaded { format!("{} (unloaded)", found.name).into() } else { found.name.clone() };
+                Self { module: Ok(name), offset: Ok(va.0.saturating_sub(found.base.0)), symbol: None }
             }
             None => Self { module: Err(code.outside()), offset: Err(code.outside()), symbol: None },
         }

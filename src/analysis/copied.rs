@@ -38,6 +38,13 @@ fn wanted(copied: &Copied, ask: &Ask) -> bool {
     ask.wants(Some(copied.pid), Some(&copied.name), None)
 }
 
+/// What is said where not even the identity is asked for.
+pub(super) fn nothing(kernel: &Kernel, sink: &mut dyn Sink) -> Result<()> {
+    source(kernel, sink);
+    sink.note(Note::loss("no layout fits this kernel's structures: nothing of this can be read"));
+    Ok(())
+}
+
 /// The one process: its row in an analysis that has one row for each.
 pub(super) fn process(kernel: &Kernel, columns: &[Column], ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let Some(copied) = source(kernel, sink).filter(|c| wanted(c, ask)) else { return Ok(()) };
@@ -93,9 +100,15 @@ impl Running {
             found.notes.into_iter().for_each(|n| sink.note(n));
             found.list.into_iter().next()
         });
+        let pid = process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.pid());
+        let threads = process.as_ref().and_then(|p| p.thread_list(&kernel.space()).ok()).unwrap_or_default();
+        for note in threads.notes {
+            let of = pid.map_or_else(|_| "?".into(), |pid| pid.to_string());
+            sink.note(Note { loss: note.loss, text: format!("process {of}: {}", note.text) });
+        }
         let thread = kernel.copied_thread();
         Self {
-            pid: process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.pid()),
+            pid,
             name: process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.name()),
             tid: thread.as_ref().map_err(|why| *why).and_then(|t| t.tid()),
             place: thread.map(|t| t.place()).unwrap_or_default(),
@@ -122,3 +135,7 @@ pub(super) fn callstack(kernel: &Kernel, ask: &Ask, tid: Option<u64>, sink: &mut
     let of = [running.pid.into(), running.name.into(), running.tid.into()];
     callstacks::frames(&of, &found.stack, locate, running.place, sink)
 }
+
+#[cfg(test)]
+#[path = "copied_tests.rs"]
+mod tests;

@@ -3,7 +3,7 @@
 use super::family::{Family, Parent};
 use super::identities::token_of;
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Ask, Case, copied, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -114,6 +114,9 @@ fn identity(tokens: &Tokens, space: &Space<'_>, process: &Process<'_>) -> Option
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(kernel) = copied::without_structures(case) {
+        return copied::nothing(kernel, sink);
+    }
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
     let shared = Shared::of(kernel, &processes)?;

@@ -1,7 +1,7 @@
 //! `sessions`: who is logged on, and what runs for them.
 
 use super::identities::{Identities, token_of};
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Ask, Case, copied};
 use crate::error::Result;
 use crate::kernel::token::Token;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -44,6 +44,9 @@ struct Used {
 }
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if let Some(kernel) = copied::without_structures(case) {
+        return copied::nothing(kernel, sink);
+    }
     let kernel = case.kernel()?;
     let identities = Identities::gather(kernel)?;
     identities.sessions.notes.iter().for_each(|n| sink.note(n.clone()));

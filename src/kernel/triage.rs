@@ -49,9 +49,24 @@ impl Kernel {
         };
         let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
         let thread = Thread { kernel: self, view: View::new(layout, bytes) };
-        let note = Note::info("a triage dump keeps one thread: the one that was running when the machine crashed");
-        Threads { list: vec![thread], notes: vec![note] }
+        let mut notes =
+            vec![Note::info("a triage dump keeps one thread: the one that was running when the machine crashed")];
+        notes.extend(home_of(&thread));
+        Threads { list: vec![thread], notes }
     }
+}
+
+/// What is to be said of a thread that ran in the address space of a process that is not its own.
+fn home_of(thread: &Thread<'_>) -> Option<Note> {
+    if thread.tid() == Ok(0) {
+        return Some(Note::info(
+            "the thread is the idle thread of its processor, which has the id 0 and runs in System's address space",
+        ));
+    }
+    let (home, attached) = (thread.view.owner().ok()?, thread.view.attached().ok()?);
+    let pid = thread.view.pid().ok()?;
+    let text = format!("the thread is one of process {pid}, and was attached to the process that is kept");
+    (home != attached).then(|| Note::info(text))
 }
 
 /// The drivers of a triage dump; `None` of any other dump.

@@ -78,7 +78,15 @@ impl<'k> World<'k> {
         progress: &Progress,
         notes: &mut Vec<Note>,
     ) -> Result<Self> {
-        let identities = Identities::gather(kernel).map_err(|e| notes.push(Note::loss(format!("no tokens: {e}")))).ok();
+        // A triage dump of a kernel without a known layout: one note says so, below, for all that hangs on structures.
+        let readable = kernel.has_structures();
+        let identities = match Identities::gather(kernel) {
+            Ok(identities) => Some(identities),
+            Err(e) => {
+                notes.extend(readable.then(|| Note::loss(format!("no tokens: {e}"))));
+                None
+            }
+        };
         let listed = match kernel.processes() {
             Ok(listed) => {
                 notes.extend(listed.notes);
@@ -104,7 +112,7 @@ impl<'k> World<'k> {
         let people = match people(kernel, listed, &scanned, identities.as_ref()) {
             Ok(people) => people,
             Err(e) => {
-                notes.push(Note::loss(format!("no process is judged: {e}")));
+                notes.extend(readable.then(|| Note::loss(format!("no process is judged: {e}"))));
                 Vec::new()
             }
         };

@@ -1,6 +1,7 @@
 //! `threads` and `callstacks` of a user-mode minidump: what its streams hold.
 
 use super::{asked, cells, record, whose};
+use crate::addr::Va;
 use crate::analysis::code::{Location, module_code};
 use crate::analysis::thread_walk::nested;
 use crate::analysis::threads::COLUMNS;
@@ -9,11 +10,12 @@ use crate::dump::user::{Thread, UserDump};
 use crate::error::Result;
 use crate::kernel::stack::call::Isa;
 use crate::kernel::stack::images::CodeMap;
+use crate::kernel::stack::memory::Memory;
 use crate::kernel::stack::thread::{Side, Stack};
 use crate::kernel::stack::unwind::Registers;
-use crate::kernel::stack::walk::{Bounds, How, Walker};
+use crate::kernel::stack::walk::{Bounds, End, Frame, How, MOST_FRAMES, Walker};
 use crate::report::{Cell, Row, Sink};
-use crate::value::{Absent, Value};
+use crate::value::{Absent, Note, Value};
 
 /// The rows of `threads`.
 pub(in crate::analysis) fn threads(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -21,10 +23,11 @@ pub(in crate::analysis) fn threads(user: &UserDump<'_>, ask: &Ask, sink: &mut dy
         return Ok(());
     }
     let code = module_code(user);
-    user.threads().iter().try_for_each(|thread| sink.row(row(user, &code, thread, ask.has("stacks"))))
+    let mut budget = ask.has("stacks").then(|| budget(user));
+    user.threads().iter().try_for_each(|thread| sink.row(row(user, &code, thread, budget.as_mut())))
 }
 
-fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, stacks: bool) -> Row {
+fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, budget: Option<&mut usize>) -> Row {
     let [pid, name] = whose(user);
     let start = thread.start_address.map(|va| Location::plain(code, va));
     let milliseconds = |time: Value<u64>| Cell::from(time.map(|t| t / 10_000));
@@ -57,11 +60,9 @@ fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, stacks: bool) -> Ro
         ("registers", registers.unwrap_or_else(Cell::Absent)),
         (
             "stack",
-            if stacks {
-                nested(&stack(user, code, thread), |_, ip| Location::plain(code, ip))
-            } else {
-                Cell::Absent(Absent::NotApplicable)
-            },
+            budget.map_or(Cell::Absent(Absent::NotApplicable), |budget| {
+                nested(&stack(user, code, thread.id, Some(thread), budget), |_, ip| Location::plain(code, ip))
+            }),
         ),
     ];
     Row::new(cells(&COLUMNS, known)).at(record(thread.file))
@@ -78,29 +79,33 @@ pub(in crate::analysis) fn callstacks(
         return Ok(());
     }
     let code = module_code(user);
-    for thread in user.threads() {
-        if tid.is_some_and(|t| t != u64::from(thread.id)) {
+    let [pid, name] = whose(user);
+    let (mut without, mut budget) = (0u64, budget(user));
+    let listed = user.threads().iter().map(|t| (t.id, Some(t), t.file));
+    // The exception may be of a thread that the list lacks.
+    let raised = user.exception().filter(|e| user.threads().iter().all(|t| t.id != e.thread_id));
+    for (id, thread, file) in listed.chain(raised.map(|e| (e.thread_id, None, e.file))) {
+        if tid.is_some_and(|t| t != u64::from(id)) {
             continue;
         }
-        let [pid, name] = whose(user);
-        let stack = stack(user, &code, thread);
-        callstacks::frames(
-            &[pid, name, thread.id.into()],
-            &stack,
-            |_, ip| Location::plain(&code, ip),
-            record(thread.file),
-            sink,
-        )?;
+        let stack = stack(user, &code, id, thread, &mut budget);
+        without = without.saturating_add(u64::from(stack.frames.is_empty()));
+        let of = [pid.clone(), name.clone(), id.into()];
+        callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), record(file), sink)?;
+    }
+    if without > 0 {
+        sink.note(Note::info(format!("{without} threads have no registers in the dump, and so no call stack")));
     }
     Ok(())
 }
 
 /// The call stack of a thread, from the exception's registers where it is the thread that raised it, else from its own.
-fn stack(user: &UserDump<'_>, code: &CodeMap, thread: &Thread) -> Stack {
+fn stack(user: &UserDump<'_>, code: &CodeMap, id: u32, thread: Option<&Thread>, budget: &mut usize) -> Stack {
     let mut out = Stack::default();
-    let raised = user.exception().filter(|e| e.thread_id == thread.id).and_then(|e| e.context);
-    let saved = raised.or(thread.context).ok_or(Absent::NotRecorded).and_then(|c| user.registers(c));
-    let (Ok(saved), Some((start, length))) = (saved, thread.stack) else { return out };
+    let raised = user.exception().filter(|e| e.thread_id == id).and_then(|e| e.context);
+    let read =
+        |context: Option<(u64, u32)>| user.registers(context?).ok().filter(|r| !r.ip.is_null() || !r.sp.is_null());
+    let Some(saved) = read(raised).or_else(|| read(thread.and_then(|t| t.context))) else { return out };
     // By the context, not by the machine: a dump of a 32-bit process says so here.
     let has = |register| saved.all.iter().any(|(name, _)| *name == register);
     let isa = if has("rip") {
@@ -112,11 +117,138 @@ fn stack(user: &UserDump<'_>, code: &CodeMap, thread: &Thread) -> Stack {
     };
     let all: Vec<(&str, u64)> = saved.all.iter().map(|(name, value)| (*name, *value)).collect();
     let registers = Registers::from_named(saved.ip.0, saved.sp.0, &all, isa);
-    // What is kept of the stack begins at the stack pointer of the time it was written; the exception's may lie above.
-    let bounds = Bounds { limit: start, base: start.add(length.into()) };
-    let walker = Walker { memory: user, code, bounds, isa, kernel: None };
+    let Some(bounds) = bounds(user, thread, saved.sp) else {
+        let frame = Frame { ip: saved.ip, sp: saved.sp, how: How::Context };
+        out.notes.push(Note::loss(format!(
+            "thread {id}: its stack is not in the dump (stack pointer {}): the call stack has one frame",
+            saved.sp
+        )));
+        out.add(Side::User, vec![frame], End::Lost);
+        return out;
+    };
+    let most = MOST_FRAMES.min((*budget).max(LEAST_FRAMES));
+    let walker = Walker { memory: user, code, bounds, isa, most, kernel: None };
     let mut frames = Vec::new();
-    let end = walker.walk(registers, How::Context, true, &mut frames);
+    let mut end = walker.walk(registers, How::Context, true, &mut frames);
+    *budget = budget.saturating_sub(frames.len());
+    if end == End::Exhausted && bottom(user, thread, isa).is_some_and(|bottom| bounds.base < bottom) {
+        end = End::Cut;
+    }
     out.add(Side::User, frames, end);
     out
+}
+
+/// Frames that all stacks may have together: their memory is in the dump, and no two threads share a stack. A file that says otherwise
+/// gets [`LEAST_FRAMES`] for each thread.
+fn budget(user: &UserDump<'_>) -> usize {
+    let kept = user.blocks().iter().fold(0u64, |sum, block| sum.saturating_add(block.len));
+    usize::try_from(kept / 8).unwrap_or(usize::MAX)
+}
+/// Frames that every thread may have.
+const LEAST_FRAMES: usize = 128;
+
+/// Where the TEB says that the thread's stack begins: `NT_TIB.StackBase` (winnt.h).
+fn bottom(user: &UserDump<'_>, thread: Option<&Thread>, isa: Isa) -> Option<Va> {
+    let teb = thread?.teb;
+    let width = isa.width();
+    let base = user.number(teb.add(width), u32::try_from(width).ok()?).ok()?;
+    (!teb.is_null() && base != 0).then_some(Va(base))
+}
+
+/// The stack that the stack pointer points into. What is kept of a thread's stack begins at the stack pointer of the time the dump was
+/// written; the exception's may lie above. Of a thread whose record names no stack, or another one, it is the kept memory around it.
+fn bounds(user: &UserDump<'_>, thread: Option<&Thread>, sp: Va) -> Option<Bounds> {
+    if let Some((start, length)) = thread.and_then(|t| t.stack) {
+        let base = start.add(length.into());
+        if sp >= start && sp < base && user.bytes(sp, 1).is_ok() {
+            return Some(Bounds { limit: start, base });
+        }
+    }
+    let mut end = sp;
+    while let Ok((bytes, _)) = user.bytes(end, 1 << 20)
+        && !bytes.is_empty()
+        && end.0.saturating_sub(sp.0) < LARGEST_STACK
+    {
+        end = end.add(bytes.len() as u64);
+    }
+    (end > sp).then_some(Bounds { limit: sp, base: end })
+}
+
+/// No program asks for a larger stack: 64 times the megabyte that a thread has by default.
+const LARGEST_STACK: u64 = 64 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::{u32_at, u64_at};
+    use crate::dump::Dump;
+    use crate::report::Collected;
+    use std::path::Path;
+
+    /// Of the project's own minidump: the record of the thread that raised the exception, and the exception's stream.
+    struct Changed {
+        bytes: Vec<u8>,
+        thread: usize,
+        exception: usize,
+    }
+
+    impl Changed {
+        fn new() -> Self {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata/win10-minidump/minidump.dmp");
+            let bytes = std::fs::read(file).unwrap();
+            let dword = |at: usize| u32_at(&bytes, at).unwrap();
+            let (count, directory) = (dword(8) as usize, dword(12) as usize);
+            let entry = |kind| (0..count).map(|i| directory + 12 * i).find(|at| dword(*at) == kind).unwrap();
+            // ThreadListStream 3, ExceptionStream 6; a MINIDUMP_THREAD has 48 bytes.
+            let (list, exception) = (dword(entry(3) + 8) as usize, dword(entry(6) + 8) as usize);
+            let raised = dword(exception);
+            let threads = (0..dword(list) as usize).map(|i| list + 4 + 48 * i);
+            let thread = threads.into_iter().find(|at| dword(*at) == raised).unwrap();
+            Self { bytes, thread, exception }
+        }
+        fn clear(&mut self, at: usize, length: usize) {
+            self.bytes[at..at + length].fill(0);
+        }
+        fn callstacks(&self) -> (Vec<[Cell; 4]>, Vec<Note>) {
+            let dump = Dump::from_bytes(Path::new("changed.dmp"), &self.bytes).unwrap();
+            let mut out = Collected::default();
+            callstacks(&dump.user().unwrap(), &Ask::default(), None, &mut out).unwrap();
+            // tid, frame, ip, how.
+            let cells = |row: &Row| [2, 3, 5, 10].map(|i| row.cells[i].clone());
+            (out.rows.iter().map(cells).collect(), out.notes)
+        }
+    }
+
+    #[test]
+    fn the_crashed_thread_without_a_stack_or_a_context() {
+        let mut dump = Changed::new();
+        let (whole, _) = dump.callstacks();
+        // Teb, stack and context: what is left of the record is the id.
+        let at = dump.thread + 16;
+        dump.clear(at, 32);
+        let (found, notes) = dump.callstacks();
+        assert_eq!(found, whole);
+        assert!(notes.is_empty(), "{notes:?}");
+        // Nor is it in the list.
+        let (tid, at) = (u32_at(&dump.bytes, dump.thread).unwrap(), dump.thread);
+        dump.clear(at, 4);
+        let (found, notes) = dump.callstacks();
+        let frames = |rows: &[[Cell; 4]]| rows.iter().filter(|r| r[0] == Cell::from(tid)).cloned().collect::<Vec<_>>();
+        assert!(!frames(&whole).is_empty());
+        assert_eq!(frames(&found), frames(&whole));
+        // The record that is left has nothing to walk from.
+        assert!(notes.iter().any(|n| n.text.contains("1 threads have no registers")), "{notes:?}");
+    }
+    #[test]
+    fn a_stack_that_is_not_kept() {
+        let mut dump = Changed::new();
+        // ThreadContext of MINIDUMP_EXCEPTION_STREAM at 160, its place at 164; Rsp of an x64 CONTEXT at 98h.
+        let context = u32_at(&dump.bytes, dump.exception + 164).unwrap() as usize;
+        assert_ne!(u64_at(&dump.bytes, context + 0x98), Some(0));
+        dump.bytes[context + 0x98..context + 0xa0].copy_from_slice(&0x7777_0000u64.to_le_bytes());
+        let (found, notes) = dump.callstacks();
+        let tid = Cell::from(u32_at(&dump.bytes, dump.thread).unwrap());
+        assert_eq!(found.iter().filter(|r| r[0] == tid).count(), 1);
+        assert!(notes.iter().any(|n| n.loss && n.text.contains("its stack is not in the dump")), "{notes:?}");
+    }
 }

@@ -9,7 +9,7 @@
 
 use crate::addr::{Pa, Va};
 use crate::bytes::{Place, u64_at};
-use crate::dump::{Dump, Part};
+use crate::dump::{Arch, Dump, Part};
 use crate::kernel::Kernel;
 use crate::symbols::types::Types;
 use crate::symbols::{Fallback, Machine, SymbolSource};
@@ -38,6 +38,10 @@ pub struct Copied {
 
 /// Reads them.
 pub(super) fn read(kernel: &Kernel, source: &dyn SymbolSource) -> Option<Copied> {
+    // Pointers and ids of a 32-bit kernel have another width.
+    if kernel.arch == Arch::X86 {
+        return None;
+    }
     let wanted = Fallback { machine: Machine::X64, build: kernel.build, revision: None };
     let near = source.fallbacks(&wanted).next()?;
     of(kernel, &near.types, &near.origin)
@@ -65,11 +69,11 @@ fn of(kernel: &Kernel, near: &Types, by: &str) -> Option<Copied> {
     let root = u64_at(part.bytes, usize::try_from(stated("OffsetEprocessDirectoryTableBase")?).ok()?)?;
     let dtb = Pa(root).page();
     let created = FileTime(u64_at(part.bytes, at("CreateTime")?)?);
-    // The machine's clock at the crash: no process is made later, and none ran for fifty years.
+    // The machine's clock at the crash: no process ran for fifty years. One may be made later, where the clock was set back.
     let now = dump.header.as_ref()?.system_time?;
-    let lived = now.0.checked_sub(created.0)?;
+    let apart = now.0.abs_diff(created.0);
     let name = name(part.bytes.get(at("ImageFileName")?..)?.get(..15)?)?;
-    let fits = linked && Some(dtb) == dump.header.as_ref()?.dtb && lived < 50 * 365 * 86_400 * 10_000_000;
+    let fits = linked && Some(dtb) == dump.header.as_ref()?.dtb && apart < 50 * 365 * 86_400 * 10_000_000;
     fits.then(|| Copied {
         pid,
         ppid,
@@ -84,6 +88,10 @@ fn of(kernel: &Kernel, near: &Types, by: &str) -> Option<Copied> {
 
 /// The thread's id, where the copy names the process beside it.
 fn thread(kernel: &Kernel, near: &Types, part: Part<'_>, pid: u64) -> Option<(u64, Place)> {
+    // The idle thread of a processor has the id 0; which thread that is, the copied _KPRCB says.
+    if pid == 4 && on_idle_thread(kernel) == Some(true) {
+        return Some((0, place(part)));
+    }
     let size = i64::try_from(kernel.kdbg.as_ref()?.field("SizeEThread")?).ok()?;
     let shift = size - i64::from(near.size_of("_ETHREAD")?);
     let at = i64::from(near.member("_ETHREAD", "Cid")?.offset).checked_add(shift)?;
@@ -91,6 +99,15 @@ fn thread(kernel: &Kernel, near: &Types, part: Part<'_>, pid: u64) -> Option<(u6
     let tid = u64_at(part.bytes, at.checked_add(8)?)?;
     let fits = u64_at(part.bytes, at) == Some(pid) && tid != 0 && tid.is_multiple_of(4) && u32::try_from(tid).is_ok();
     fits.then(|| (tid, place(part)))
+}
+
+/// Whether the processor that crashed ran its idle thread. The debugger block states where `_KPRCB.CurrentThread` is; `NextThread` and
+/// `IdleThread` follow it in every layout table, from XP to Windows 11 24H2.
+fn on_idle_thread(kernel: &Kernel) -> Option<bool> {
+    let prcb = kernel.dump.triage()?.prcb()?;
+    let at = usize::try_from(kernel.kdbg.as_ref()?.field("OffsetPrcbCurrentThread").filter(|at| *at != 0)?).ok()?;
+    let (current, idle) = (u64_at(prcb.bytes, at)?, u64_at(prcb.bytes, at.checked_add(16)?)?);
+    Some(current != 0 && current == idle)
 }
 
 /// 15 bytes: printable, then nothing.

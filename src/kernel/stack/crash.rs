@@ -9,7 +9,7 @@ use super::call::Isa;
 use super::images::CodeMap;
 use super::thread::{Side, Stack, trap_frame};
 use super::unwind::Registers;
-use super::walk::{Bounds, End, Frame, How, Walker};
+use super::walk::{Bounds, End, Frame, How, MOST_KERNEL_FRAMES, Walker};
 use crate::addr::Va;
 use crate::bytes::{Bytes, u32_at, u64_at};
 use crate::dump::Arch;
@@ -110,7 +110,7 @@ pub(super) fn walk(kernel: &Kernel, space: &Space<'_>, code: &CodeMap, out: &mut
     let (mut registers, mut how, mut bounds) = (start.registers, start.how, start.bounds);
     if let Some(from) = start.scan_from {
         // Where the processor was is known, its stack pointer leads nowhere: on with the return addresses that are kept.
-        let walker = Walker { memory: space, code, bounds, isa, kernel: Some(lowest) };
+        let walker = Walker { memory: space, code, bounds, isa, most: MOST_KERNEL_FRAMES, kernel: Some(lowest) };
         let first = Frame { ip: Va(registers.ip), sp: Va(registers.sp().unwrap_or(from.0)), how };
         let mut frames = if registers.ip == 0 { Vec::new() } else { vec![first] };
         let Some((next, found)) = walker.next_return(from) else {
@@ -118,11 +118,11 @@ pub(super) fn walk(kernel: &Kernel, space: &Space<'_>, code: &CodeMap, out: &mut
             return Ok(());
         };
         let end = walker.walk(next, found, false, &mut frames);
-        out.add(Side::Kernel, frames, end_of(kernel, bounds, end));
+        end_with(kernel, bounds, frames, end, out);
         return Ok(());
     }
     for _ in 0..MOST_STACKS {
-        let walker = Walker { memory: space, code, bounds, isa, kernel: Some(lowest) };
+        let walker = Walker { memory: space, code, bounds, isa, most: MOST_KERNEL_FRAMES, kernel: Some(lowest) };
         let mut frames = Vec::new();
         let end = walker.walk(registers, how, true, &mut frames);
         // Through a trap frame to what was interrupted: on the same stack, or on the one that was left for this one.
@@ -130,7 +130,7 @@ pub(super) fn walk(kernel: &Kernel, space: &Space<'_>, code: &CodeMap, out: &mut
             End::Trap(next) if next.ip >= lowest.0 => bounds_at(kernel, space, next.sp()).map(|b| (next, b)),
             _ => None,
         };
-        out.add(Side::Kernel, frames, end_of(kernel, bounds, end));
+        end_with(kernel, bounds, frames, end, out);
         let Some((next, on)) = next else { break };
         (registers, how, bounds) = (next, How::Trap, on);
     }
@@ -225,7 +225,8 @@ pub(super) fn bounds_at(kernel: &Kernel, space: &Space<'_>, sp: Option<u64>) -> 
     {
         let base = limit.add(stack.bytes.len() as u64);
         if sp >= limit.0 && sp < base.0 {
-            return Some(Bounds { limit, base });
+            let begins = first_frame(kernel).filter(|at| *at > sp && *at <= base.0);
+            return Some(Bounds { limit, base: begins.map_or(base, Va) });
         }
     }
     let end = if kernel.mode == Mode::Blocks { end_of_blocks(kernel, sp) } else { end_of_pages(space, sp) };
@@ -255,19 +256,33 @@ fn end_of_pages(space: &Space<'_>, from: u64) -> u64 {
     at
 }
 
-/// A walk that went through all that is kept ended at the stack's bottom only if the stack is known to end there.
-fn end_of(kernel: &Kernel, bounds: Bounds, end: End) -> End {
-    if end != End::Exhausted || kernel.mode != Mode::Blocks {
-        return end;
+/// Adds the frames of one stack. A walk that went through all that a triage dump keeps ended at the stack's bottom only if the stack
+/// is known to begin there.
+fn end_with(kernel: &Kernel, bounds: Bounds, frames: Vec<Frame>, end: End, out: &mut Stack) {
+    let cut = end == End::Exhausted && kernel.mode == Mode::Blocks && first_frame(kernel) != Some(bounds.base.0);
+    if cut {
+        let text = format!(
+            "the dump keeps the stack up to {}: whether the call stack goes on there is not known",
+            bounds.base
+        );
+        out.notes.push(Note::info(text));
     }
-    let known = initial_stack(kernel).is_some_and(|at| at > bounds.limit.0 && at <= bounds.base.0);
-    if known { End::Exhausted } else { End::Cut }
+    out.add(Side::Kernel, frames, if cut { End::Cut } else { end });
 }
 
-/// `_KTHREAD.InitialStack` of the copied thread: where its stack begins. The debugger block states the offset.
-fn initial_stack(kernel: &Kernel) -> Option<u64> {
+/// `KSTART_FRAME_LENGTH` of x64 (the kernel's own `ksamd64.inc`): at the bottom of a system thread's stack lie the parameters that it was
+/// started with and a return address of zero. At the bottom of any other thread's stack these bytes are the user's `rip` to `ss`.
+const START_FRAME64: u64 = 0x30;
+
+/// Where the copied thread's stack begins: return addresses lie below. What lies above is no frame. From `_KTHREAD.InitialStack`, whose
+/// offset the debugger block states.
+fn first_frame(kernel: &Kernel) -> Option<u64> {
     let part = kernel.dump.triage()?.thread()?;
     let at = kernel.kdbg.as_ref()?.field("OffsetKThreadInitialStack").filter(|at| *at != 0)?;
     let at = usize::try_from(at).ok()?;
-    if kernel.arch == Arch::X86 { u32_at(part.bytes, at).map(u64::from) } else { u64_at(part.bytes, at) }
+    match kernel.arch {
+        Arch::X86 => u32_at(part.bytes, at).map(u64::from),
+        Arch::X64 => u64_at(part.bytes, at)?.checked_sub(START_FRAME64),
+        Arch::Arm64 => u64_at(part.bytes, at),
+    }
 }

@@ -150,16 +150,23 @@ impl CodeMap {
         map.add_where_free(gone.collect());
         map
     }
-    /// Adds ranges that lie over none of those that are there.
-    pub fn add_where_free(&mut self, more: Vec<Code>) {
-        for code in more {
+    /// Adds ranges that lie over none of those that are there. Of two new ones that overlap the lower one is taken.
+    pub fn add_where_free(&mut self, mut more: Vec<Code>) {
+        more.retain(|code| {
             let at = self.list.partition_point(|c| c.base <= code.base);
             let before = at.checked_sub(1).and_then(|i| self.list.get(i)).is_none_or(|c| c.end <= code.base);
             let behind = self.list.get(at).is_none_or(|c| code.end <= c.base);
-            if before && behind && code.base < code.end {
-                self.list.insert(at, code);
-            }
-        }
+            before && behind && code.base < code.end
+        });
+        more.sort_by_key(|code| (code.base, code.end));
+        let mut free = Va(0);
+        more.retain(|code| {
+            let fits = code.base >= free;
+            free = if fits { code.end } else { free };
+            fits
+        });
+        self.list.extend(more);
+        self.list.sort_by_key(|c| c.base);
     }
     /// The same, when every executable range of the address space is among them.
     #[must_use]

@@ -5,7 +5,7 @@ use super::crash;
 use super::images::CodeMap;
 use super::registers::{Context, TrapFrame, wow64_context};
 use super::unwind::Registers;
-use super::walk::{Bounds, End, Frame, How, MOST_FRAMES, Walker};
+use super::walk::{Bounds, End, Frame, How, MOST_FRAMES, MOST_KERNEL_FRAMES, Walker};
 use crate::addr::Va;
 use crate::dump::Arch;
 use crate::kernel::Kernel;
@@ -116,6 +116,10 @@ pub struct Stack {
 impl Stack {
     /// Adds the frames of one walk.
     pub fn add(&mut self, side: Side, frames: Vec<Frame>, end: End) {
+        if end == End::Limit {
+            let text = format!("a call stack was ended after {} frames on its {} side", frames.len(), side.word());
+            self.notes.push(Note::loss(text));
+        }
         self.frames.extend(frames.into_iter().map(|f| (side, f)));
         self.ends.push((self.frames.len(), end.word()));
     }
@@ -172,7 +176,14 @@ impl Stacks<'_> {
         let isa = Isa::of(kernel.arch);
         let stopped = self.stopped(thread, own, space);
         let bounds = stopped.map(|(_, on)| on).or(own)?;
-        let mut walker = Walker { memory: space, code: self.kernel_code, bounds, isa, kernel: Some(lowest) };
+        let mut walker = Walker {
+            memory: space,
+            code: self.kernel_code,
+            bounds,
+            isa,
+            most: MOST_KERNEL_FRAMES,
+            kernel: Some(lowest),
+        };
         let mut frames = Vec::new();
         let mut end = match stopped {
             Some((registers, _)) => walker.walk(registers, How::Context, true, &mut frames),
@@ -185,7 +196,7 @@ impl Stacks<'_> {
         while let End::Trap(registers) = end
             && registers.ip >= lowest.0
             && let Some(on) = interrupted(kernel, space, &registers, walker.bounds, own)
-            && frames.len() < MOST_FRAMES
+            && frames.len() < MOST_KERNEL_FRAMES
         {
             walker.bounds = on;
             end = walker.walk(registers, How::Trap, true, &mut frames);
@@ -253,7 +264,7 @@ impl Stacks<'_> {
         };
         if let Some(registers) = start {
             let bounds = stack_around(registers.sp(), limit, base);
-            let walker = Walker { memory: user, code: self.user_code, bounds, isa, kernel: None };
+            let walker = Walker { memory: user, code: self.user_code, bounds, isa, most: MOST_FRAMES, kernel: None };
             let mut frames = Vec::new();
             let end = walker.walk(registers, How::Trap, true, &mut frames);
             out.add(Side::User, frames, end);
@@ -267,7 +278,8 @@ impl Stacks<'_> {
             && let (Ok(base), Ok(limit)) = (other.view.stack_base(), other.view.stack_limit())
         {
             let bounds = stack_around(registers.sp(), limit, base);
-            let walker = Walker { memory: user, code: self.user_code, bounds, isa: Isa::X86, kernel: None };
+            let walker =
+                Walker { memory: user, code: self.user_code, bounds, isa: Isa::X86, most: MOST_FRAMES, kernel: None };
             let mut frames = Vec::new();
             let end = walker.walk(registers, How::Context, true, &mut frames);
             out.add(Side::Wow64, frames, end);

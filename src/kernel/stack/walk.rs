@@ -8,8 +8,10 @@ use crate::addr::Va;
 use crate::bytes::le;
 use crate::value::{Absent, Value};
 
-/// Frames of one walk. Recursion that used up a thread's whole megabyte of stack has fewer: its frames are 32 bytes and more.
+/// Frames of one walk in user mode. Recursion that used up a thread's whole megabyte of stack has fewer: its frames are 32 bytes and more.
 pub const MOST_FRAMES: usize = 0x8000;
+/// Frames of one walk in the kernel, whose stacks have 12 to 24 kilobytes.
+pub const MOST_KERNEL_FRAMES: usize = 1024;
 /// Bytes of stack that one scan looks through for a return address that can be checked, behind one that cannot.
 const SCAN: u64 = 0x4000;
 /// Bytes of stack that one scan looks through before it gives up.
@@ -104,6 +106,8 @@ pub struct Walker<'a, M> {
     pub bounds: Bounds,
     /// The code's instructions.
     pub isa: Isa,
+    /// Frames after which the walk is ended.
+    pub most: usize,
     /// Kernel addresses begin here, on a walk of a kernel stack: what returns below it returned to user mode.
     pub kernel: Option<Va>,
 }
@@ -126,19 +130,31 @@ pub enum End {
     Limit,
 }
 
+/// What a walk has looked at ahead of its frames, so that no word is looked at once for each of them.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The highest frame of a chain of frame pointers that was followed to its end.
+    chained: u64,
+    /// Up to here no return address can be checked.
+    unchecked: u64,
+}
+
 impl<M: Memory> Walker<'_, M> {
     /// Walks from these registers on and adds every frame to `out`, the first one said to be found by `how`.
     /// `interrupted` says that the first frame's code was stopped and did not call.
     pub fn walk(&self, mut registers: Registers, how: How, mut interrupted: bool, out: &mut Vec<Frame>) -> End {
         let mut how = how;
-        // The highest frame of a chain of frame pointers that was looked through to its end.
-        let mut chained = 0;
+        let mut seen = Seen::default();
         loop {
             let Some(sp) = registers.sp() else { return End::Lost };
-            if out.len() >= MOST_FRAMES {
+            if out.len() >= self.most {
                 return End::Limit;
             }
             out.push(Frame { ip: Va(registers.ip), sp: Va(sp), how });
+            // The chain of frame records ends with an address of zero (AAPCS64, 6.4.6 "The Frame Pointer").
+            if self.isa == Isa::Arm64 && how == How::FramePointer && registers.get(RBP) == Some(0) {
+                return End::Bottom;
+            }
             let stub = if interrupted && self.isa == Isa::X86 { self.stub(registers) } else { None };
             let next = if self.isa == Isa::X64 {
                 self.leave(registers, interrupted)
@@ -156,7 +172,7 @@ impl<M: Memory> Walker<'_, M> {
                 (None, Ok((next, Left::Return))) if next.ip == 0 => return End::Bottom,
                 // An x86 trap frame begins as if it were a frame of the user's code.
                 (None, Ok((next, Left::Return))) if self.kernel.is_some_and(|k| next.ip < k.0) => return End::Bottom,
-                _ => match self.without_unwinding(&registers, sp, first, &mut chained) {
+                _ => match self.without_unwinding(&registers, sp, first, &mut seen) {
                     Some(found) => found,
                     None if sp.saturating_add(FARTHEST) >= self.bounds.base.0 => return End::Exhausted,
                     None => return End::Lost,
@@ -194,13 +210,16 @@ impl<M: Memory> Walker<'_, M> {
         registers: &Registers,
         sp: u64,
         first: bool,
-        chained: &mut u64,
+        seen: &mut Seen,
     ) -> Option<(Registers, How)> {
         // Code that was stopped at its first instruction, as a context taken by `KeBugCheckEx` says, or in a system call's stub.
         let top = if first && self.isa == Isa::X64 { self.top(registers, sp) } else { None };
         match top {
             Some((caller, How::Scan)) => return Some((caller, How::Scan)),
-            unchecked => self.chain(registers, chained).or(unchecked).or_else(|| self.scan(sp, registers.get(RBP))),
+            unchecked => {
+                let chained = self.chain(registers, &mut seen.chained).or(unchecked);
+                chained.or_else(|| self.scan(sp, registers.get(RBP), &mut seen.unchecked))
+            }
         }
     }
     /// The return address right at the stack pointer. A function that has not pushed anything yet has not changed the frame pointer.
@@ -225,7 +244,7 @@ impl<M: Memory> Walker<'_, M> {
             return None;
         }
         if frame > *chained {
-            *chained = self.last_link(frame)?;
+            *chained = self.last_link(registers.ip, frame)?;
         }
         let (pointer, ip) = self.link(frame)?;
         let mut next = Registers::at(ip, frame.saturating_add(self.isa.width().saturating_mul(2)));
@@ -242,25 +261,25 @@ impl<M: Memory> Walker<'_, M> {
         let word = |va| self.memory.number(va, u32::try_from(width).unwrap_or(8)).ok();
         Some((word(Va(frame))?, word(Va(frame).add(width))?))
     }
-    /// Follows a chain to its end: the last frame that returns into a module. Nothing where there are not at least two links, or a
-    /// last one that says it is the last.
-    fn last_link(&self, mut frame: u64) -> Option<u64> {
-        let (mut last, mut links) = (None, 0u32);
-        while let Some((pointer, ip)) = self.link(frame) {
-            if !self.may_return_to(ip) {
+    /// Follows a chain to its end: the last frame that returns into a module. One link alone counts only from code that lies in no
+    /// module: a register that happens to point below a module's address is no rare thing.
+    fn last_link(&self, ip: u64, mut frame: u64) -> Option<u64> {
+        let in_module = |ip| self.code.find(Va(ip)).is_some_and(|c| !c.name.is_empty());
+        let (mut last, mut returns) = (None, 0usize);
+        while let Some((pointer, to)) = self.link(frame) {
+            if !self.may_return_to(to) {
                 break;
             }
-            let more = self.is_link(frame, pointer);
-            links = links.saturating_add(u32::from(more || pointer == 0));
-            if self.code.find(Va(ip)).is_some_and(|c| !c.name.is_empty()) {
-                last = Some(frame);
+            returns = returns.saturating_add(1);
+            if in_module(to) {
+                last = Some((frame, returns));
             }
-            if !more {
+            if !self.is_link(frame, pointer) {
                 break;
             }
             frame = pointer;
         }
-        last.filter(|_| links > 0)
+        last.filter(|(_, returns)| *returns > 1 || !in_module(ip)).map(|(frame, _)| frame)
     }
     /// Whether a chain may return there: behind a call as far as the code is kept, in an image or in memory that may be executed.
     fn may_return_to(&self, ip: u64) -> bool {
@@ -330,19 +349,34 @@ impl<M: Memory> Walker<'_, M> {
     /// The first return address from here up the stack.
     #[must_use]
     pub fn first_return(&self, from: Va) -> Option<Registers> {
-        self.scan(from.0, None).filter(|(_, how)| *how == How::Scan).map(|(registers, _)| registers)
+        self.scan(from.0, None, &mut 0).filter(|(_, how)| *how == How::Scan).map(|(registers, _)| registers)
     }
     /// The next return address from here up the stack, whether or not the code before it is kept.
     #[must_use]
     pub fn next_return(&self, from: Va) -> Option<(Registers, How)> {
-        self.scan(from.0, None)
+        self.scan(from.0, None, &mut 0)
     }
-    /// Looks up the stack for the next return address.
-    fn scan(&self, from: u64, pointer: Option<u64>) -> Option<(Registers, How)> {
+    /// Looks up the stack for the next return address: one whose code is kept and has a call before it, as far as there is one not far
+    /// behind the first whose code is not kept. `unchecked` says up to where none can be checked.
+    fn scan(&self, from: u64, pointer: Option<u64>, unchecked: &mut u64) -> Option<(Registers, How)> {
         let width = self.isa.width();
         let from = from.checked_next_multiple_of(width)?.max(self.bounds.limit.0);
-        let mut end = self.bounds.base.0.min(from.saturating_add(FARTHEST));
-        let mut unchecked = None;
+        let end = self.bounds.base.0.min(from.saturating_add(FARTHEST));
+        let (word, place, sound) = self.first(from, end, |_| true)?;
+        if sound {
+            return Some((self.found(word, place, width, pointer), How::Scan));
+        }
+        let behind = place.saturating_add(width).max(*unchecked);
+        let end = self.bounds.base.0.min(place.saturating_add(SCAN));
+        if let Some((word, place, _)) = self.first(behind, end, |sound| sound) {
+            return Some((self.found(word, place, width, pointer), How::Scan));
+        }
+        *unchecked = end.max(*unchecked);
+        Some((self.found(word, place, width, pointer), How::UncheckedScan))
+    }
+    /// The first word of a stretch that may be a return address, where it lies, and whether a call was seen before it.
+    fn first(&self, from: u64, end: u64, wanted: impl Fn(bool) -> bool) -> Option<(u64, u64, bool)> {
+        let width = self.isa.width();
         let mut at = from;
         while at < end {
             let page_end = (at | 0xfff).saturating_add(1).min(end);
@@ -350,24 +384,22 @@ impl<M: Memory> Walker<'_, M> {
             let bytes = self.memory.fetch(Va(at), length);
             for (offset, piece) in bytes.present() {
                 for (i, word) in piece.chunks_exact(width as usize).enumerate() {
-                    let Some(word) = le(word) else { continue };
-                    if word < 0x1_0000 {
-                        continue;
-                    }
-                    let place = at.saturating_add(offset.into()).saturating_add(i as u64 * width);
-                    match self.is_return(word) {
-                        Some(true) => return Some((self.found(word, place, width, pointer), How::Scan)),
-                        None if unchecked.is_none() => {
-                            unchecked = Some((self.found(word, place, width, pointer), How::UncheckedScan));
-                            end = end.min(place.saturating_add(SCAN));
-                        }
-                        _ => {}
+                    let word = le(word).filter(|word| *word >= 0x1_0000);
+                    let Some(word) = word else { continue };
+                    let sound = match self.is_return(word) {
+                        Some(true) => true,
+                        None => false,
+                        Some(false) => continue,
+                    };
+                    if wanted(sound) {
+                        let place = at.saturating_add(offset.into()).saturating_add(i as u64 * width);
+                        return Some((word, place, sound));
                     }
                 }
             }
             at = page_end;
         }
-        unchecked
+        None
     }
     fn found(&self, ip: u64, place: u64, width: u64, pointer: Option<u64>) -> Registers {
         let mut registers = Registers::at(ip, place.saturating_add(width));
@@ -411,7 +443,7 @@ mod tests {
         let memory = Flat(vec![(IMAGE, code), (STACK, bytes)]);
         let map = CodeMap::new(vec![Code::new(Va(IMAGE), 0x1000, "a.exe".into())]);
         let bounds = Bounds { limit: Va(STACK), base: Va(end) };
-        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::X86, kernel: None };
+        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::X86, most: MOST_FRAMES, kernel: None };
         let mut registers = Registers::at(returns(0), sp);
         registers.set(RBP, Some(ebp));
         let mut out = Vec::new();
@@ -464,11 +496,11 @@ mod tests {
         let at = |i: u64| (STACK + 4 * i) as u32;
         let (frames, end) = walk(&[9, at(1), a, 9, 9], STACK, at(1).into(), code());
         assert_eq!(frames.len(), 2);
-        assert_eq!(end, End::Bottom);
+        assert_eq!(end, End::Exhausted);
     }
     #[test]
     fn a_stack_of_nothing_but_return_addresses_is_cut() {
-        let stack: Vec<u32> = (0..400).map(|i| returns(i % 50) as u32).collect();
+        let stack: Vec<u32> = (0..MOST_FRAMES as u64 + 99).map(|i| returns(i % 50) as u32).collect();
         let (frames, end) = walk(&stack, STACK, 0, code());
         assert_eq!((frames.len(), end), (MOST_FRAMES, End::Limit));
     }
@@ -476,5 +508,101 @@ mod tests {
     fn without_code_a_scan_says_so() {
         let (frames, _) = walk(&[9, returns(7) as u32, 9], STACK, 0, Vec::new());
         assert_eq!(frames.iter().map(|f| f.how).collect::<Vec<_>>(), [How::Trap, How::UncheckedScan]);
+    }
+
+    /// An x64 walk of user code: a module at `IMAGE`, made without code bytes, and code that was made at run time at `JIT`.
+    fn walk64(stack: &[u64], ip: u64, rbp: u64, map: &CodeMap) -> (Vec<(u64, How)>, End) {
+        let bytes: Vec<u8> = stack.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let end = STACK + bytes.len() as u64;
+        let memory = Flat(vec![(STACK, bytes)]);
+        let bounds = Bounds { limit: Va(STACK), base: Va(end) };
+        let walker = Walker { memory: &memory, code: map, bounds, isa: Isa::X64, most: MOST_FRAMES, kernel: None };
+        let mut registers = Registers::at(ip, STACK);
+        registers.set(RBP, Some(rbp));
+        let mut out = Vec::new();
+        let end = walker.walk(registers, How::Context, true, &mut out);
+        (out.iter().map(|f| (f.ip.0, f.how)).collect(), end)
+    }
+    fn image() -> CodeMap {
+        CodeMap::new(vec![Code::new(Va(IMAGE), 0x1_0000, "a.exe".into())])
+    }
+    const JIT: u64 = 0x1e0_5c51_d93b;
+    const fn link(word: u64) -> u64 {
+        STACK + 8 * word
+    }
+
+    #[test]
+    fn frame_pointers_lead_through_code_made_at_run_time() {
+        // Stale addresses of the module lie between the links; the last link returns into the module and has no next.
+        let (a, b, stale) = (IMAGE + 0x5000, IMAGE + 0x6000, IMAGE + 0x7777);
+        let stack = [7, stale, link(4), JIT, link(7), JIT + 64, stale, link(9), a, 0, b, 7];
+        let (frames, _) = walk64(&stack, a, link(2), &image());
+        let chain = [(a, How::Context), (JIT, How::FramePointer), (JIT + 64, How::FramePointer)];
+        assert_eq!(frames[..3], chain);
+        assert_eq!(frames[3..], [(a, How::FramePointer), (b, How::FramePointer)]);
+    }
+    #[test]
+    fn a_number_that_points_into_the_stack_is_no_chain() {
+        let (a, b, c) = (IMAGE + 0x5000, IMAGE + 0x6000, IMAGE + 0x7000);
+        let hows = |frames: Vec<(u64, How)>| frames.iter().map(|f| f.1).collect::<Vec<_>>();
+        // From code of a module, one link that leads on to nothing: what lies at the stack pointer comes first.
+        let (frames, end) = walk64(&[b, 7, 99, c, 7], a, link(2), &image());
+        assert_eq!(frames[1].0, b);
+        assert_eq!(hows(frames), [How::Context, How::UncheckedScan, How::UncheckedScan]);
+        assert_eq!(end, End::Exhausted);
+        // A chain that leads into no module is none either.
+        let (frames, _) = walk64(&[7, b, link(4), JIT, link(6), JIT + 9, 0, JIT + 20], a, link(2), &image());
+        assert_eq!(hows(frames), [How::Context, How::UncheckedScan]);
+        // From code of no module one link is enough: such code has nothing else.
+        let (frames, _) = walk64(&[7, 7, 99, c, 7], JIT, link(2), &image());
+        assert_eq!(frames, [(JIT, How::Context), (c, How::FramePointer)]);
+        // Links that go down, or in circles.
+        let (frames, _) = walk64(&[7, 7, link(2), c, link(2), b], a, link(4), &image());
+        assert!(frames.iter().all(|f| f.1 != How::FramePointer), "{frames:?}");
+    }
+    #[test]
+    fn a_chain_does_not_lead_to_memory_that_cannot_be_executed() {
+        let (a, b) = (IMAGE + 0x5000, IMAGE + 0x6000);
+        let stack = [7, 7, link(4), JIT, link(6), b, 0, b];
+        let (frames, _) = walk64(&stack, a, link(2), &image());
+        assert_eq!(frames[1], (JIT, How::FramePointer));
+        let (frames, _) = walk64(&stack, a, link(2), &image().all_executable());
+        assert!(frames.iter().all(|f| f.0 != JIT), "{frames:?}");
+        let mut map = image();
+        map.add_where_free(vec![Code::new(Va(JIT & !0xfff), 0x1000, "".into())]);
+        let (frames, _) = walk64(&stack, a, link(2), &map.all_executable());
+        assert_eq!(frames[1], (JIT, How::FramePointer));
+    }
+    #[test]
+    fn a_deep_recursion_is_walked_to_its_bottom() {
+        let a = IMAGE + 0x5000;
+        let stack: Vec<u64> = (0..4_000u64).map(|i| if i % 4 == 0 { a } else { 7 }).collect();
+        let (frames, end) = walk64(&stack, a, 0, &image());
+        assert_eq!((frames.len(), end), (1001, End::Exhausted));
+    }
+    #[test]
+    fn a_large_local_array_does_not_end_a_walk() {
+        let a = IMAGE + 0x5000;
+        let mut stack = vec![a];
+        stack.extend(vec![7; 0x1_8000]);
+        stack.push(a + 1);
+        let (frames, _) = walk64(&stack, a, 0, &image());
+        assert_eq!(frames.len(), 3);
+    }
+    #[test]
+    fn arm64_chains_end_with_zero() {
+        let (a, b) = (IMAGE + 0x5000, IMAGE + 0x6000);
+        // The last record's frame pointer is zero: its return address is the last frame, whatever lies behind.
+        let stack = [link(3), a, 7, 0, b, 7, link(8), a, 0];
+        let bytes: Vec<u8> = stack.iter().flat_map(|w: &u64| w.to_le_bytes()).collect();
+        let end = STACK + bytes.len() as u64;
+        let memory = Flat(vec![(STACK, bytes)]);
+        let (map, bounds) = (image(), Bounds { limit: Va(STACK), base: Va(end) });
+        let walker = Walker { memory: &memory, code: &map, bounds, isa: Isa::Arm64, most: 9, kernel: Some(Va(0)) };
+        let mut registers = Registers::at(a, STACK);
+        registers.set(RBP, Some(STACK));
+        let mut out = Vec::new();
+        assert_eq!(walker.walk(registers, How::Context, true, &mut out), End::Bottom);
+        assert_eq!(out.iter().map(|f| f.ip.0).collect::<Vec<_>>(), [a, a, b]);
     }
 }
