@@ -23,6 +23,11 @@ impl FileTime {
     pub fn unix_seconds(self) -> i64 {
         i64::try_from(self.0 / TICKS_PER_SECOND).unwrap_or(i64::MAX).saturating_sub(UNIX_EPOCH_SECONDS)
     }
+    /// The last moment of its second.
+    #[must_use]
+    pub fn end_of_second(self) -> Self {
+        Self(self.0.saturating_add(TICKS_PER_SECOND.saturating_sub(1)))
+    }
     /// Whether the calendar has it: RFC 3339 ends with the year 9999 (the calendar here a day before, for the sake of time zones).
     #[must_use]
     pub fn is_date(self) -> bool {

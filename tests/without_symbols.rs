@@ -17,6 +17,8 @@ const NEED_PDB: &[(&str, &str, &str)] = &[
     ("info", "boot_time", "KeBootTime: a global that neither header nor debugger block names"),
     ("callstacks", "symbol", "names of functions inside the kernel"),
     ("threads", "start_location", "names of functions inside the kernel"),
+    ("crashinfo", "stack", "names of functions inside the kernel"),
+    ("info", "by_header", "KeBootTime has no other name than its symbol: the start is the header's then"),
     ("threads", "win32_start_location", "names of functions inside the kernel"),
     (
         "getsids",

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Kernel, find};
 use crate::progress::Progress;
 use crate::symbols::store::{Options, Store};
+use crate::time::FileTime;
 use crate::value::Note;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,6 +56,15 @@ impl Case {
         let dump = Arc::new(Dump::open(path)?);
         let kernel = find::find_with(&dump, &options.store(), &options.progress);
         Ok(Self { dump, kernel, notes: Vec::new() })
+    }
+    /// When the dump was taken, by the latest of what says so; a time stamp of whole seconds lies anywhere in its second.
+    #[must_use]
+    pub fn taken(&self) -> Option<FileTime> {
+        if let Some(user) = self.dump.user() {
+            return user.info().written.ok().map(FileTime::end_of_second);
+        }
+        let header = self.dump.header.as_ref().and_then(|h| h.system_time);
+        header.max(self.kernel.as_ref().ok().and_then(crate::kernel::stamp::taken))
     }
     /// What is worth knowing of the dump, of how it was opened and of its kernel.
     pub fn all_notes(&self) -> impl Iterator<Item = &Note> {

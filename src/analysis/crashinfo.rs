@@ -1,11 +1,12 @@
 //! `crashinfo`: why the machine stopped, as the dump's header tells it.
 
-use super::{Analysis, Ask, Case, modules, user};
+use super::blame::blame;
+use super::crash::Crash;
+use super::{Analysis, Ask, Case, user};
 use crate::addr::Va;
 use crate::bytes::{Bytes, Place};
 use crate::dump::{Dump, Header};
 use crate::error::{Error, Result};
-use crate::kernel::bugcheck;
 use crate::kernel::context::{Context, Exception, status_name};
 use crate::kernel::find::Copied;
 use crate::kernel::module::Modules;
@@ -19,21 +20,36 @@ use std::borrow::Cow;
 pub static CRASHINFO: Analysis = Analysis {
     name: "crashinfo",
     about: "Why the machine stopped: bug check, its parameters, registers, exception",
-    help: "Reads the crash-dump header. Parameters that are addresses of code are named by module where the modules are \
-           known. A live dump or one made by a tool has a code of its own (0x161 LIVE_SYSTEM_DUMP; DumpIt writes MATT). Of a user-mode minidump, the exception it was written for.",
+    help: "Reads the crash-dump header, the call stack of the crash and the list of drivers. `driver` names the driver most likely to \
+           blame and why: the one that a parameter of the bug check points into, else the first on the call stack that does not belong \
+           to Windows; whose a driver is says its version resource, or its name where the dump lacks that. A stamp that is a hash \
+           (reproducible builds) is no date. Live dumps have codes of their own (0x161 LIVE_SYSTEM_DUMP), tools leave a mark (DumpIt \
+           writes MATT) or 0: `about` says that nothing crashed. Of a user-mode minidump, the exception it was written for.",
     columns: &COLUMNS,
     switches: &[],
     run,
 };
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 16] = [
     col("bugcheck", Kind::Hex, "Bug-check code"),
     col("bugcheck_name", Kind::Text, "Its name in Microsoft's reference"),
-    col("about", Kind::Text, "What it means"),
-    col("parameters", Kind::Nested, "Its four parameters: value, meaning, what the value says, module it lies in"),
+    col("about", Kind::Text, "What it means; whether anything crashed at all"),
+    col("parameters", Kind::Nested, "Its four parameters: value, meaning, what the value says, driver it lies in"),
+    col(
+        "driver",
+        Kind::Nested,
+        "The driver most likely to blame: name, where its code was, why, whether it is one of Windows' own or was unloaded, path, \
+         company, version, when it was built; where none can be named, why",
+    ),
     col("exception", Kind::Nested, "The exception record: code, flags, address, parameters"),
     col("instruction", Kind::Hex, "Where the processor was (instruction pointer of the context)"),
     col("instruction_module", Kind::Text, "Module and offset of that"),
+    col(
+        "stack",
+        Kind::Texts,
+        "The call stack of the crash: code, and how the frame was found (callstacks has addresses)",
+    ),
+    col("processor", Kind::Number, "Number of the processor"),
     col("registers", Kind::Nested, "Registers of the context record"),
     col("system_time", Kind::Time, "When the machine stopped, by the header"),
     col("uptime", Kind::Text, "How long it had run: days.hours:minutes:seconds"),
@@ -53,23 +69,23 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
             dump.path().display()
         )));
     };
-    // Names help, and are not needed: without a kernel the header still tells all it knows.
-    let modules = modules::loaded(case).unwrap_or_default();
-    let place = |file: Option<u64>| Place { va: None, pa: None, file };
-    let exception = exception(dump, header, &modules);
+    let crash = Crash::of(case, header);
     let context = read(dump, header.context).and_then(|b| Context::read(dump.arch.ok_or(Absent::NotRecorded)?, b));
     let at = context.as_ref().map_err(|e| *e).and_then(|c| c.instruction().ok_or(Absent::NotRecorded));
     let running = running(case, &context);
-    let known = bugcheck::meaning(header.bugcheck);
+    let processor = crash.processor().or(running.as_ref().map_err(|e| *e).and_then(|r| r.processor));
     let copied = case.kernel().ok().and_then(|k| k.copied.as_ref());
     let cells: [Cell; COLUMNS.len()] = [
         Cell::Hex(header.bugcheck.into()),
-        name(header.bugcheck),
-        known.map_or(Cell::Absent(Absent::NotRecorded), |m| m.about.into()),
-        parameters(header, &modules),
-        exception,
+        crash.name().ok_or(Absent::NotRecorded).into(),
+        crash.about().ok_or(Absent::NotRecorded).into(),
+        parameters(&crash),
+        blame(&crash).cell(),
+        exception(dump, header, &crash.modules),
         at.into(),
-        at.and_then(|va| modules.name(va).ok_or(Absent::NotApplicable)).into(),
+        at.and_then(|va| crash.place(va).ok_or(Absent::NotApplicable)).into(),
+        crash.frames(),
+        processor.into(),
         context.map_or_else(Cell::Absent, registers),
         header.system_time.ok_or(Absent::NotRecorded).into(),
         header.uptime.ok_or(Absent::NotRecorded).map(duration).into(),
@@ -77,48 +93,27 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         copied.map_or_else(|| thread_cell(&running), thread_of_copy),
         header.comment.clone().ok_or(Absent::NotRecorded).into(),
     ];
-    sink.row(Row::new(cells.into()).at(place(Some(0))).upright())
+    let place = Place { va: None, pa: None, file: Some(0) };
+    sink.row(Row::new(cells.into()).at(place).upright())
 }
 
-/// The code's name, or the four letters some tools write instead of a code.
-fn name(code: u32) -> Cell {
-    if let Some(name) = bugcheck::name(code) {
-        return name.into();
-    }
-    let letters = code.to_be_bytes();
-    if letters.iter().all(u8::is_ascii_graphic) {
-        return format!("\"{}\" (a tool's mark)", String::from_utf8_lossy(&letters)).into();
-    }
-    Cell::Absent(Absent::NotRecorded)
-}
-
-fn parameters(header: &Header, modules: &Modules) -> Cell {
-    let known = bugcheck::meaning(header.bugcheck);
+fn parameters(crash: &Crash<'_>) -> Cell {
+    let known = crash.explained.as_ref().map(|e| &e.parameters);
     let one = |(i, value): (usize, &u64)| {
-        let number = i.saturating_add(1);
-        let mut fields = vec![("value".into(), Cell::Hex(*value))];
-        if let Some(meaning) = known.and_then(|m| m.parameters.get(i)).filter(|m| !m.is_empty()) {
-            fields.push((Cow::Borrowed("meaning"), Cell::from(*meaning)));
+        let mut fields = vec![(Cow::Borrowed("value"), Cell::Hex(*value))];
+        let parameter = known.and_then(|p| p.get(i));
+        if let Some(meaning) = parameter.and_then(|p| p.meaning) {
+            fields.push(("meaning".into(), meaning.into()));
         }
-        if let Some(says) = bugcheck::value(header.bugcheck, number, *value) {
+        if let Some(says) = parameter.and_then(|p| p.says.clone()) {
             fields.push(("says".into(), says.into()));
         }
-        // The first parameter of an unhandled exception is its code.
-        let is_code = known.and_then(|m| m.parameters.get(i)).is_some_and(|m| *m == "exception code");
-        if let Some(name) = is_code.then_some(*value).and_then(|v| status_name(low(v))) {
-            fields.push(("says".into(), name.into()));
-        }
-        if let Some(name) = modules.name(Va(*value)) {
+        if let Some(name) = crash.place(Va(*value)) {
             fields.push(("in".into(), name.into()));
         }
         Cell::Object(fields)
     };
-    Cell::List(header.bugcheck_parameters.iter().enumerate().map(one).collect())
-}
-
-/// The low half: exception codes are sign-extended on 64-bit machines.
-fn low(value: u64) -> u32 {
-    u32::try_from(value & 0xffff_ffff).unwrap_or_default()
+    Cell::List(crash.header.bugcheck_parameters.iter().enumerate().map(one).collect())
 }
 
 fn exception(dump: &Dump, header: &Header, modules: &Modules) -> Cell {
@@ -163,6 +158,8 @@ fn duration(ticks: u64) -> String {
 struct Running<'k> {
     process: Value<Process<'k>>,
     thread: Value<Thread<'k>>,
+    /// Number of the processor.
+    processor: Value<u32>,
     /// What says so.
     by: &'static str,
 }
@@ -178,17 +175,25 @@ fn running<'k>(case: &'k Case, context: &Value<Context>) -> Value<Running<'k>> {
         });
         let found = kernel.processes().map_err(|_| Absent::NoSymbol)?;
         let process = found.list.into_iter().next().ok_or(Absent::NotInDump);
-        return Ok(Running { process, thread, by: "the dump keeps copies of both" });
+        let processor = Err(Absent::NotRecorded);
+        return Ok(Running { process, thread, processor, by: "the dump keeps copies of both" });
     }
     let on_processors = kernel.running(&space).unwrap_or_default();
     let stack = context.as_ref().ok().and_then(Context::stack);
     let on_its_stack = |t: &Thread<'_>| {
         stack.is_some_and(|sp| t.view.stack_limit().is_ok_and(|l| l <= sp) && t.view.stack_base().is_ok_and(|b| sp < b))
     };
-    let mut here = on_processors.into_iter().filter_map(|r| r.thread.ok()).filter(on_its_stack);
-    if let (Some(thread), None) = (here.next(), here.next()) {
+    let threads = on_processors.into_iter().filter_map(|r| Some((r.processor, r.thread.ok()?)));
+    let mut here = threads.filter(|(_, t)| on_its_stack(t));
+    if let (Some((processor, thread)), None) = (here.next(), here.next()) {
+        let processor = Ok(processor);
         let process = thread.view.owner().and_then(|va| kernel.process_at(&space, va).map_err(|_| Absent::NoSymbol));
-        return Ok(Running { process, thread: Ok(thread), by: "the stack pointer lies in the thread's kernel stack" });
+        return Ok(Running {
+            process,
+            thread: Ok(thread),
+            processor,
+            by: "the stack pointer lies in the thread's kernel stack",
+        });
     }
     // Without a thread: whose page tables the crashing processor used. It may have been attached to another process.
     let dtb = case.dump.header.as_ref().and_then(|h| h.dtb).ok_or(Absent::NotRecorded)?;
@@ -198,10 +203,27 @@ fn running<'k>(case: &'k Case, context: &Value<Context>) -> Value<Running<'k>> {
         (Some(process), None) => Ok(Running {
             process: Ok(process),
             thread: Err(Absent::NotRecorded),
+            processor: Err(Absent::NotRecorded),
             by: "the processor used its page tables",
         }),
         _ => Err(Absent::NotRecorded),
     }
+}
+
+/// Who was running, in a few words; `None` where that is not known.
+pub(super) fn running_text(crash: &Crash<'_>) -> Option<String> {
+    if let Some(copied) = crash.case.kernel().ok().and_then(|k| k.copied.as_ref()) {
+        let thread = copied.thread.map(|(tid, _)| format!(", thread {tid}")).unwrap_or_default();
+        return Some(format!("process {} {}{thread}", copied.pid, copied.name));
+    }
+    let dump = &*crash.case.dump;
+    let context = read(dump, crash.header.context);
+    let context = context.and_then(|b| Context::read(dump.arch.ok_or(Absent::NotRecorded)?, b));
+    let running = running(crash.case, &context).ok()?;
+    let process = running.process.ok()?;
+    let name = process.name().unwrap_or_else(|_| "?".into());
+    let thread = running.thread.and_then(|t| t.tid()).map(|tid| format!(", thread {tid}")).unwrap_or_default();
+    Some(format!("process {} {name}{thread}", process.pid().ok()?))
 }
 
 fn process_cell(running: &Value<Running<'_>>) -> Cell {
@@ -248,11 +270,5 @@ mod tests {
     fn spans() {
         assert_eq!(duration(0), "0.00:00:00");
         assert_eq!(duration(10_000_000 * (86_400 + 3_661)), "1.01:01:01");
-    }
-    #[test]
-    fn a_tools_mark_is_no_code() {
-        assert_eq!(name(u32::from_be_bytes(*b"MATT")), Cell::from("\"MATT\" (a tool's mark)".to_owned()));
-        assert_eq!(name(0x50), Cell::from("PAGE_FAULT_IN_NONPAGED_AREA"));
-        assert_eq!(name(0x0123_4567), Cell::Absent(Absent::NotRecorded));
     }
 }

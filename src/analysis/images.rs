@@ -13,6 +13,7 @@ use crate::kernel::process::Process;
 use crate::kernel::section::{ControlArea, ImageInformation, Sections};
 use crate::kernel::section_object::SectionObjects;
 use crate::kernel::sides::Sides;
+use crate::kernel::stamp::Bounds;
 use crate::kernel::vad::Vad;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -61,7 +62,7 @@ pub const COLUMNS: [Column; 34] = [
     wide("size", Kind::Hex, "SizeOfImage of the header"),
     wide("entry", Kind::Hex, "Entry point, by the header"),
     wide("timestamp", Kind::Hex, "TimeDateStamp of the header"),
-    wide("build_time", Kind::Time, "The same as a time"),
+    wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
     wide("checksum", Kind::Hex, "CheckSum of the header"),
     wide("pdb", Kind::Text, "Name of its PDB"),
     wide("pdb_id", Kind::Text, "GUID and age of its PDB"),
@@ -74,6 +75,7 @@ pub struct ImageRows<'k> {
     sections: Sections<'k>,
     objects: Option<SectionObjects<'k>>,
     sides: Sides<'k>,
+    bounds: Bounds,
 }
 
 impl<'k> ImageRows<'k> {
@@ -88,6 +90,7 @@ impl<'k> ImageRows<'k> {
             sections: Sections::of(kernel).map_err(needs)?,
             objects: SectionObjects::of(kernel).ok(),
             sides: Sides::of(kernel).map_err(needs)?,
+            bounds: Bounds::of(kernel),
         })
     }
     /// The row of a process.
@@ -135,7 +138,7 @@ impl<'k> ImageRows<'k> {
             Err(why) => Cell::Absent(*why),
         };
         let facts = match memory {
-            Ok(m) => facts(&m.space, &image),
+            Ok(m) => facts(&m.space, &image, self.bounds),
             Err(why) => std::array::from_fn(|_| Cell::Absent(why)),
         };
         Row::new(head.into_iter().chain(facts).chain([header]).collect()).at(process.place())

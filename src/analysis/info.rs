@@ -5,9 +5,13 @@ use crate::addr::PAGE_SIZE;
 use crate::dump::{Arch, Dump, Header, Kind as Container};
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::kernel::secondary;
+use crate::kernel::smbios::Smbios;
+use crate::kernel::system::{System, product_name};
 use crate::paging::Mode;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
 use crate::symbols::PdbId;
+use crate::time::FileTime;
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
 
@@ -21,7 +25,7 @@ pub static INFO: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 36] = [
+const COLUMNS: [Column; 45] = [
     col("file", Kind::Text, "The file"),
     col("file_size", Kind::Number, "Its bytes"),
     col("container", Kind::Text, "What kind of dump it is"),
@@ -34,6 +38,13 @@ const COLUMNS: [Column; 36] = [
     col("build_lab", Kind::Text, "Build string of the kernel"),
     col("product", Kind::Text, "workstation, domain controller or server"),
     col("suite_mask", Kind::Hex, "Product suites"),
+    col("suites", Kind::Texts, "The same by name (VER_SUITE_… of winnt.h)"),
+    col(
+        "by_header",
+        Kind::Texts,
+        "Which of version, product, suite_mask and boot_time are the crash-dump header's, for want of the kernel's own: the start is then \
+         header time less up time",
+    ),
     col("system_root", Kind::Text, "Folder Windows is installed in"),
     col("processors", Kind::Number, "Running processors"),
     col("safe_mode", Kind::Bool, "Whether it was started in safe mode"),
@@ -56,8 +67,23 @@ const COLUMNS: [Column; 36] = [
     col("header_module_list", Kind::Hex, "PsLoadedModuleList by the header"),
     col("header_kdbg", Kind::Hex, "KdDebuggerDataBlock by the header"),
     col("runs", Kind::Nested, "Stretches of physical memory in the file, the first sixteen"),
+    col(
+        "header_runs",
+        Kind::Nested,
+        "Stretches of physical memory that the crash-dump header describes, in the file or not: first page, pages",
+    ),
+    col("header_pages", Kind::Number, "Pages in those stretches"),
+    col("machine", Kind::Nested, "Machine, board and BIOS by the SMBIOS tables in the dump's secondary data"),
+    col("cpu", Kind::Nested, "The processor by the secondary data: name, vendor, family, model, stepping"),
+    col("program", Kind::Text, "Path of the program that was running, by the secondary data"),
+    col("secondary_size", Kind::Number, "Bytes of secondary data, which kernel and drivers add behind a crash dump"),
     col("user_process", Kind::Nested, "Of a user-mode minidump: its process, and how the dump was written"),
     col("streams", Kind::Nested, "Of a user-mode minidump: its streams, by MINIDUMP_STREAM_TYPE"),
+    col(
+        "secondary",
+        Kind::Nested,
+        "The pieces of secondary data: GUID, what it holds and who writes it where known, bytes, file offset",
+    ),
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -69,8 +95,10 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     cells.extend(of_kernel(case));
     cells.extend(of_header(dump.header.as_ref()));
     cells.push(runs(dump));
+    cells.extend(of_secondary(dump));
     cells.resize(COLUMNS.len(), Cell::Absent(Absent::NotApplicable));
-    for (key, cell) in dump.user().map(|d| user::info(&d)).unwrap_or_default() {
+    let pieces = of_pieces(dump, sink);
+    for (key, cell) in dump.user().map(|d| user::info(&d)).unwrap_or(pieces) {
         let column = COLUMNS.iter().position(|c| c.key == key);
         if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
             *slot = cell;
@@ -110,23 +138,26 @@ fn of_kernel(case: &Case) -> Vec<Cell> {
     let arch = kernel.map(|k| k.arch).or(dump.arch);
     let build = system.as_ref().map_or(Err(Absent::NotRecorded), |s| s.build);
     let build = build.or(kernel.and_then(|k| k.build).ok_or(Absent::NotRecorded));
+    let told = Told::of(dump.header.as_ref(), system.as_ref());
     let pages = dump.page_count();
     vec![
         arch.map(architecture).ok_or(Absent::NotRecorded).into(),
-        kernel!(|k| paging(k.mode)),
+        kernel.map(|k| k.mode).or_else(|| header_mode(dump)).map(paging).ok_or(Absent::NotRecorded).into(),
         pages.saturating_mul(PAGE_SIZE).into(),
         dump.highest_page().map_or(absent.clone(), |p| Cell::Hex(p.base().0.saturating_add(PAGE_SIZE))),
-        system!(|s| s.version.map(|(major, minor)| format!("{major}.{minor}"))),
+        told.version.into(),
         build.into(),
         system!(|s| s.build_lab.clone()),
-        system!(|s| s.product),
-        system!(|s| s.suite.map_or_else(Cell::Absent, size)),
+        told.product.into(),
+        told.suite.map_or_else(Cell::Absent, size),
+        told.suite.map_or_else(Cell::Absent, suites),
+        if told.by_header.is_empty() { Cell::Absent(Absent::NotApplicable) } else { told.by_header.into() },
         system!(|s| s.root.clone()),
         processors(dump, system.as_ref().and_then(|s| s.processors.ok())).into(),
         system!(|s| s.safe_boot),
         system!(|s| s.debugger),
         now.into(),
-        system!(|s| s.boot),
+        told.boot.into(),
         system!(|s| s.time_zone.map_or_else(Cell::Absent, Cell::Int)),
         kernel!(|k| k.base),
         kernel!(|k| k.size.map_or(absent.clone(), size)),
@@ -138,6 +169,96 @@ fn of_kernel(case: &Case) -> Vec<Cell> {
         kernel!(|k| roads(k)),
         case.kernel.as_ref().err().map_or(Cell::Absent(Absent::NotApplicable), |why| why.clone().into()),
     ]
+}
+
+/// What the kernel says of the system, or for want of that the crash-dump header.
+struct Told {
+    version: Value<String>,
+    product: Value<&'static str>,
+    suite: Value<u32>,
+    boot: Value<FileTime>,
+    by_header: Vec<&'static str>,
+}
+
+impl Told {
+    fn of(header: Option<&Header>, system: Option<&System>) -> Self {
+        let mut by_header = Vec::new();
+        let own = |get: &dyn Fn(&System) -> Option<Absent>| system.map_or(Some(Absent::NotRecorded), get);
+        let mut take = |missing: Option<Absent>, has: bool, what| {
+            if missing.is_some() && has {
+                by_header.push(what);
+            }
+        };
+        // A tool that takes a dump of the running machine may write what Windows tells old programs (6.2.9200) instead.
+        let version = header.filter(|h| h.bugcheck != 0).and_then(|h| header_version(h.build));
+        let product = header.and_then(|h| h.product_type).and_then(|p| product_name(p).ok());
+        let suite = header.and_then(|h| h.suite_mask);
+        let boot = header.and_then(|h| Some(FileTime(h.system_time?.0.checked_sub(h.uptime?)?)));
+        take(own(&|s| s.version.err()), version.is_some(), "version");
+        take(own(&|s| s.product.err()), product.is_some(), "product");
+        take(own(&|s| s.suite.err()), suite.is_some(), "suite_mask");
+        take(own(&|s| s.boot.err()), boot.is_some(), "boot_time");
+        Self {
+            version: or(system.map(|s| s.version.map(|(major, minor)| format!("{major}.{minor}"))), version),
+            product: or(system.map(|s| s.product), product),
+            suite: or(system.map(|s| s.suite), suite),
+            boot: or(system.map(|s| s.boot), boot),
+            by_header,
+        }
+    }
+}
+
+/// The kernel's own value, else the header's, else why the kernel has none.
+fn or<T>(own: Option<Value<T>>, header: Option<T>) -> Value<T> {
+    match own.unwrap_or(Err(Absent::NotRecorded)) {
+        Ok(value) => Ok(value),
+        Err(why) => header.ok_or(why),
+    }
+}
+
+/// Which Windows a build number is of; `None` of a number no Windows was released with.
+fn header_version(build: u32) -> Option<String> {
+    let version = match build {
+        2600 => "5.1",
+        3790 => "5.2",
+        6000..=6003 => "6.0",
+        7600 | 7601 => "6.1",
+        9200 => "6.2",
+        9600 => "6.3",
+        10240..=65535 => "10.0",
+        _ => return None,
+    };
+    Some(format!("{version}.{build}"))
+}
+
+/// Suites by name, lowest bit first.
+fn suites(mask: u32) -> Cell {
+    const NAMES: [(u32, &str); 17] = [
+        (0x1, "SmallBusiness"),
+        (0x2, "Enterprise"),
+        (0x4, "BackOffice"),
+        (0x8, "Communications"),
+        (0x10, "TerminalServer"),
+        (0x20, "SmallBusinessRestricted"),
+        (0x40, "EmbeddedNT"),
+        (0x80, "DataCenter"),
+        (0x100, "SingleUserTS"),
+        (0x200, "Personal"),
+        (0x400, "Blade"),
+        (0x800, "EmbeddedRestricted"),
+        (0x1000, "SecurityAppliance"),
+        (0x2000, "StorageServer"),
+        (0x4000, "ComputeServer"),
+        (0x8000, "HomeServer"),
+        (0x2_0000, "MultiUserTS"),
+    ];
+    let rest = NAMES.iter().fold(mask, |rest, (bit, _)| rest & !bit);
+    let mut names: Vec<Cell> =
+        NAMES.iter().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| (*name).into()).collect();
+    if rest != 0 {
+        names.push(format!("{rest:#x}").into());
+    }
+    Cell::List(names)
 }
 
 /// By the shared page, else by the header.
@@ -173,6 +294,97 @@ fn runs(dump: &Dump) -> Cell {
         ])
     };
     Cell::List(dump.runs().take(16).map(one).collect())
+}
+
+/// Of a 32-bit crash dump without a kernel in it: the header says whether PAE was on.
+fn header_mode(dump: &Dump) -> Option<Mode> {
+    let pae = dump.header.as_ref()?.pae.filter(|_| dump.arch == Some(Arch::X86))?;
+    Some(if pae { Mode::Pae } else { Mode::X86 })
+}
+
+fn header_runs(dump: &Dump) -> Cell {
+    let runs = dump.described_runs();
+    if runs.is_empty() {
+        return Cell::Absent(Absent::NotRecorded);
+    }
+    let one = |(page, pages): (u64, u64)| {
+        Cell::Object(vec![(Cow::Borrowed("page"), Cell::Hex(page)), ("pages".into(), Cell::Hex(pages))])
+    };
+    Cell::List(runs.into_iter().map(one).collect())
+}
+
+fn header_pages(dump: &Dump) -> Cell {
+    let runs = dump.described_runs();
+    let sum = runs.iter().fold(0u64, |sum, r| sum.saturating_add(r.1));
+    if runs.is_empty() { Cell::Absent(Absent::NotRecorded) } else { sum.into() }
+}
+
+/// From `header_runs` to `secondary_size`.
+fn of_secondary(dump: &Dump) -> Vec<Cell> {
+    let told = secondary::Told::of(dump);
+    let nothing = || Cell::Absent(Absent::NotRecorded);
+    let cpu = told.cpuid.as_ref();
+    let numbers = cpu.and_then(secondary::Cpuid::family_model_stepping);
+    let name = told.processor.clone().or_else(|| cpu.and_then(|c| c.brand.clone()));
+    let known = vec![
+        ("name", name.map(Cell::from)),
+        ("vendor", cpu.map(|c| c.vendor.clone().into())),
+        ("family", numbers.map(|n| n.0.into())),
+        ("model", numbers.map(|n| n.1.into())),
+        ("stepping", numbers.map(|n| n.2.into())),
+    ];
+    let size: u64 = dump.secondary().0.iter().map(|p| p.data.len() as u64).fold(0, u64::saturating_add);
+    vec![
+        header_runs(dump),
+        header_pages(dump),
+        told.smbios.map_or_else(nothing, machine),
+        object(known),
+        told.program.map_or_else(nothing, Cell::from),
+        if size == 0 { nothing() } else { size.into() },
+    ]
+}
+
+fn machine(s: Smbios) -> Cell {
+    let text = |value: Option<String>| value.map(Cell::from);
+    object(vec![
+        ("manufacturer", text(s.manufacturer)),
+        ("product", text(s.product)),
+        ("serial", text(s.serial)),
+        ("board_manufacturer", text(s.board_manufacturer)),
+        ("board", text(s.board)),
+        ("bios_vendor", text(s.bios_vendor)),
+        ("bios_version", text(s.bios_version)),
+        ("bios_date", text(s.bios_date)),
+        ("smbios_version", Some(s.version.into())),
+    ])
+}
+
+/// Those that are known; absent where none is.
+fn object(known: Vec<(&'static str, Option<Cell>)>) -> Cell {
+    let fields: Vec<_> = known.into_iter().filter_map(|(key, cell)| Some((Cow::Borrowed(key), cell?))).collect();
+    if fields.is_empty() { Cell::Absent(Absent::NotRecorded) } else { Cell::Object(fields) }
+}
+
+/// The pieces of secondary data, by column.
+fn of_pieces(dump: &Dump, sink: &mut dyn Sink) -> Vec<(&'static str, Cell)> {
+    let (pieces, notes) = dump.secondary();
+    notes.into_iter().for_each(|n| sink.note(n));
+    if pieces.is_empty() {
+        return Vec::new();
+    }
+    let one = |piece: &crate::dump::Piece<'_>| {
+        let mut fields = vec![(Cow::Borrowed("guid"), Cell::from(piece.tag.to_string()))];
+        if let Some(holds) = secondary::holds(piece) {
+            fields.push(("holds".into(), holds.into()));
+        }
+        if let Some((by, _)) = secondary::name(piece.tag) {
+            fields.push(("by".into(), by.into()));
+        }
+        fields.push(("size".into(), (piece.data.len() as u64).into()));
+        fields.push(("file".into(), Cell::Hex(piece.file)));
+        Cell::Object(fields)
+    };
+    vec![("secondary", Cell::List(pieces.iter().map(one).collect()))]
 }
 
 const fn container(kind: Container) -> &'static str {

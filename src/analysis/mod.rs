@@ -1,11 +1,13 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
+mod blame;
 mod callbacks;
 pub mod callstacks;
 mod case;
 pub mod cmdline;
 pub mod code;
 mod copied;
+mod crash;
 mod crashinfo;
 pub mod disassembly;
 pub mod dlllist;

@@ -25,15 +25,17 @@ const COLUMNS: [Column; modules::COLUMNS.len() + OWN.len()] = joined(modules::CO
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let (kernel, found) = scans::scan(case, ask, sink, Scanned::Module)?;
-    let listed: FxHashSet<_> = modules::loaded(case)?.list.iter().filter_map(|m| m.offset.ok()).collect();
+    let loaded = modules::loaded(case)?;
+    let listed: FxHashSet<_> = loaded.list.iter().filter_map(|m| m.offset.ok()).collect();
     let space = kernel.space();
+    let bounds = modules::bounds(case, &loaded);
     for f in &found {
         let Some(va) = f.va else { continue };
         let module = kernel.module_at(&space, va)?;
         if !kernel.can_be_module(&module) {
             continue;
         }
-        let mut row = modules::row(&module);
+        let mut row = modules::row(&module, module.built(Some(&space), bounds).0);
         let [physical, by] = scans::cells(f);
         let own: [Cell; OWN.len()] = [physical, by, listed.contains(&va).into()];
         row.cells.extend(own);

@@ -3,8 +3,11 @@
 use super::{Analysis, Ask, Case, user};
 use crate::error::Result;
 use crate::kernel::module::{Module, Modules};
-use crate::kernel::triage;
+use crate::kernel::stamp::Bounds;
+use crate::kernel::{Kernel, triage};
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::time::FileTime;
+use crate::value::Value;
 
 /// The register's entry.
 pub static MODULES: Analysis = Analysis {
@@ -28,7 +31,7 @@ pub const COLUMNS: [Column; 11] = [
     wide("flags", Kind::Hex, "Loader flags"),
     wide("load_count", Kind::Number, "How often it is loaded"),
     wide("timestamp", Kind::Hex, "TimeDateStamp of its PE header (a hash where the build is reproducible)"),
-    wide("build_time", Kind::Time, "The same as a time"),
+    wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
     wide("checksum", Kind::Hex, "CheckSum of its PE header"),
 ];
 
@@ -37,8 +40,10 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return user::modules(&dump, &COLUMNS, sink);
     }
     let found = loaded(case)?;
+    let bounds = bounds(case, &found);
+    let space = case.kernel().ok().map(Kernel::space);
     for module in &found.list {
-        sink.row(row(module))?;
+        sink.row(row(module, module.built(space.as_ref(), bounds).0))?;
     }
     found.notes.into_iter().for_each(|n| sink.note(n));
     Ok(())
@@ -52,9 +57,16 @@ pub fn loaded(case: &Case) -> Result<Modules> {
     triage::modules(&case.dump).map_or_else(|| case.kernel()?.modules(), Ok)
 }
 
+/// What the stamps of these modules are measured by.
+#[must_use]
+pub fn bounds(case: &Case, modules: &Modules) -> Bounds {
+    let bare = Bounds { end: case.taken(), hashes: false };
+    Bounds { hashes: modules.have_hashes(bare), ..bare }
+}
+
 /// The row of a module.
 #[must_use]
-pub fn row(m: &Module) -> Row {
+pub fn row(m: &Module, built: Value<FileTime>) -> Row {
     let cells: [Cell; COLUMNS.len()] = [
         m.offset.into(),
         m.base.into(),
@@ -65,7 +77,7 @@ pub fn row(m: &Module) -> Row {
         m.flags.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
         m.load_count.into(),
         m.timestamp.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-        m.built().into(),
+        built.into(),
         m.checksum.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
     ];
     Row::new(cells.into()).at(m.place)

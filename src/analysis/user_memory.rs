@@ -10,11 +10,13 @@ use crate::kernel::image::Image;
 use crate::kernel::peb::Shapes;
 use crate::kernel::process::base_name;
 use crate::kernel::protection::Protection;
+use crate::kernel::stamp::Bounds;
 use crate::kernel::teb::TebLayout;
 use crate::paging::{Mode, Space};
 use crate::report::{Cell, Column, Row, Sink};
 use crate::symbols::resolved::Resolved;
 use crate::symbols::{Fallback, Machine, Symbols, builtin};
+use crate::time::FileTime;
 use crate::value::{Absent, Note, Value};
 
 /// `MEM_COMMIT` and `MEM_FREE` of `MEMORY_BASIC_INFORMATION.State`.
@@ -125,13 +127,14 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
     }
     let mini = Minidump::of(dump, user);
     let space = mini.space();
+    let bounds = Bounds { end: user.info().written.ok().map(FileTime::end_of_second), hashes: false };
     for m in user.modules() {
         let image = Image::read(&space, m.base);
         // Linkers without a version resource leave four zeros.
         let number = |n: Option<[u16; 4]>| {
             n.filter(|n| *n != [0; 4]).map(|[a, b, c, d]| format!("{a}.{b}.{c}.{d}")).ok_or(Absent::NotRecorded)
         };
-        let facts = verinfo::facts(&space, &image);
+        let facts = verinfo::facts(&space, &image, bounds);
         // The columns of the facts begin after the module's name.
         let from = verinfo::COLUMNS.iter().position(|c| c.key == "company").unwrap_or(0);
         let keys = verinfo::COLUMNS.iter().skip(from).map(|c| c.key);

@@ -10,10 +10,10 @@ use crate::kernel::file_object::Files;
 use crate::kernel::image::Image;
 use crate::kernel::process::Process;
 use crate::kernel::process_modules;
+use crate::kernel::stamp::{Bounds, Stamp};
 use crate::kernel::verinfo::Version;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
-use crate::time::FileTime;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -48,7 +48,7 @@ pub const COLUMNS: [Column; 24] = [
     wide("size", Kind::Hex, "SizeOfImage of the header"),
     wide("entry", Kind::Hex, "Entry point"),
     wide("timestamp", Kind::Hex, "TimeDateStamp of the header; a hash in reproducible builds"),
-    wide("build_time", Kind::Time, "The same as a time"),
+    wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
     wide("checksum", Kind::Hex, "CheckSum of the header"),
     wide("pdb", Kind::Text, "Name of its PDB"),
     wide("pdb_id", Kind::Text, "GUID and age of its PDB, as symbol servers are asked"),
@@ -73,6 +73,7 @@ pub fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>,
     let found = process_modules::modules(&memory, &show.sides.of_process(process, space));
     tell(process, memory.tree.notes.iter().cloned().chain(found.notes), sink);
     let mut seen = rustc_hash::FxHashSet::default();
+    let bounds = Bounds::of(process.kernel);
     for module in &found.modules {
         // The program is on the lists of both sides: its header is one.
         let Ok(base) = module.base else { continue };
@@ -88,7 +89,7 @@ pub fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>,
         let [pid, name] = who::cells(process);
         let head = [pid, name, who::offset(process), base.into(), listed(|m| m.name.clone()).or(file_name).into()];
         let path = mapped.or_else(|_| listed(|m| m.path.clone()));
-        let facts = facts(&memory.space, &image);
+        let facts = facts(&memory.space, &image, bounds);
         let cells: Vec<Cell> = head.into_iter().chain(facts).chain([path.into()]).collect();
         let place = image.map_or_else(|_| memory.space.fetch(base, 1).place(0), |i| i.place);
         sink.row(Row::new(cells).at(place))?;
@@ -98,7 +99,7 @@ pub fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>,
 
 /// What an image says of itself: the cells from `company` to `pdb_id`.
 #[must_use]
-pub fn facts(space: &Space<'_>, image: &Value<Image>) -> [Cell; 18] {
+pub fn facts(space: &Space<'_>, image: &Value<Image>, bounds: Bounds) -> [Cell; 18] {
     let header = |get: &dyn Fn(&Image) -> Cell| image.as_ref().map_or_else(|e| Cell::Absent(*e), get);
     let version: Value<Version> = image.as_ref().map_err(|e| *e).and_then(|i| i.version(space));
     let pdb = image.as_ref().map_err(|e| *e).and_then(|i| i.pdb(space));
@@ -128,9 +129,7 @@ pub fn facts(space: &Space<'_>, image: &Value<Image>) -> [Cell; 18] {
         header(&|i| Cell::Hex(i.size.into())),
         header(&|i| if i.entry == 0 { Absent::NotApplicable.into() } else { i.base.add(i.entry.into()).into() }),
         header(&|i| Cell::Hex(i.timestamp.into())),
-        header(&|i| {
-            if i.timestamp == 0 { Absent::NotApplicable.into() } else { FileTime::from_unix(i.timestamp).into() }
-        }),
+        header(&|i| bounds.built(i.timestamp, Stamp::read(space, i)).into()),
         header(&|i| Cell::Hex(i.checksum.into())),
         pdb.as_ref().map(|p| p.name.clone()).map_err(|e| *e).into(),
         pdb.as_ref().map(crate::symbols::PdbId::key).map_err(|e| *e).into(),

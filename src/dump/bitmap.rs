@@ -112,6 +112,10 @@ impl Bitmap {
     pub fn stored(&self) -> u64 {
         self.set.min(self.held)
     }
+    /// File offset behind the last page.
+    pub fn end(&self) -> u64 {
+        self.first_page.saturating_add(self.stored().saturating_mul(PAGE_SIZE))
+    }
     /// The file offset of a page.
     #[inline]
     pub fn file(&self, map: &[u8], pfn: Pfn) -> Option<u64> {

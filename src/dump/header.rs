@@ -43,6 +43,15 @@ impl Width {
         let room = raw::MEMORY_BYTES.saturating_sub(head).checked_div(run).unwrap_or(0);
         u32::try_from(room).unwrap_or(0)
     }
+    /// The runs of physical memory that the header describes: page and count. None where there is no such list.
+    pub fn runs(self, map: &[u8]) -> Vec<(u64, u64)> {
+        let count = match self {
+            Self::Bits64 => raw::read::<raw::Memory64>(map, raw::MEMORY64).map(|m| m.runs),
+            Self::Bits32 => raw::read::<raw::Memory32>(map, raw::MEMORY32).map(|m| m.runs),
+        };
+        let count = count.filter(|n| (1..=self.runs_room()).contains(n)).unwrap_or(0);
+        (0..count as usize).map_while(|i| self.run(map, i)).collect()
+    }
     /// Page and count of the `i`-th run.
     pub fn run(self, map: &[u8], i: usize) -> Option<(u64, u64)> {
         match self {
@@ -95,6 +104,9 @@ pub fn parse(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Parsed, 
                 processors: processors(head.processors, notes),
                 bugcheck: head.bugcheck,
                 bugcheck_parameters: [head.parameter1, head.parameter2, head.parameter3, head.parameter4],
+                bugcheck_at: raw::BUGCHECK64.0,
+                parameters_at: raw::BUGCHECK64.1,
+                parameter_size: 8,
                 pae: None,
                 system_time: time(tail.system_time),
                 system_time_at: raw::SYSTEM_TIME64,
@@ -105,6 +117,7 @@ pub fn parse(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Parsed, 
                 product_type: product(tail.product_type),
                 suite_mask: filled(tail.suite_mask),
                 secondary_state: filled(tail.secondary_state),
+                attributes: attributes(tail.attributes),
             };
             Parsed { header, dump_type: tail.dump_type, arch }
         }
@@ -124,6 +137,9 @@ pub fn parse(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Parsed, 
                 bugcheck: head.bugcheck,
                 bugcheck_parameters: [head.parameter1, head.parameter2, head.parameter3, head.parameter4]
                     .map(u64::from),
+                bugcheck_at: raw::BUGCHECK32.0,
+                parameters_at: raw::BUGCHECK32.1,
+                parameter_size: 4,
                 // The filler's 'P' where an old writer left it alone.
                 pae: match head.pae_enabled {
                     0 => Some(false),
@@ -139,6 +155,7 @@ pub fn parse(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Parsed, 
                 product_type: product(tail.product_type),
                 suite_mask: filled(tail.suite_mask),
                 secondary_state: filled(tail.secondary_state),
+                attributes: None,
             };
             Parsed { header, dump_type: tail.dump_type, arch }
         }
@@ -189,6 +206,10 @@ fn number(value: u64) -> Option<u64> {
 }
 fn filled(value: u32) -> Option<u32> {
     (value != 0 && value != raw::FILL32).then_some(value)
+}
+/// `_DUMP_FILE_ATTRIBUTES`: ten flags are known; more bits are the filler.
+fn attributes(value: u32) -> Option<u32> {
+    (value < 1 << 10).then_some(value)
 }
 /// `NtProductType`: workstation, domain controller, server.
 fn product(value: u32) -> Option<u32> {
@@ -281,6 +302,8 @@ mod tests {
         });
         let h = p.header;
         assert_eq!((h.major, h.build, h.bugcheck, h.bugcheck_parameters[0]), (15, 19045, 0x7e, 0xffff_ffff_c000_0005));
+        let at = |at: u64| u32_at(&header64(1), usize::try_from(at).unwrap());
+        assert!(at(h.bugcheck_at).is_some() && h.parameters_at == 0x40 && h.parameter_size == 8);
         assert_eq!(h.system_time, Some(FileTime(132_583_451_020_698_125)));
         assert_eq!((h.uptime, h.comment.as_deref()), (Some(77), Some("made by hand")));
         assert_eq!((h.context, h.exception), (Some((0x348, 0x4d0)), Some((0xf00, 0x98))));

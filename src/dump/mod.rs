@@ -12,6 +12,7 @@ mod pages;
 mod ranges;
 mod raw;
 mod raw_image;
+mod secondary;
 mod sniff;
 mod sparse;
 mod summary;
@@ -21,6 +22,7 @@ mod triage;
 pub mod user;
 
 pub use pages::Runs;
+pub use secondary::{Piece, Tag};
 pub use sparse::Block;
 pub use triage::{Driver, Part, Triage, UnloadedDriver};
 pub use user::UserDump;
@@ -90,6 +92,12 @@ pub struct Header {
     pub bugcheck: u32,
     /// Its four parameters.
     pub bugcheck_parameters: [u64; 4],
+    /// File offset of the code.
+    pub bugcheck_at: u64,
+    /// File offset of the first parameter.
+    pub parameters_at: u64,
+    /// Bytes of each parameter.
+    pub parameter_size: u32,
     /// Whether PAE was on (x86).
     pub pae: Option<bool>,
     /// `SystemTime` of the header.
@@ -110,6 +118,16 @@ pub struct Header {
     pub suite_mask: Option<u32>,
     /// `SecondaryDataState`, where not zero.
     pub secondary_state: Option<u32>,
+    /// `Attributes` (`_DUMP_FILE_ATTRIBUTES`) of 64-bit headers, where written.
+    pub attributes: Option<u32>,
+}
+
+impl Header {
+    /// Whether the header says that the dump was taken of the running machine (`LiveDumpGeneratedDump`).
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.attributes.is_some_and(|a| a & 1 << 4 != 0)
+    }
 }
 
 /// One stretch of physical pages that lie one after another in the file.
@@ -270,6 +288,20 @@ impl Dump {
         let n = held.min(wanted).saturating_sub(pa.offset_in_page());
         let from = usize::try_from(file).ok()?;
         Some((self.map.get(from..from.checked_add(usize::try_from(n).ok()?)?)?, file))
+    }
+    /// The runs of physical memory that the crash-dump header describes, whether or not the file has them: first page and count.
+    #[must_use]
+    pub fn described_runs(&self) -> Vec<(u64, u64)> {
+        Width::of(&self.map).map(|width| width.runs(&self.map)).unwrap_or_default()
+    }
+    /// The secondary data behind a crash dump, and what was odd about it.
+    #[must_use]
+    pub fn secondary(&self) -> (Vec<Piece<'_>>, Vec<Note>) {
+        match (&self.header, &self.triage) {
+            (None, _) => Default::default(),
+            (Some(_), Some(triage)) => secondary::read(&self.map, triage.size()),
+            (Some(_), None) => secondary::read(&self.map, self.pages.end()),
+        }
     }
     /// All runs in file order, each cut to the pages the file has.
     pub fn runs(&self) -> Runs<'_> {

@@ -45,6 +45,15 @@ impl Pages {
             Self::None => None,
         }
     }
+    /// File offset behind the last page.
+    pub fn end(&self) -> u64 {
+        let of = |r: &Run| r.file.saturating_add(r.count.saturating_mul(PAGE_SIZE));
+        match self {
+            Self::Runs(runs) => runs.by_page.iter().map(of).max().unwrap_or(0),
+            Self::Bitmap(bits) => bits.end(),
+            Self::None => 0,
+        }
+    }
     /// All runs in file order.
     pub fn runs<'d>(&'d self, map: &'d [u8]) -> Runs<'d> {
         Runs(match self {

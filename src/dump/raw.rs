@@ -42,6 +42,11 @@ pub const SYSTEM_TIME64: u64 = TAIL64 as u64 + 16;
 /// File offset of `SystemTime`: [`Tail32::system_time`] behind [`TAIL32`].
 pub const SYSTEM_TIME32: u64 = TAIL32 as u64 + 56;
 
+/// File offsets of `BugCheckCode` and of the first of its parameters ([`Head64`]).
+pub const BUGCHECK64: (u64, u64) = (0x38, 0x40);
+/// The same of 32-bit headers ([`Head32`]).
+pub const BUGCHECK32: (u64, u64) = (0x28, 0x2c);
+
 /// What follows the records of a 64-bit header, at [`TAIL64`].
 #[derive(Debug, Clone, Copy, Pread, SizeWith)]
 pub struct Tail64 {
@@ -56,6 +61,9 @@ pub struct Tail64 {
     pub product_type: u32,
     pub suite_mask: u32,
     pub writer_status: u32,
+    pub unused: [u8; 4],
+    /// `_DUMP_FILE_ATTRIBUTES`, from Windows 8.1 on; the filler before, and where the writer leaves it alone.
+    pub attributes: u32,
 }
 
 /// First bytes of a 32-bit header (`_DUMP_HEADER`).
@@ -260,6 +268,16 @@ pub struct TriageBlock {
     pub size: u32,
 }
 
+/// What a piece of secondary data begins with (`_DUMP_BLOB_HEADER`).
+#[derive(Debug, Clone, Copy, Pread, SizeWith)]
+pub struct Blob {
+    pub header_size: u32,
+    pub tag: [u8; 16],
+    pub data_size: u32,
+    pub pre_pad: u32,
+    pub post_pad: u32,
+}
+
 /// An entry of a 64-bit triage dump's driver list: the name's offset and the frozen `_KLDR_DATA_TABLE_ENTRY` that
 /// debuggers know, of which these fields are filled in.
 #[derive(Debug, Clone, Copy, Pread, SizeWith)]
@@ -358,7 +376,7 @@ mod tests {
     #[test]
     fn sizes_are_those_on_disk() {
         assert_eq!(size::<Head64>(), MEMORY64);
-        assert_eq!(size::<Tail64>(), 0x104c - TAIL64);
+        assert_eq!(size::<Tail64>(), 0x1054 - TAIL64);
         assert_eq!(size::<Head32>(), MEMORY32);
         assert_eq!(size::<Tail32>(), 0xfc8 - TAIL32);
         assert_eq!(size::<Memory64>(), 16);
@@ -374,6 +392,7 @@ mod tests {
         assert_eq!(size::<Triage64>(), 0x80);
         assert_eq!(size::<Triage32>(), 0x68);
         assert_eq!(size::<TriageBlock>(), 0x10);
+        assert_eq!(size::<Blob>(), 0x20);
         assert_eq!(size::<TriageDriver64>(), 0x90);
         assert_eq!(size::<TriageDriver32>(), 0x4c);
         assert_eq!(size::<TriageUnloaded64>(), 0x38);

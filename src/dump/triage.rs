@@ -67,6 +67,13 @@ pub struct Contents {
     starts: Vec<u32>,
 }
 
+impl Contents {
+    /// `SizeOfDump`: where the secondary data begins.
+    pub fn size(&self) -> u64 {
+        self.head.common.size_of_dump.into()
+    }
+}
+
 /// What a triage dump holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Triage<'d> {

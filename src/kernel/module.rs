@@ -2,6 +2,8 @@
 
 use super::Kernel;
 use super::list::List;
+use super::own_drivers::own;
+use super::stamp::{Bounds, Doubt, Stamp};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
@@ -87,14 +89,22 @@ impl Module {
     pub fn end(&self) -> Option<Va> {
         Some(Va(self.base.ok()?.0.checked_add(self.size.ok()?.into())?))
     }
-    /// Its time stamp as a time, which it is of builds that are not reproducible.
+    /// Its time stamp as a time, where it can be one, and why that may be a hash. Without a kernel's `space` the image cannot be asked.
     ///
     /// # Errors
-    /// Why it is not there.
-    pub fn built(&self) -> Value<FileTime> {
-        match self.timestamp? {
-            0 => Err(Absent::NotApplicable),
-            stamp => Ok(FileTime::from_unix(stamp)),
+    /// Why it is none: see [`Bounds::built`]; [`Absent::NotInDump`] of Windows' own where only the image could say that it is no hash.
+    pub fn built(&self, space: Option<&Space<'_>>, bounds: Bounds) -> (Value<FileTime>, Option<Doubt>) {
+        let seconds = match self.timestamp {
+            Ok(0) => return (Err(Absent::NotApplicable), None),
+            Ok(seconds) => seconds,
+            Err(why) => return (Err(why), None),
+        };
+        let stamp = space.map_or(Stamp::Unknown, |space| Stamp::of(space, self.base));
+        let doubt = bounds.doubt(FileTime::from_unix(seconds), stamp);
+        let of_windows = self.name.as_deref().is_ok_and(|name| own(name).is_some());
+        match doubt {
+            Some(Doubt::MayBeHash) if of_windows => (Err(Absent::NotInDump), doubt),
+            _ => (bounds.built(seconds, stamp), doubt),
         }
     }
 }
@@ -125,6 +135,12 @@ impl Modules {
         let before = self.ranges.partition_point(|r| r.0 <= va.0);
         let (_, end, index) = *self.ranges.get(before.checked_sub(1)?)?;
         if va.0 < end { self.list.get(index) } else { None }
+    }
+    /// Whether any of them has a stamp that is no time of this machine: builds have hashes for stamps then.
+    #[must_use]
+    pub fn have_hashes(&self, bounds: Bounds) -> bool {
+        let stamps = self.list.iter().filter_map(|m| m.timestamp.ok()).filter(|s| *s != 0);
+        stamps.map(FileTime::from_unix).any(|time| bounds.doubt(time, Stamp::Time).is_some())
     }
     /// An address as `module+0x1234`; `None` outside every module.
     #[must_use]
@@ -252,5 +268,23 @@ mod tests {
         assert_eq!(modules.name(Va(0x6000)), None);
         assert_eq!(modules.name(Va(0x3fff)), None);
         assert_eq!(modules.name(Va(0x9800)).as_deref(), Some("b.sys+0x800"));
+    }
+    /// As in a real dump: the kernel's stamp is of 1977, and others of Windows only look like times.
+    #[test]
+    fn on_a_machine_with_hashes_only_others_drivers_have_dates() {
+        let stamped = |name: &str, stamp: u32| Module { timestamp: Ok(stamp), ..module(0x9000, 0x1000, name) };
+        let modules = Modules::new(vec![stamped("ntoskrnl.exe", 0x0d83_33e6)], Vec::new());
+        let bounds = Bounds { end: Some(FileTime::from_unix(1_613_871_502)), hashes: false };
+        assert!(modules.have_hashes(bounds));
+        assert!(!Modules::new(vec![stamped("a.sys", 1_600_000_000)], Vec::new()).have_hashes(bounds));
+        let bounds = Bounds { hashes: true, ..bounds };
+        let built = |name: &str, stamp| stamped(name, stamp).built(None, bounds);
+        let time = FileTime::from_unix(1_600_000_000);
+        assert_eq!(built("ntoskrnl.exe", 0x0d83_33e6), (Err(Absent::Implausible), Some(Doubt::Before1990)));
+        assert_eq!(built("cng.sys", 1_600_000_000), (Err(Absent::NotInDump), Some(Doubt::MayBeHash)));
+        assert_eq!(built("rt640x64.sys", 1_600_000_000), (Ok(time), Some(Doubt::MayBeHash)));
+        assert_eq!(built("rt640x64.sys", 0), (Err(Absent::NotApplicable), None));
+        let plain = Bounds { hashes: false, ..bounds };
+        assert_eq!(stamped("cng.sys", 1_600_000_000).built(None, plain), (Ok(time), None));
     }
 }

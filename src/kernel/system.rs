@@ -64,6 +64,19 @@ pub struct System {
     pub uptime: Value<u64>,
 }
 
+/// A product type in words (`_NT_PRODUCT_TYPE`: `NtProductWinNt`, `NtProductLanManNt`, `NtProductServer`).
+///
+/// # Errors
+/// [`Absent::Implausible`] of any other number.
+pub const fn product_name(kind: u32) -> Value<&'static str> {
+    match kind {
+        1 => Ok("workstation"),
+        2 => Ok("domain controller"),
+        3 => Ok("server"),
+        _ => Err(Absent::Implausible),
+    }
+}
+
 /// 100 ns in a minute.
 const MINUTE: i64 = 600_000_000;
 
@@ -85,12 +98,7 @@ impl Kernel {
             build: self.build_number(space).or_else(|_| read!(build).map(|b| b & 0xffff)),
             build_lab: self.build_lab(space),
             root: read!(root_raw).and_then(|raw| wide(&raw)),
-            product: read!(product).and_then(|p| match p {
-                1 => Ok("workstation"), // _NT_PRODUCT_TYPE: NtProductWinNt
-                2 => Ok("domain controller"),
-                3 => Ok("server"),
-                _ => Err(Absent::Implausible),
-            }),
+            product: read!(product).and_then(product_name),
             suite: read!(suite),
             processors: read!(processors),
             safe_boot: read!(safe_boot).map(|b| b != 0),

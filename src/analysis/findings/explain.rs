@@ -1,6 +1,6 @@
 //! `--explain RULE`: what a rule means, and how to check its findings by hand at the places given.
 
-use super::{Finding, RULES, Rule};
+use super::{Finding, RULES, Rule, crash};
 use crate::error::{Error, Result};
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
 use crate::value::Absent;
@@ -29,8 +29,9 @@ const BY_HAND: [Column; 8] = [
 /// # Errors
 /// There is none: lists all.
 pub fn rule(name: &str) -> Result<&'static Rule> {
-    RULES.iter().copied().find(|r| r.name == name).ok_or_else(|| {
-        let names: Vec<&str> = RULES.iter().map(|r| r.name).collect();
+    let all = || RULES.iter().copied().chain([&crash::RULE]);
+    all().find(|r| r.name == name).ok_or_else(|| {
+        let names: Vec<&str> = all().map(|r| r.name).collect();
         Error::Usage(format!("there is no rule '{name}'; the rules are: {}", names.join(", ")))
     })
 }

@@ -8,6 +8,7 @@
 //! kernel that lacks it the rule is silent, with a note.
 
 mod code;
+mod crash;
 mod evidence;
 mod explain;
 mod known;
@@ -107,6 +108,8 @@ pub enum Subject {
     Driver(String),
     /// A table of the kernel.
     Kernel(&'static str),
+    /// The crash a dump was written for.
+    Crash(String),
 }
 
 impl std::fmt::Display for Subject {
@@ -116,6 +119,7 @@ impl std::fmt::Display for Subject {
             Self::Process { pid: None, name, .. } => write!(f, "pid ? {name}"),
             Self::Driver(name) => write!(f, "driver {name}"),
             Self::Kernel(what) => write!(f, "kernel {what}"),
+            Self::Crash(name) => write!(f, "crash {name}"),
         }
     }
 }

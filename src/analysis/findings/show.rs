@@ -3,7 +3,7 @@
 use super::scene::{Desk, Scene};
 use super::story::{Story, stories};
 use super::world::World;
-use super::{Check, Finding, Rule, Severity, Subject, explain, needs, user_dump};
+use super::{Check, Finding, Rule, Severity, Subject, crash, explain, needs, user_dump};
 use crate::analysis::{Analysis, Ask, Case, Switch};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -29,7 +29,8 @@ pub static FINDINGS: Analysis = Analysis {
 pub static TRIAGE: Analysis = Analysis {
     name: "triage",
     about: "Where to look first: all findings as one story for each process, ranked",
-    help: "Runs every rule in one pass, groups the findings by process (or driver) into a story, and ranks the stories. A table shows the ten to \
+    help: "Of a triage dump, says first why the machine stopped: the bug check, the driver most likely to blame and why, the process, the \
+           processor, the call stack. Then runs every rule in one pass, groups the findings by process (or driver) into a story, and ranks the stories. A table shows the ten to \
            read first (--all for all); JSON and CSV have all. rule, technique and evidence are those of the heaviest finding first; rules and \
            techniques list all. `findings` has one row for each.\n\n\
            Examples:\n  dumpwalk triage memory.dmp\n  dumpwalk triage memory.dmp --fail-on high   exits with 1 if there is any\n  \
@@ -110,7 +111,11 @@ fn found(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<Vec<Story>> {
         Subject::Process { pid, name, offset } => ask.wants(*pid, Some(name), *offset),
         _ => ask.names_none(),
     });
-    Ok(stories(all))
+    let mut told = stories(all);
+    // A triage dump was written for its crash: that comes first, whatever else is found.
+    let crash = case.dump.triage().filter(|_| ask.names_none()).and_then(|_| crash::finding(case));
+    told.splice(0..0, crash.map(|finding| Story { subject: finding.subject.clone(), findings: vec![finding] }));
+    Ok(told)
 }
 
 /// Every rule on one process.
@@ -146,7 +151,7 @@ fn who(subject: &Subject) -> [Cell; 3] {
             offset.map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
         ],
         Subject::Driver(name) => [none(), name.clone().into(), none()],
-        Subject::Kernel(_) => [none(), none(), none()],
+        Subject::Kernel(_) | Subject::Crash(_) => [none(), none(), none()],
     }
 }
 
@@ -156,6 +161,14 @@ fn evidence<'f>(findings: impl Iterator<Item = &'f Finding>) -> Cell {
 
 fn technique(finding: &Finding) -> &'static str {
     finding.technique.unwrap_or(finding.rule.technique)
+}
+
+/// A technique, where there is one: a crash is none.
+fn technique_cell(finding: &Finding) -> Cell {
+    match technique(finding) {
+        "" => Cell::Absent(Absent::NotApplicable),
+        id => id.into(),
+    }
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -168,7 +181,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
             finding.severity.word().into(),
             finding.subject.to_string().into(),
             finding.rule.name.into(),
-            technique(finding).into(),
+            technique_cell(finding),
             finding.what.clone().into(),
             finding.explained.clone().map_or(Cell::Absent(Absent::NotApplicable), Cell::from),
             pid,
@@ -204,7 +217,7 @@ fn run_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         let mut techniques: Vec<&'static str> = Vec::new();
         for finding in &story.findings {
             for (list, item) in [(&mut rules, finding.rule.name), (&mut techniques, technique(finding))] {
-                if !list.contains(&item) {
+                if !item.is_empty() && !list.contains(&item) {
                     list.push(item);
                 }
             }
@@ -215,7 +228,7 @@ fn run_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
             story.subject.to_string().into(),
             story.text().into(),
             first.rule.name.into(),
-            technique(first).into(),
+            technique_cell(first),
             rules.into(),
             techniques.into(),
             (story.findings.len() as u64).into(),

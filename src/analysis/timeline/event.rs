@@ -1,9 +1,7 @@
 //! One event: a time stamp, what it is the time of, and where it stands.
 
-use crate::addr::Va;
 use crate::bytes::Place;
-use crate::kernel::image::Image;
-use crate::paging::Space;
+pub use crate::kernel::stamp::{Bounds, Doubt, Stamp};
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
 use std::cmp::Ordering;
@@ -73,64 +71,6 @@ impl Kind {
     }
 }
 
-/// What the stamp of an image is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stamp {
-    /// A time.
-    Time,
-    /// A hash: the image says it was built reproducibly.
-    Hash,
-    /// The image's own word cannot be read.
-    Unknown,
-}
-
-impl Stamp {
-    /// Of the image at `base`.
-    pub fn of(space: &Space<'_>, base: Value<Va>) -> Self {
-        let told = base.and_then(|base| Image::read(space, base)).and_then(|image| image.reproducible(space));
-        match told {
-            Ok(true) => Self::Hash,
-            Ok(false) => Self::Time,
-            Err(_) => Self::Unknown,
-        }
-    }
-}
-
-/// Why a time is no fact of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Doubt {
-    /// There was no such Windows.
-    Before1990,
-    /// After the dump was taken.
-    AfterDump,
-    /// No time but a hash.
-    Hash,
-    /// The stamp of an image that cannot be asked, on a machine that has images with hashes.
-    MayBeHash,
-}
-
-impl Doubt {
-    /// In a word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Before1990 => "before_1990",
-            Self::AfterDump => "after_dump",
-            Self::Hash => "hash",
-            Self::MayBeHash => "may_be_hash",
-        }
-    }
-}
-
-/// 1990-01-01 in seconds since 1970: years before NT.
-const YEAR_1990: i64 = 631_152_000;
-/// A time stamp of whole seconds lies anywhere in its second.
-const SECOND: u64 = 9_999_999;
-
-/// The last moment of a second.
-pub fn end_of_second(time: FileTime) -> FileTime {
-    FileTime(time.0.saturating_add(SECOND))
-}
-
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -150,38 +90,18 @@ pub struct Event {
     pub stamp: Stamp,
 }
 
-/// What a machine's times are measured by.
-#[derive(Clone, Copy, Debug)]
-pub struct Bounds {
-    /// When the dump was taken.
-    pub end: Option<FileTime>,
-    /// Whether images of the machine have hashes for stamps.
-    pub hashes: bool,
-}
-
-impl Bounds {
-    /// Of these events: an image that says so, or a stamp that can be no time, shows that stamps are hashes here.
-    pub fn of(end: Option<FileTime>, events: &[Event]) -> Self {
-        let bare = Self { end, hashes: false };
-        let hash = |e: &Event| e.kind == Kind::ImageBuilt && e.doubt(bare).is_some();
-        Self { end, hashes: events.iter().any(hash) }
-    }
+/// What a machine's times are measured by, by these events: an image that says so, or a stamp that can be no time, shows that
+/// stamps are hashes here.
+pub fn bounds(end: Option<FileTime>, events: &[Event]) -> Bounds {
+    let bare = Bounds { end, hashes: false };
+    let hash = |e: &Event| e.kind == Kind::ImageBuilt && e.doubt(bare).is_some();
+    Bounds { end, hashes: events.iter().any(hash) }
 }
 
 impl Event {
     /// Whether the time can be one of this machine's life that ended with the dump.
     pub fn doubt(&self, bounds: Bounds) -> Option<Doubt> {
-        if self.stamp == Stamp::Hash {
-            Some(Doubt::Hash)
-        } else if self.time.unix_seconds() < YEAR_1990 {
-            Some(Doubt::Before1990)
-        } else if bounds.end.is_some_and(|end| self.time > end) {
-            Some(Doubt::AfterDump)
-        } else if bounds.hashes && self.stamp == Stamp::Unknown {
-            Some(Doubt::MayBeHash)
-        } else {
-            None
-        }
+        bounds.doubt(self.time, self.stamp)
     }
     /// Whether two neighbours in order are one event: the same stamp of the file, or the same image built at the same time.
     pub fn is_same(&self, other: &Self) -> bool {
@@ -234,7 +154,7 @@ mod tests {
         let end = Some(FileTime::from_unix(1_700_000_000));
         let image = |seconds, stamp| Event { kind: Kind::ImageBuilt, stamp, ..at(FileTime::from_unix(seconds)) };
         let doubts = |events: &[Event]| {
-            let bounds = Bounds::of(end, events);
+            let bounds = bounds(end, events);
             events.iter().map(|e| e.doubt(bounds)).collect::<Vec<_>>()
         };
         let sure = image(1_600_000_000, Stamp::Time);

@@ -7,9 +7,8 @@ mod system;
 use super::{Analysis, Ask, Case, Switch, parallel, user};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
-use crate::time::FileTime;
 use crate::value::{Absent, Note};
-use event::{Bounds, Doubt, Event, Stamp};
+use event::{Doubt, Event, Stamp};
 
 /// The register's entry.
 pub static TIMELINE: Analysis = Analysis {
@@ -18,9 +17,9 @@ pub static TIMELINE: Analysis = Analysis {
     help: "One row for each time stamp: a process or thread was made or ended (those of the lists and those of the scan), a library was loaded, \
            an open registry key was last written, an image was built by its header, a driver was unloaded, a symbolic link was made, the \
            machine was started, the dump was taken. Places and addresses are those of the stamp itself.\n\n\
-           A time before 1990 or after the dump's own is no fact of this machine: `doubt` says so, and a body file leaves it out. \
-           Images of reproducible builds have a `hash` in the place of a time; where such images are, the stamp of one whose headers cannot be \
-           read `may_be_hash`.\n\n\
+           A time before 1990 or after the dump's own is no fact of this machine: `doubt` says so, such rows come last, and a body file \
+           leaves them out. Images of reproducible builds have a hash in the place of a time: those have no row (`modules` and `dlllist` \
+           have their stamps). Where such images are, the stamp of one whose headers cannot be read `may_be_hash`.\n\n\
            `--body` writes a body file as mactime reads it (TSK 3): creation as birth (crtime), loading and writing as modification (mtime), the end and the rest as \
            change (ctime); the inode is the offset of the stamp in the dump file.\n\n\
            Example: dumpwalk timeline memory.dmp --body -o memory.body",
@@ -44,7 +43,7 @@ const COLUMNS: [Column; 8] = [
     col(
         "doubt",
         Kind::Text,
-        "before_1990, after_dump: no time of this machine's life; hash, may_be_hash: no time at all",
+        "before_1990, after_dump: no time of this machine's life; may_be_hash: perhaps no time at all",
     ),
     wide("offset", Kind::Hex, "Virtual address of the time stamp"),
 ];
@@ -74,32 +73,35 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         }
         same
     });
-    let end = taken(case);
+    let end = case.taken();
     if end.is_none() {
         sink.note(Note::info("when the dump was taken is not known: times after it cannot be told"));
     }
-    let bounds = Bounds::of(end, &events);
-    let mut doubtful = 0u64;
-    for event in events {
-        let doubt = event.doubt(bounds);
-        doubtful = doubtful.saturating_add(doubt.is_some().into());
-        sink.row(row(event, doubt))?;
-    }
-    if doubtful > 0 {
-        let text = format!("{doubtful} time stamps are no times of this machine's life: see the column doubt");
+    let bounds = event::bounds(end, &events);
+    // What is no time is not sorted among the times.
+    let (sure, mut doubted): (Vec<Event>, Vec<Event>) = events.into_iter().partition(|e| e.doubt(bounds).is_none());
+    let gathered = doubted.len();
+    doubted.retain(|e| e.kind != event::Kind::ImageBuilt || e.doubt(bounds).is_none_or(|d| !d.is_sure()));
+    let left_out = gathered.saturating_sub(doubted.len());
+    if left_out > 0 {
+        let text = format!(
+            "{left_out} images have a stamp that is no time (a hash, as reproducible builds have, or out of this machine's life): \
+             they have no row"
+        );
         sink.note(Note::info(text));
     }
-    Ok(())
-}
-
-/// When the dump was taken, by the latest of what says so.
-fn taken(case: &Case) -> Option<FileTime> {
-    if let Some(dump) = case.dump.user() {
-        return dump.info().written.ok().map(event::end_of_second);
+    if !doubted.is_empty() {
+        let text = format!(
+            "{} time stamps may be no times of this machine's life: they come last, see the column doubt",
+            doubted.len()
+        );
+        sink.note(Note::info(text));
     }
-    let header = case.dump.header.as_ref().and_then(|h| h.system_time);
-    let clock = case.kernel().ok().and_then(|k| k.clock(&k.space()).now.ok());
-    header.max(clock)
+    for event in sure.into_iter().chain(doubted) {
+        let doubt = event.doubt(bounds);
+        sink.row(row(event, doubt))?;
+    }
+    Ok(())
 }
 
 fn row(event: Event, doubt: Option<Doubt>) -> Row {

@@ -52,8 +52,9 @@ pub(in crate::analysis) fn crashinfo(
 }
 
 fn exception(e: &Exception, arch: Option<Arch>, at: &dyn Fn(Va) -> crate::value::Value<String>) -> Cell {
-    // Addresses of 32-bit processes are sign-extended in the record.
-    let address = if arch == Some(Arch::X86) { Va(e.address.0 & 0xffff_ffff) } else { e.address };
+    // Addresses and parameters of 32-bit processes are sign-extended in the record, or have leftovers above.
+    let width = |value: u64| if arch == Some(Arch::X86) { value & 0xffff_ffff } else { value };
+    let address = Va(width(e.address.0));
     let mut fields = vec![("code".into(), Cell::Hex(e.code.into()))];
     if let Some(name) = status_name(e.code) {
         fields.push(("name".into(), name.into()));
@@ -63,6 +64,6 @@ fn exception(e: &Exception, arch: Option<Arch>, at: &dyn Fn(Va) -> crate::value:
     if let Ok(place) = at(address) {
         fields.push(("in".into(), place.into()));
     }
-    fields.push(("parameters".into(), Cell::List(e.parameters.iter().copied().map(Cell::Hex).collect())));
+    fields.push(("parameters".into(), Cell::List(e.parameters.iter().copied().map(width).map(Cell::Hex).collect())));
     Cell::Object(fields)
 }

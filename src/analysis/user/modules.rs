@@ -3,6 +3,7 @@
 use super::{base_name, cells, record, tell_missing};
 use crate::dump::user::{List, UserDump};
 use crate::error::Result;
+use crate::kernel::stamp::{Bounds, Stamp};
 use crate::report::{Cell, Column, Row, Sink};
 use crate::time::FileTime;
 use crate::value::Absent;
@@ -10,8 +11,12 @@ use crate::value::Absent;
 /// The rows of `modules`.
 pub(in crate::analysis) fn modules(user: &UserDump<'_>, columns: &[Column], sink: &mut dyn Sink) -> Result<()> {
     tell_missing(user, List::Modules, "modules", sink);
+    let bounds = Bounds { end: user.info().written.ok().map(FileTime::end_of_second), hashes: false };
     for m in user.modules() {
-        let built = if m.time_stamp == 0 { Err(Absent::NotRecorded) } else { Ok(FileTime::from_unix(m.time_stamp)) };
+        let built = match m.time_stamp {
+            0 => Err(Absent::NotRecorded),
+            stamp => bounds.built(stamp, Stamp::Unknown),
+        };
         let known = vec![
             ("base", m.base.into()),
             ("size", Cell::Hex(m.size.into())),

@@ -50,7 +50,7 @@ fn narrow(p: &Planted, s: &Scenario, kind: u32, file_size: u64) -> Vec<u8> {
     put(0x7D0, &exception);
     put(0x820, &[0; 0x80]);
     put(0xF88, &kind.to_le_bytes());
-    put(0xF8C, &0u32.to_le_bytes());
+    put(0xF8C, &(if kind == 4 { 0xCFFu32 } else { 0 }).to_le_bytes());
     put(0xF94, &1u32.to_le_bytes());
     put(0xF98, &0x110u32.to_le_bytes());
     put(0xFA0, &file_size.to_le_bytes());
@@ -101,8 +101,10 @@ fn wide(p: &Planted, s: &Scenario, kind: u32, file_size: u64) -> Vec<u8> {
     put(0xFA8, &s.now.to_le_bytes());
     put(0xFB0, &[0; 0x80]); // comment: none
     put(0x1030, &(s.now - s.boot).to_le_bytes()); // up time
-    put(0x1040, &0u32.to_le_bytes()); // mini dump fields
-    put(0x1044, &0x110u32.to_le_bytes()); // suite mask
-    put(0x1048, &1u32.to_le_bytes()); // product type
+    // Mini dump fields of real triage dumps; product type, suites (terminal server, one user at a time), writer's status.
+    put(0x1038, &(if kind == 4 { 0xCFFu32 } else { 0 }).to_le_bytes());
+    put(0x1040, &1u32.to_le_bytes());
+    put(0x1044, &0x110u32.to_le_bytes());
+    put(0x1048, &0u32.to_le_bytes());
     h
 }

@@ -6,6 +6,7 @@ mod header;
 mod minidump;
 mod ranges;
 mod raw;
+mod secondary;
 mod summary;
 mod triage;
 
@@ -32,6 +33,15 @@ pub fn write_sparse(
 /// # Panics
 /// When there is no such container.
 pub fn write(kind: &str, p: &Planted, s: &Scenario) -> (&'static str, Vec<u8>) {
+    let (extension, mut bytes) = memory(kind, p, s);
+    if let Some(secondary) = s.secondary.as_ref().filter(|_| !matches!(kind, "raw" | "minidump")) {
+        bytes.extend(secondary::write(secondary, s.build));
+    }
+    (extension, bytes)
+}
+
+/// The same without what bug-check callbacks add.
+fn memory(kind: &str, p: &Planted, s: &Scenario) -> (&'static str, Vec<u8>) {
     let kernel = |u: Option<Use>| matches!(u, Some(Use::Table | Use::Kernel));
     match kind {
         "full" => ("dmp", full::write(p, s)),

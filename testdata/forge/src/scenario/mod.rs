@@ -70,6 +70,8 @@ pub struct Scenario {
     pub tails: bool,
     /// Users that the registry has profiles of.
     pub profiles: Vec<Profile>,
+    /// What bug-check callbacks add behind crash dumps.
+    pub secondary: Option<Secondary>,
     /// Processes in the order they were created.
     pub processes: Vec<Process>,
 }
@@ -84,6 +86,23 @@ pub enum CrashOn {
     Dpc,
     /// Its idle thread.
     Idle,
+}
+
+/// What the secondary data says of the machine.
+#[derive(Debug, Clone, Default)]
+pub struct Secondary {
+    /// Who made machine and BIOS.
+    pub manufacturer: String,
+    /// The machine.
+    pub product: String,
+    /// Version of its BIOS.
+    pub bios_version: String,
+    /// Its date.
+    pub bios_date: String,
+    /// Name of the processor.
+    pub cpu: String,
+    /// Path of the program that ran.
+    pub program: String,
 }
 
 /// A loaded driver.

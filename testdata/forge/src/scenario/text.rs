@@ -6,7 +6,8 @@ use std::path::Path;
 use crate::memory::Mode;
 
 use super::{
-    CrashOn, Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Profile, Scenario, Thread, Unloaded,
+    CrashOn, Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Profile, Scenario, Secondary, Thread,
+    Unloaded,
     time,
 };
 
@@ -96,6 +97,17 @@ impl Scenario {
                     "idle" => CrashOn::Idle,
                     other => panic!("crash-on {other}"),
                 }
+            }
+            "secondary" => {
+                let key = |key: &str| l.keys.get(key).cloned().unwrap_or_default();
+                self.secondary = Some(Secondary {
+                    manufacturer: key("manufacturer"),
+                    product: key("product"),
+                    bios_version: key("bios"),
+                    bios_date: key("date"),
+                    cpu: key("cpu"),
+                    program: key("program"),
+                });
             }
             "container" => self.containers.extend(l.words[1..].iter().cloned()),
             "driver" => {
