@@ -159,18 +159,27 @@ pub(super) fn record(page: &[u8]) -> Option<u64> {
 }
 
 /// Tries a guess in every mode its shape can be of, and gives the best.
-pub(super) fn score(dump: &Dump, guess: Guess) -> Option<Scored> {
+pub(super) fn score(dump: &Dump, guess: Guess) -> Vec<Scored> {
     let modes: &[Mode] = match guess.shape {
         tables::Shape::X64 => &[Mode::X64, Mode::La57],
         tables::Shape::Arm64 => &[Mode::Arm64],
         tables::Shape::Pae => &[Mode::Pae],
         tables::Shape::Plain32 => &[Mode::X86],
     };
-    modes.iter().filter_map(|&mode| try_root(dump, mode, guess.root)).max_by_key(|s| s.score)
+    best(dump, modes, guess.root)
+}
+
+/// The mode in which a root scores best; several where they score the same, for a root alone does not say how many levels
+/// of tables are below it.
+pub(super) fn best(dump: &Dump, modes: &[Mode], root: Pa) -> Vec<Scored> {
+    let mut all: Vec<Scored> = modes.iter().filter_map(|&mode| try_root(dump, mode, root)).collect();
+    let most = all.iter().map(|s| s.score).max();
+    all.retain(|s| Some(s.score) == most);
+    all
 }
 
 /// Points for what a root translates. Zero: it is none.
-pub(super) fn try_root(dump: &Dump, mode: Mode, root: Pa) -> Option<Scored> {
+fn try_root(dump: &Dump, mode: Mode, root: Pa) -> Option<Scored> {
     let space = Space::new(dump, mode, root);
     let shared = shared_page::read(&space).ok();
     let mut score = 0u32;
