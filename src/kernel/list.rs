@@ -29,8 +29,20 @@ pub struct Walked {
     pub links: Vec<Va>,
     /// How many of them were found going forwards.
     pub forwards: usize,
+    /// Whether every entry was met: the walk came to the head again, or from both ends to one and the same entry. (The head
+    /// of an empty list names itself; whether the list can be empty, the caller knows.)
+    pub whole: bool,
     /// Where it broke, and what that cost.
     pub notes: Vec<Note>,
+}
+
+/// What one direction of a walk met.
+#[derive(Clone, Debug, Default)]
+pub struct OneWay {
+    /// Addresses of the entries' links, in the order they were met.
+    pub links: Vec<Va>,
+    /// Whether it came to the head.
+    pub whole: bool,
 }
 
 /// Why a walk in one direction stopped.
@@ -53,6 +65,17 @@ enum Why {
     Foreign(Va),
 }
 
+impl Stop {
+    /// The entry that ought to have come next and is lost: its own links lead nowhere, or nothing of it can be read.
+    fn lost(&self) -> Option<Va> {
+        match self {
+            Self::Broken(at, Why::Unreadable(_)) => Some(*at),
+            Self::Broken(_, Why::Foreign(to)) => Some(*to),
+            _ => None,
+        }
+    }
+}
+
 /// One direction of a walk.
 struct Way {
     links: Vec<Va>,
@@ -69,13 +92,14 @@ impl List<'_> {
     pub fn walk(&self, space: &Space<'_>, member: impl Fn(Va) -> bool) -> Walked {
         let mut there = self.one_way(space, None, &member);
         let mut out =
-            Walked { forwards: there.links.len(), links: std::mem::take(&mut there.links), notes: Vec::new() };
+            Walked { forwards: there.links.len(), links: std::mem::take(&mut there.links), ..Walked::default() };
         if matches!(there.stop, Stop::Limit) {
             out.notes
                 .push(Note::loss(format!("{} at {}: given up after {} entries", self.what, self.head, self.limit)));
             return out;
         }
-        if matches!(there.stop, Stop::Head) && there.one_way.is_empty() {
+        out.whole = matches!(there.stop, Stop::Head);
+        if out.whole && there.one_way.is_empty() {
             return out;
         }
         let seen = out.links.iter().copied().collect();
@@ -83,6 +107,8 @@ impl List<'_> {
         let found = back.links.len();
         back.links.reverse();
         out.links.append(&mut back.links);
+        let same_lost = there.stop.lost().is_some_and(|at| back.stop.lost() == Some(at));
+        out.whole |= back.met || matches!(back.stop, Stop::Head) || same_lost;
         self.tell(&there, &back, found, &mut out);
         out
     }
@@ -96,9 +122,12 @@ impl List<'_> {
 
     /// Both directions apart, each followed to its own end: what a forward walk meets, and what a backward walk meets, in the order
     /// they are met. An entry unlinked in one direction only is in one of the two.
-    pub fn each_way(&self, space: &Space<'_>, member: impl Fn(Va) -> bool) -> [Vec<Va>; 2] {
+    pub fn each_way(&self, space: &Space<'_>, member: impl Fn(Va) -> bool) -> [OneWay; 2] {
         let nothing = FxHashSet::default();
-        [self.one_way(space, None, &member).links, self.one_way(space, Some(&nothing), &member).links]
+        [None, Some(&nothing)].map(|seen| {
+            let way = self.one_way(space, seen, &member);
+            OneWay { links: way.links, whole: matches!(way.stop, Stop::Head) }
+        })
     }
 
     /// The link of an entry: next and previous.
@@ -297,7 +326,8 @@ mod tests {
         let dump = m.dump();
         let space = Space::new(&dump, Mode::X64, m.root);
         let list = List { what: "test list", head: at(0), width: WIDTH, limit: 100 };
-        let met = list.each_way(&space, |_| true).map(|w| w.iter().map(|l| (l.0 - BASE) / 0x1000).collect::<Vec<_>>());
+        let met =
+            list.each_way(&space, |_| true).map(|w| w.links.iter().map(|l| (l.0 - BASE) / 0x1000).collect::<Vec<_>>());
         assert_eq!(met, [vec![1, 3, 4, 5], vec![5, 4, 3, 2, 1]]);
     }
     #[test]

@@ -1,12 +1,12 @@
 //! `_EPROCESS`: one process, as the kernel holds it.
 
-use super::list::List;
+use super::active::Active;
 use super::vad_tree::{self, Tree};
 use super::{Kernel, session};
 use crate::addr::{Pa, Va};
 use crate::bytes::{Bytes, Place};
 use crate::dump::Arch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout;
 use crate::paging::{Mode, Space};
 use crate::symbols::layout::{Bits, Counted, FastRef, Here, Link, View};
@@ -208,14 +208,16 @@ pub struct Process<'k> {
 /// The processes of the active list.
 #[derive(Debug)]
 pub struct Processes<'k> {
-    /// In list order.
+    /// In list order; behind them those whose own links are a piece of a torn list.
     pub list: Vec<Process<'k>>,
     /// How the walk went.
     pub notes: Vec<Note>,
+    /// The list as it was walked; `None` of a dump that keeps no list.
+    pub active: Option<Active>,
 }
 
 impl Kernel {
-    /// The processes of the active list (`PsActiveProcessHead`), in its order; of a triage dump the one it holds.
+    /// The processes of the active list ([`Kernel::active_list`]), in its order; of a triage dump the one it holds.
     ///
     /// # Errors
     /// The symbols lack what is needed to read a process, or nothing says where the list is.
@@ -224,20 +226,10 @@ impl Kernel {
         if self.mode == Mode::Blocks {
             return Ok(self.embedded_process(layout));
         }
-        let head = self.global("PsActiveProcessHead").ok_or_else(|| {
-            Error::NotAvailable("the active process list was not found: no symbol PsActiveProcessHead".into())
-        })?;
-        let offset = layout.links_offset();
-        let space = self.space();
-        let list = List { what: "active process list", head, width: space.pointer_size(), limit: MOST_PROCESSES };
-        let walked = list.walk(&space, |link| self.process_in(&space, layout, link.sub(offset)).looks_alive());
-        let at = |link: &Va| link.sub(offset);
-        let list = walked
-            .links
-            .par_iter()
-            .map_init(|| self.space(), |space, link| self.process_in(space, layout, at(link)))
-            .collect();
-        Ok(Processes { list, notes: walked.notes })
+        let mut active = self.active_list()?;
+        let all: Vec<Va> = active.listed.iter().chain(&active.torn).copied().collect();
+        let list = all.par_iter().map_init(|| self.space(), |space, va| self.process_in(space, layout, *va)).collect();
+        Ok(Processes { list, notes: std::mem::take(&mut active.notes), active: Some(active) })
     }
 
     /// The process at an address.
@@ -477,14 +469,6 @@ impl<'k> Process<'k> {
             STATUS_PENDING if self.exit_time() == Err(Absent::NotApplicable) => Err(Absent::NotApplicable),
             status => Ok(status),
         }
-    }
-    /// Whether these bytes can be a process at all: the dispatcher type, an id divisible by 4, a page-table root, a name.
-    #[must_use]
-    pub fn looks_alive(&self) -> bool {
-        let id = self.pid().is_ok_and(|id| id.is_multiple_of(4) && id <= u64::from(u32::MAX));
-        let name = self.view.short_name().is_ok_and(|n| n.first().is_some_and(|c| (0x20..0x7f).contains(c)));
-        // DISPATCHER_HEADER.Type of a process is 3 (ProcessObject in the kernel's _KOBJECTS).
-        self.view.kind() == Ok(3) && id && name && self.dtb().is_ok()
     }
 }
 
