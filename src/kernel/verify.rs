@@ -270,7 +270,7 @@ impl Kernel {
     }
     /// The module list begins with this kernel.
     fn check_modules(&self) -> End {
-        match self.modules() {
+        match self.listed_modules() {
             Ok(modules) => match modules.list.first() {
                 Some(m) if m.base == Ok(self.base) => {
                     let size = m.size.is_ok_and(|s| self.size.is_none_or(|own| own == s));

@@ -112,7 +112,7 @@ impl<'k> World<'k> {
                 Vec::new()
             }
         };
-        if people.is_empty() && kernel.modules().is_err() {
+        if people.is_empty() && kernel.listed_modules().is_err() {
             return Err(crate::error::Error::NotAvailable("neither processes nor kernel modules can be read".into()));
         }
         let mut by_pid: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
@@ -159,7 +159,7 @@ impl<'k> World<'k> {
             section_objects: SectionObjects::of(kernel).ok(),
             sides: Sides::of(kernel).ok(),
             handles: HandleTables::of(kernel).ok(),
-            modules: kernel.modules().ok(),
+            modules: kernel_modules(kernel, notes),
             drivers,
             services: judged("system calls", kernel.services(), notes),
             callbacks: judged("notification routines", kernel.callbacks(), notes),
@@ -210,6 +210,20 @@ fn client_ids(kernel: &Kernel, active: Option<&Active>, notes: &mut Vec<Note>) -
             notes.push(Note::loss(format!(
                 "PspCidTable, the table of process ids, cannot be used ({why}): whether a listed process was taken out of it is not judged"
             )));
+            None
+        }
+    }
+}
+
+/// The kernel's modules, with a note where they cannot be had.
+fn kernel_modules(kernel: &Kernel, notes: &mut Vec<Note>) -> Option<Modules> {
+    match kernel.modules() {
+        Ok(modules) => {
+            notes.extend(modules.notes.iter().cloned());
+            Some(modules)
+        }
+        Err(e) => {
+            notes.push(Note::loss(format!("hooks and unlisted drivers are not judged: {e}")));
             None
         }
     }
