@@ -48,13 +48,17 @@ pub struct Active {
     /// Offset of the links in a process.
     offset: u64,
     met: FxHashSet<Va>,
+    /// Where processes stand that were judged, of a torn list.
+    judged: FxHashMap<Va, Place>,
 }
 
 /// How a chain of processes that lead to each other ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// At a member of the list that is lost, damaged, or leads back here.
+    /// At a member of the list that leads back here, at its head, or at one that is lost: its page is gone.
     Torn,
+    /// At a process whose own links are written over.
+    Damaged(Va),
     /// At a member that leads past it, or at itself.
     Past,
     /// At nothing: the link is no pointer, or what it leads to is no process.
@@ -70,7 +74,7 @@ impl Kernel {
         let layout = self.layout::<EProcess>().map_err(|e| self.unreadable(&e))?;
         let (space, offset) = (self.space(), layout.links_offset());
         let head = self.global("PsActiveProcessHead");
-        let by_head = head.map(|head| self.walk_from(&space, head, head, offset));
+        let by_head = head.map(|head| self.walk_from(&space, head, None, offset));
         let mut active = match (head, by_head) {
             (Some(head), Some(walked)) if self.is_in_use(&space, &walked, offset) => {
                 Active::new(Some(head), head, offset, walked)
@@ -86,14 +90,12 @@ impl Kernel {
     }
     /// The list in each direction by itself, as it was walked.
     pub(super) fn active_each_way(&self, space: &Space<'_>, active: &Active) -> [OneWay; 2] {
-        let head = active.head.unwrap_or(active.start);
-        let list = Self::list_at(space, active.start);
-        let member = |link: Va| link == head || self.is_member(space, link, active.offset);
-        list.each_way(space, member).map(|mut way| {
-            // Begun at a member, the walk meets the head as an entry, and the member itself not at all.
-            let from_member = active.head != Some(active.start);
-            way.whole |= from_member && way.links.last() == active.head.as_ref();
-            way.links.retain(|link| Some(*link) != active.head && !self.in_image(*link));
+        let from_member = active.head != Some(active.start);
+        let end = active.head.filter(|_| from_member);
+        let member = |link: Va| self.is_member(space, link, active.offset);
+        Self::list_at(space, active.start).each_way(space, end, member).map(|mut way| {
+            // Begun at a member, the walk does not meet the member itself, and the head where nothing names it.
+            way.links.retain(|link| !self.in_image(*link));
             if from_member {
                 way.links.insert(0, active.start);
             }
@@ -104,8 +106,8 @@ impl Kernel {
     fn list_at(space: &Space<'_>, head: Va) -> List<'static> {
         List { what: "active process list", head, width: space.pointer_size(), limit: MOST_PROCESSES }
     }
-    fn walk_from(&self, space: &Space<'_>, start: Va, head: Va, offset: u64) -> Walked {
-        Self::list_at(space, start).walk(space, |link| link == head || self.is_member(space, link, offset))
+    fn walk_from(&self, space: &Space<'_>, start: Va, end: Option<Va>, offset: u64) -> Walked {
+        Self::list_at(space, start).walk_to(space, end, |link| self.is_member(space, link, offset))
     }
     fn is_member(&self, space: &Space<'_>, link: Va, offset: u64) -> bool {
         self.process_at(space, link.sub(offset)).is_ok_and(|p| p.may_be_one())
@@ -149,7 +151,7 @@ impl Kernel {
             },
         };
         let start = member.add(offset);
-        let mut walked = self.walk_from(space, start, head.unwrap_or(start), offset);
+        let mut walked = self.walk_from(space, start, head, offset);
         let why = match head {
             None => "no symbol names its head".to_owned(),
             Some(head) => match space.pointer(head) {
@@ -159,7 +161,7 @@ impl Kernel {
                 Ok(first) => format!("its head at {head} leads to {first}, and not to System"),
             },
         };
-        let count = walked.links.iter().filter(|l| Some(**l) != head && !self.in_image(**l)).count();
+        let count = walked.links.iter().filter(|l| !self.in_image(**l)).count();
         let mut notes = vec![Note::loss(format!(
             "active process list: {why}; it was walked from {who} at {member} instead, which leads to {count} more processes{}",
             if walked.whole { " and back to the head" } else { "" }
@@ -169,7 +171,7 @@ impl Kernel {
         }
         walked.notes = notes;
         walked.links.insert(0, start);
-        walked.links.retain(|link| Some(*link) != head && !self.in_image(*link));
+        walked.links.retain(|link| !self.in_image(*link));
         Ok(Active::new(head, start, offset, walked))
     }
     /// Names what a torn list lost, by the table of client ids, and finds the pieces of it.
@@ -184,11 +186,14 @@ impl Kernel {
         };
         active.notes.extend(numbered.notes.iter().cloned());
         let mut places = active.places(self, space);
+        // A member whose links are written over is known by its neighbours, so these are judged first.
+        numbered.addresses().for_each(|at| _ = places.of(at));
         let mut of = |wanted: Place| -> Vec<Va> {
             let mut seen = FxHashSet::default();
             numbered.addresses().filter(|at| seen.insert(*at) && places.of(*at) == wanted).collect()
         };
         let (torn, unclear) = (of(Place::Torn), of(Place::Unclear));
+        let judged = places.known;
         let living = |at: &Va| self.process_at(space, *at).is_ok_and(|p| p.may_be_one());
         let torn: Vec<Va> = torn.into_iter().filter(living).collect();
         let unclear: Vec<Va> = unclear.into_iter().filter(living).collect();
@@ -207,6 +212,7 @@ impl Kernel {
         }
         active.notes.extend(self.lost_of(space, &numbered, Some(active)));
         active.torn = torn;
+        active.judged = judged;
     }
     /// The first of some processes by id and name, and how many more there are.
     fn named(&self, space: &Space<'_>, all: &[Va]) -> String {
@@ -241,7 +247,17 @@ impl Active {
     fn new(head: Option<Va>, start: Va, offset: u64, walked: Walked) -> Self {
         let listed: Vec<Va> = walked.links.iter().map(|link| link.sub(offset)).collect();
         let met = listed.iter().copied().collect();
-        Self { listed, torn: Vec::new(), whole: walked.whole, notes: walked.notes, head, start, offset, met }
+        Self {
+            listed,
+            torn: Vec::new(),
+            whole: walked.whole,
+            notes: walked.notes,
+            head,
+            start,
+            offset,
+            met,
+            judged: FxHashMap::default(),
+        }
     }
     /// The processes that listed ones name as their neighbours.
     fn neighbours(&self, kernel: &Kernel, space: &Space<'_>) -> FxHashSet<Va> {
@@ -258,7 +274,12 @@ impl Active {
             whole: self.whole,
             head: self.head,
             offset: self.offset,
-            known: self.met.iter().map(|at| (*at, Place::Listed)).collect(),
+            known: self
+                .judged
+                .iter()
+                .map(|(at, place)| (*at, *place))
+                .chain(self.met.iter().map(|at| (*at, Place::Listed)))
+                .collect(),
         }
     }
 }
@@ -286,12 +307,21 @@ impl Places<'_> {
         let ends = [true, false].map(|forwards| self.follow(at, forwards, &mut chain));
         let place = if ends.contains(&End::Past) {
             Place::Off
-        } else if ends.contains(&End::Torn) || chain.len() > 1 {
+        } else if ends.iter().any(|end| matches!(end, End::Torn | End::Damaged(_))) || chain.len() > 1 {
             Place::Torn
         } else {
             Place::Unclear
         };
         self.known.extend(chain.into_iter().map(|member| (member, place)));
+        // What a piece of the list leads to is a member of it.
+        for end in ends {
+            if let (End::Damaged(next), Place::Torn) = (end, place) {
+                let known = self.known.entry(next).or_insert(Place::Torn);
+                if *known == Place::Unclear {
+                    *known = Place::Torn;
+                }
+            }
+        }
         place
     }
     /// Both links of a process, the one in the direction asked for first.
@@ -331,7 +361,8 @@ impl Places<'_> {
             }
             let elsewhere = Some(back) == self.head || self.is_member(back.sub(self.offset));
             return match (leads_back, elsewhere, self.is_member(next)) {
-                (true, ..) | (false, false, true) => End::Torn,
+                (true, ..) => End::Torn,
+                (false, false, true) => End::Damaged(next),
                 (false, true, true) => End::Past,
                 (false, _, false) => End::Nowhere,
             };
