@@ -149,6 +149,25 @@ fn the_active_list_needs_no_head() {
     }
 }
 
+/// Without System's page the list is walked from its head; without both pages, from a process that the table of ids knows.
+#[test]
+fn the_active_list_needs_no_system() {
+    let whole = Machine::new(ATTACK);
+    let (head, system) = (whole.global("PsActiveProcessHead"), whole.process(4));
+    let others: BTreeSet<u64> = whole.listed().into_iter().filter(|pid| *pid != 4).collect();
+    for head_too in [false, true] {
+        let mut m = Machine::new(ATTACK);
+        m.wipe_page(system);
+        if head_too {
+            m.wipe_page(head);
+        }
+        let pslist = m.ask("pslist");
+        assert_eq!(pslist.pids(), others, "head too {head_too}: {}", pslist.notes);
+        pslist.loss("process 4");
+        assert_eq!(m.hidden().0, m.places(&HIDDEN), "head too {head_too}");
+    }
+}
+
 /// Members whose links are written over: what stands between them is listed by its own links and explained, not accused.
 #[test]
 fn a_torn_list_hides_nobody() {
