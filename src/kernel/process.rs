@@ -305,8 +305,8 @@ impl<'k> Process<'k> {
     pub fn ppid(&self) -> Value<u64> {
         self.view.parent()
     }
-    /// The image's name as the kernel keeps it: at most 15 bytes. Bytes outside ASCII are in an unknown code page and
-    /// become U+FFFD where they are not UTF-8.
+    /// The image's name as the kernel keeps it: at most 15 bytes, in the code page of the machine, which the dump does not
+    /// name. Bytes outside ASCII that are no UTF-8 are written as `\xNN`, so that none is lost.
     ///
     /// # Errors
     /// Why it is not there; [`Absent::NotApplicable`] when it is empty.
@@ -316,7 +316,7 @@ impl<'k> Process<'k> {
         if text.is_empty() {
             return Err(Absent::NotApplicable);
         }
-        Ok(String::from_utf8_lossy(text).into_owned())
+        Ok(escaped(text))
     }
     /// The image's path as security auditing saw it when the process was made: `\Device\HarddiskVolume3\…`.
     /// User mode cannot change it. Minimal processes have a bare name, System has none.
@@ -335,19 +335,23 @@ impl<'k> Process<'k> {
             text => Ok(text),
         }
     }
-    /// The whole image name: the path's last part where the 15 bytes are its beginning, else those 15 bytes.
+    /// The whole image name: the path's last part where the 15 bytes are its beginning, in whatever code page they are;
+    /// else those 15 bytes.
     ///
     /// # Errors
     /// Why there is no name at all.
     pub fn long_name(&self, space: &Space<'_>) -> Value<String> {
         let short = self.name()?;
+        let raw = self.view.short_name()?;
+        let raw = raw.split(|b| *b == 0).next().unwrap_or_default();
         // 14 characters and a terminator, or 15: both are seen when a name is cut.
-        if short.len() < 14 {
+        if raw.len() < 14 && raw.is_ascii() {
             return Ok(short);
         }
         match self.image_path(space) {
-            Ok(path) => Ok(whole_name(short, &path)),
-            Err(_) => Ok(short),
+            Ok(path) if raw.is_ascii() => Ok(whole_name(short, &path)),
+            Ok(path) if can_be_in_a_code_page(raw, base_name(&path)) => Ok(base_name(&path).to_owned()),
+            _ => Ok(short),
         }
     }
     /// The page-table root, without the low bits that are no address (PCID on x64, the alignment of PAE).
@@ -501,6 +505,35 @@ fn whole_name(short: String, path: &str) -> String {
     if last.len() > short.len() && last.starts_with(&short) { last.to_owned() } else { short }
 }
 
+/// Text of an unknown code page: UTF-8 as it is, every other byte outside ASCII as `\xNN`.
+fn escaped(text: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in text.utf8_chunks() {
+        out.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// Whether these bytes, at most 15 of a name, can be the beginning of `name` in a code page of Windows: ASCII is itself,
+/// and a character outside it is one byte from 0x80 on, or such a byte and another.
+fn can_be_in_a_code_page(raw: &[u8], name: &str) -> bool {
+    let fits = |widest: usize| {
+        let (mut at, mut chars) = (0usize, name.chars());
+        while let Some(byte) = raw.get(at) {
+            let Some(c) = chars.next() else { return false };
+            match (byte.is_ascii(), c.is_ascii()) {
+                (true, true) if char::from(*byte) == c => at = at.saturating_add(1),
+                (false, false) => at = at.saturating_add(widest),
+                _ => return false,
+            }
+        }
+        // What is shorter than the field was not cut.
+        raw.len() >= 14 || chars.next().is_none()
+    };
+    fits(1) || fits(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -524,6 +557,22 @@ mod tests {
             assert_eq!(NameInformation::resolve(t).unwrap().span(), if x64 { 16 } else { 8 }, "{name}");
             assert_eq!(layout.links_offset(), u64::from(t.member("_EPROCESS", "ActiveProcessLinks").unwrap().offset));
             assert!(!has("session_id"), "{name}: no longer in the future");
+        }
+    }
+
+    #[test]
+    fn a_name_in_a_code_page_is_shown_byte_by_byte_or_by_its_path() {
+        assert_eq!(escaped(b"\xb2\xa1\xb6\xbe..exe"), "\\xb2\\xa1\\xb6\\xbe..exe");
+        assert_eq!(escaped("\u{e9}t\u{e9}.exe".as_bytes()), "\u{e9}t\u{e9}.exe");
+        // GBK, two bytes a character; windows-1251 and 1252, one byte a character, the first of them cut.
+        assert!(can_be_in_a_code_page(b"\xb2\xa1\xb6\xbe..exe", "\u{75c5}\u{6bd2}..exe"));
+        assert!(can_be_in_a_code_page(
+            b"\xcf\xf0\xe8\xe2\xe5\xf2 \xec\xe8\xf0.txt.",
+            "\u{41f}\u{440}\u{438}\u{432}\u{435}\u{442} \u{43c}\u{438}\u{440}.txt.exe"
+        ));
+        assert!(can_be_in_a_code_page(b"\xe9t\xe9.exe", "\u{e9}t\u{e9}.exe"));
+        for other in ["ete.exe", "\u{e9}t\u{e9}.exe.exe", "\u{e9}t.exe", "\u{e9}ta.exe"] {
+            assert!(!can_be_in_a_code_page(b"\xe9t\xe9.exe", other), "{other}");
         }
     }
 

@@ -118,6 +118,12 @@ fn own_threads(scene: &Scene<'_, '_>) -> usize {
     scene.threads().iter().filter(|t| t.belongs_to(scene.person.process.offset()) == Ok(true)).count()
 }
 
+/// How many of those have not ended.
+fn running(scene: &Scene<'_, '_>) -> usize {
+    let own = scene.threads().iter().filter(|t| t.belongs_to(scene.person.process.offset()) == Ok(true));
+    own.filter(|t| t.ended() == Ok(false)).count()
+}
+
 /// Whether the table of process ids leads to it.
 fn in_id_table(scene: &Scene<'_, '_>) -> bool {
     let (Some(ids), Ok(pid)) = (&scene.world.ids, scene.person.pid) else { return false };
