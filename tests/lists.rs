@@ -112,6 +112,9 @@ impl Said {
     }
 }
 
+/// What is written over.
+type Write<'a> = &'a dyn Fn(&mut Machine);
+
 const ATTACK: &str = "win10-22h2-attack";
 /// Its hidden processes.
 const HIDDEN: [u64; 2] = [3520, 3584];
@@ -123,7 +126,7 @@ fn the_active_list_needs_no_head() {
     let whole = Machine::new(ATTACK);
     let order: Vec<Value> = whole.ask("pslist").rows;
     let (head, decoy) = (whole.global("PsActiveProcessHead"), whole.links(BEACON));
-    let heads: [(&str, &dyn Fn(&mut Machine)); 5] = [
+    let heads: [(&str, Write<'_>); 5] = [
         ("page gone", &|m| m.wipe_page(head)),
         ("names itself", &|m| m.words(head, &[head.0, head.0])),
         ("leads to nothing", &|m| m.words(head, &[0x4141_4141_4141_4141, 0x4242_4242_4242_4242])),

@@ -51,11 +51,11 @@ pub(super) fn follow(dump: &Dump, progress: &Progress, judge: &mut Judge<'_>) ->
     // One root that scores the same in two modes is looked at in both before either is believed.
     for same in all.chunk_by(|a, b| a.root == b.root).take(MOST_TRIED) {
         for (scored, found, how) in kernels_under(dump, same, &hints, &seen, &mut met) {
-            let mut road = Road::default();
-            road.taken = match (from_stub(scored.root), scored.shared.is_some()) {
-                (Some(stub), _) => format!("low stub at {}", stub.at),
-                (None, _) => "page tables that map themselves, all of memory scored".into(),
-            };
+            let taken = from_stub(scored.root).map_or_else(
+                || "page tables that map themselves, all of memory scored".into(),
+                |stub| format!("low stub at {}", stub.at),
+            );
+            let mut road = Road { taken, ..Road::default() };
             road.checks.push(format!("{summary}; best root {} scores {}", scored.root, scored.score));
             road.checks.push(format!("the kernel image at {} was found by {how}: {}", found.base, found.told_by));
             road.check_shared(&scored.shared.clone().ok_or_else(|| "the shared page is missing".into()));

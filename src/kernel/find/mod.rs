@@ -99,6 +99,9 @@ impl Road {
     }
 }
 
+/// A way to the kernel: hands its candidates to the judge until one is final.
+type Way<'a> = &'a dyn Fn(&mut Judge<'_>) -> Result<Kernel, String>;
+
 /// Finds the kernel of a dump and loads its symbols.
 ///
 /// # Errors
@@ -121,7 +124,7 @@ pub fn find_with(dump: &Arc<Dump>, source: &dyn SymbolSource, progress: &Progres
         return settle::settle(dump, candidate, road, source);
     }
     let mut judge = Judge::new(dump, source);
-    let ways: [&dyn Fn(&mut Judge<'_>) -> Result<Kernel, String>; 3] =
+    let ways: [Way<'_>; 3] =
         [&|judge| header::follow(dump, judge), &|judge| memory::follow(dump, progress, judge), &|judge| {
             harvest::follow(dump, source, progress, judge)
         }];

@@ -17,8 +17,9 @@ pub static RULE: Rule = Rule {
             that list hides it from everything that asks Windows for processes; it goes on running. One that is on the list but not in the table of \
             ids cannot be opened by its id.",
     fooled: "A rootkit that wipes ids, threads' owners and dispatcher header too leaves nothing to agree on. Innocent: a process caught while \
-             it is being made or torn down, or a dump taken while the machine ran on; such ones have the exiting flag, no thread, or an exit \
-             time and are told as explained. So is one that stands where the list itself is torn (pages missing, written while the dump was \
+             it is being made or torn down, or a dump taken while the machine ran on. The first have the exiting flag or an exit \
+             time and are explained; the last have a creation time, and threads, later than the dump's clock, and the \
+             severity is medium. So is one that stands where the list itself is torn (pages missing, written while the dump was \
              taken) and whose own links are a piece of the list; where its links lead nowhere too, the severity is medium.",
     verify: "At the place of ActiveProcessLinks read two pointers: entries of a list point to links that point back (WinDbg: dt nt!_LIST_ENTRY \
              VA); an unlinked one's neighbours do not, or it points to itself. `dumpwalk psxview` shows who else knows the process.",
@@ -77,9 +78,12 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         match newness(scene) {
             Newness::Old if leaving => finding(severity).explained("it is being torn down: its exiting flag is set"),
             Newness::Old => finding(severity),
-            Newness::Made => finding(severity).explained(
-                "it was made after the moment the dump's clock shows: the machine ran on while the dump was taken",
-            ),
+            // It may be innocent, and it may be a creation time that was moved, with its threads'.
+            Newness::Made => {
+                let mut finding = finding(severity.min(Severity::Medium));
+                finding.what.push_str("; by its creation time it was made while the dump was taken");
+                finding.with(Evidence::field("_EPROCESS.CreateTime", view, "created", person.created))
+            }
             Newness::Forged => {
                 finding(severity).with(Evidence::field("_EPROCESS.CreateTime", view, "created", person.created))
             }
@@ -116,12 +120,6 @@ fn newness(scene: &Scene<'_, '_>) -> Newness {
 /// Threads on its own list that say they belong to it.
 fn own_threads(scene: &Scene<'_, '_>) -> usize {
     scene.threads().iter().filter(|t| t.belongs_to(scene.person.process.offset()) == Ok(true)).count()
-}
-
-/// How many of those have not ended.
-fn running(scene: &Scene<'_, '_>) -> usize {
-    let own = scene.threads().iter().filter(|t| t.belongs_to(scene.person.process.offset()) == Ok(true));
-    own.filter(|t| t.ended() == Ok(false)).count()
 }
 
 /// Whether the table of process ids leads to it.
