@@ -12,15 +12,15 @@ pub static RULE: Rule = Rule {
     name: "hidden-process",
     technique: "T1014",
     about: "A living process that the active list, or the table of ids, does not have",
-    means: "The kernel's list of active processes, walked both ways, is whole without it, or its neighbours there lead past it, but the object is in memory, has not ended, and other \
-            structures of the kernel still agree on it: its threads point back to it, or the table of ids leads to it. Unlinking a process from \
+    means: "The kernel's list of active processes, walked both ways, is whole without it, or its neighbours there lead past it, but the \
+            object is in memory, has not ended, and other structures of the kernel still agree on it: its threads point back to it, or the table of ids leads to it. Unlinking a process from \
             that list hides it from everything that asks Windows for processes; it goes on running. One that is on the list but not in the table of \
             ids cannot be opened by its id.",
     fooled: "A rootkit that wipes ids, threads' owners and dispatcher header too leaves nothing to agree on. Innocent: a process caught while \
              it is being made or torn down, or a dump taken while the machine ran on. The first have the exiting flag or an exit \
              time and are explained; the last have a creation time, and threads, later than the dump's clock, and the \
-             severity is medium. So is one that stands where the list itself is torn (pages missing, written while the dump was \
-             taken) and whose own links are a piece of the list; where its links lead nowhere too, the severity is medium.",
+             severity is medium. One that stands where the list itself is torn (pages missing, written while the dump was \
+             taken) is explained if its own links are a piece of the list; where its links lead nowhere too, the severity is medium.",
     verify: "At the place of ActiveProcessLinks read two pointers: entries of a list point to links that point back (WinDbg: dt nt!_LIST_ENTRY \
              VA); an unlinked one's neighbours do not, or it points to itself. `dumpwalk psxview` shows who else knows the process.",
     check: Check::Process(check),
