@@ -242,6 +242,54 @@ impl Damaged {
     }
 }
 
+/// A root that maps the kernel image and nothing of its pool, as the one that a process has for user mode while kernel
+/// addresses are shadowed: the header may name it, and System is not reached through it.
+#[test]
+fn a_users_root_in_the_header_is_not_final() {
+    for mut broken in to_damage().filter(|b| matches!(b.whole.mode, Mode::X64 | Mode::La57)) {
+        let what = broken.sample.name.clone();
+        let shift = if broken.whole.mode == Mode::X64 { 39 } else { 48 };
+        let slot = |va: u64| (va >> shift & 0x1ff) as usize;
+        if broken.whole.mode == Mode::La57 {
+            continue; // one entry of the root maps the whole kernel
+        }
+        let kept = [slot(broken.whole.base.0), slot(0xffff_f780_0000_0000)];
+        // The root of a process, of which no other is read here.
+        let all = broken.sample.truth["processes"].as_array().unwrap().clone();
+        let root = all.iter().rev().filter_map(|p| p["dtb"].as_u64()).find(|dtb| {
+            *dtb != number(&broken.sample.truth, "dtb") && broken.whole.dump.page(Pa(*dtb).pfn()).is_some()
+        });
+        let root = root.unwrap();
+        for i in (256..512).filter(|i| !kept.contains(i)) {
+            broken.wipe(Pa(root + 8 * i as u64), 8);
+        }
+        broken.bytes[0x10..0x18].copy_from_slice(&(root | 3).to_le_bytes());
+        let found = broken.find(&broken.sample.store).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert!(!found.road.failed.is_empty(), "{what}: {:?}", found.road);
+        broken.same(&found);
+    }
+}
+
+/// Without the shared page a root says nothing of how many levels it has: System is reached through one number only.
+#[test]
+fn the_number_of_levels_is_not_a_matter_of_order() {
+    for mut broken in to_damage().filter(|b| matches!(b.whole.mode, Mode::X64 | Mode::La57)) {
+        let what = broken.sample.name.clone();
+        let shared = broken.whole.space().translate(Va(0xffff_f780_0000_0000)).unwrap();
+        broken.wipe(shared, 4096);
+        broken.bytes[0x10..0x18].fill(0);
+        let found = broken.find(&broken.sample.store).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(found.mode, broken.whole.mode, "{what}");
+        broken.same(&found);
+        // And with nothing of the header.
+        broken.wipe_header();
+        broken.wipe_stub();
+        let found = broken.find(&broken.sample.store).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(found.mode, broken.whole.mode, "{what}");
+        broken.same(&found);
+    }
+}
+
 /// The header page of the kernel image is gone: the module list tells where it lies, the record in the image its PDB.
 #[test]
 fn without_the_kernels_own_headers() {

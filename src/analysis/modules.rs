@@ -13,7 +13,8 @@ use crate::value::Value;
 pub static MODULES: Analysis = Analysis {
     name: "modules",
     about: "Loaded kernel modules",
-    help: "Walks PsLoadedModuleList in load order. Of a triage dump, the driver list it holds; of a user-mode minidump, the \
+    help: "Walks PsLoadedModuleList in load order; where what its head leads to does not have the kernel itself, the list is walked \
+           from a loader entry found in memory, and a note says so. Of a triage dump, the driver list it holds; of a user-mode minidump, the \
            process's own modules.",
     columns: &COLUMNS,
     switches: &[],

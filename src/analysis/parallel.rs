@@ -202,7 +202,7 @@ pub fn asked_for<'k>(case: &'k Case, ask: &Ask, sink: &mut dyn Sink) -> Result<V
             continue;
         }
         let process = kernel.process_at(&space, *va)?;
-        if process.looks_alive() {
+        if process.may_be_one() {
             sink.note(Note::info(format!("the process at {va} is not on the active list")));
             list.push(process);
         } else {

@@ -3,14 +3,15 @@
 use super::pslist;
 use super::{Analysis, Ask, Case, scans};
 use crate::error::Result;
+use crate::kernel::active::Place;
 use crate::kernel::crossview::Standing;
-use crate::kernel::process::{EProcess, Process};
+use crate::kernel::process::EProcess;
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::report::{Cell, Column, Kind, Sink, col, joined};
 use crate::symbols::layout::Layout;
 use crate::value::{Absent, Value};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 /// The register's entry.
 pub static PSSCAN: Analysis = Analysis {
@@ -18,25 +19,37 @@ pub static PSSCAN: Analysis = Analysis {
     about: "Processes found in physical memory, whether or not any list has them",
     help: "One pass over physical memory finds every process by its pool tag, and also without any pool header by its dispatcher header \
            and the pointers in it, so that neither unlinking a process nor wiping its tag hides it. `standing` says what it is: \
-           `listed` on the active list, `terminated`, or `unlinked`: alive, but not on the list.\n\n\
+           `listed` on the active list, `terminated`, `unlinked`: alive, but not on the list, or `torn`: the list is broken where it \
+           stands. A field that cannot be right (links that lead nowhere, an id of 0, a time that never was) does not hide a process \
+           whose threads, handle table or page tables bear it out: it is a row, and `doubts` names the field.\n\n\
            Example: dumpwalk psscan memory.dmp --format jsonl",
     columns: &COLUMNS,
     switches: &[],
     run,
 };
 
-const OWN: [Column; 4] = [
+const OWN: [Column; 5] = [
     scans::PHYSICAL,
     scans::FOUND_BY,
-    col("standing", Kind::Text, "listed, terminated, or unlinked (alive, but on no active list)"),
+    col(
+        "standing",
+        Kind::Text,
+        "listed, terminated, unlinked (alive, but on no active list), or torn (the active list is torn where it stands)",
+    ),
+    col("doubts", Kind::Texts, "Fields that cannot be right, of what is a process all the same"),
     col("same_pid", Kind::Number, "Processes met that have this id: more than one where it was used again, or forged"),
 ];
 const COLUMNS: [Column; pslist::COLUMNS.len() + OWN.len()] = joined(pslist::COLUMNS, OWN);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let (kernel, found) = scans::scan(case, ask, sink, Scanned::Process)?;
-    let listed: Value<FxHashSet<_>> = match kernel.processes() {
-        Ok(listed) => Ok(listed.list.iter().filter_map(Process::offset).collect()),
+    let active = match kernel.active_list() {
+        Ok(active) => {
+            let mut notes = active.notes.clone();
+            notes.extend(kernel.lost_ids(Some(&active)).filter(|n| !active.notes.contains(n)));
+            notes.into_iter().filter(|n| n.loss).for_each(|n| sink.note(n));
+            Ok(active)
+        }
         Err(e) => {
             sink.note(crate::value::Note::loss(format!(
                 "the active list cannot be walked, what is listed cannot be told: {e}"
@@ -53,14 +66,17 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         let n = same_id.entry(pid).or_default();
         *n = n.saturating_add(1);
     }
+    let mut places = active.as_ref().map(|a| a.places(kernel, &space)).map_err(|why| *why);
     for (f, process) in found.iter().zip(&processes) {
         if !ask.wants(process.pid().ok(), process.name().ok().as_deref(), f.va) {
             continue;
         }
-        let listed = listed.as_ref().map(|l| f.va.is_some_and(|va| l.contains(&va)));
-        let standing = listed.map(|listed| Standing::of(process, listed)).map_err(|why| *why);
+        let place = places.as_mut().map_err(|why| *why).map(|p| f.va.map_or(Place::Off, |va| p.of(va)));
+        let standing = place.map(|place| Standing::of(process, place));
         let mut row = pslist::row(process, &space, ask);
         row.cells.extend(own_cells(f, standing));
+        let doubts = process.doubts().into_iter().map(|d| Cell::from(d.words()));
+        row.cells.push(Cell::List(doubts.collect()));
         row.cells.push(process.pid().map(|pid| same_id.get(&pid).copied().unwrap_or(1)).into());
         sink.row(row)?;
     }

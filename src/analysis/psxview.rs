@@ -29,7 +29,8 @@ const COLUMNS: [Column; 21] = [
     col(
         "standing",
         Kind::Text,
-        "listed, terminated, unlinked (alive, but on no active list), or remains (in memory no longer mapped)",
+        "listed, terminated, unlinked (alive, but on no active list), torn (the active list is torn where it stands), or remains (in \
+         memory no longer mapped)",
     ),
     col("pslist", Kind::Bool, "On the active list, followed forwards"),
     col("pslist_back", Kind::Bool, "On the active list, followed backwards"),

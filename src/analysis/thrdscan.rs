@@ -22,7 +22,7 @@ pub static THRDSCAN: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 14] = [
+const COLUMNS: [Column; 15] = [
     col("pid", Kind::Number, "Process id the thread says it belongs to (Cid)"),
     col("name", Kind::Text, "Name of the process it points to"),
     col("tid", Kind::Number, "Thread id"),
@@ -30,6 +30,7 @@ const COLUMNS: [Column; 14] = [
     scans::PHYSICAL,
     scans::FOUND_BY,
     col("standing", Kind::Text, "listed, terminated, or unlinked (alive, but on no list of its process)"),
+    col("doubts", Kind::Texts, "Fields that cannot be right, of what is a thread all the same"),
     col("start_address", Kind::Hex, "Where the kernel began it"),
     col("win32_start_address", Kind::Hex, "What its creator asked to run"),
     wide("teb", Kind::Hex, "Thread environment block"),
@@ -77,6 +78,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
             physical,
             by,
             standing.into(),
+            Cell::List(thread.doubts(&space).into_iter().flatten().map(|d| d.words().into()).collect()),
             thread.view.start().into(),
             thread.win32_start().into(),
             thread.teb().into(),

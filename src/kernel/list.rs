@@ -29,8 +29,20 @@ pub struct Walked {
     pub links: Vec<Va>,
     /// How many of them were found going forwards.
     pub forwards: usize,
+    /// Whether every entry was met: the walk came to the head again, or from both ends to one and the same entry. (The head
+    /// of an empty list names itself; whether the list can be empty, the caller knows.)
+    pub whole: bool,
     /// Where it broke, and what that cost.
     pub notes: Vec<Note>,
+}
+
+/// What one direction of a walk met.
+#[derive(Clone, Debug, Default)]
+pub struct OneWay {
+    /// Addresses of the entries' links, in the order they were met.
+    pub links: Vec<Va>,
+    /// Whether it came to the head.
+    pub whole: bool,
 }
 
 /// Why a walk in one direction stopped.
@@ -53,6 +65,17 @@ enum Why {
     Foreign(Va),
 }
 
+impl Stop {
+    /// The entry that ought to have come next and is lost: its own links lead nowhere, or nothing of it can be read.
+    fn lost(&self) -> Option<Va> {
+        match self {
+            Self::Broken(at, Why::Unreadable(_)) => Some(*at),
+            Self::Broken(_, Why::Foreign(to)) => Some(*to),
+            _ => None,
+        }
+    }
+}
+
 /// One direction of a walk.
 struct Way {
     links: Vec<Va>,
@@ -67,22 +90,35 @@ impl List<'_> {
     /// Walks the list. `member` is asked about an entry that does not point back to where the walk came from:
     /// it may be a torn link, or lead into something else altogether.
     pub fn walk(&self, space: &Space<'_>, member: impl Fn(Va) -> bool) -> Walked {
-        let mut there = self.one_way(space, None, &member);
+        self.walk_to(space, None, member)
+    }
+
+    /// The same, begun at a member instead of the head: `self.head` is the member's link, and `end` the list's own head,
+    /// whose links are not followed.
+    pub fn walk_to(&self, space: &Space<'_>, end: Option<Va>, member: impl Fn(Va) -> bool) -> Walked {
+        let mut there = self.one_way(space, None, end, &member);
         let mut out =
-            Walked { forwards: there.links.len(), links: std::mem::take(&mut there.links), notes: Vec::new() };
+            Walked { forwards: there.links.len(), links: std::mem::take(&mut there.links), ..Walked::default() };
         if matches!(there.stop, Stop::Limit) {
             out.notes
                 .push(Note::loss(format!("{} at {}: given up after {} entries", self.what, self.head, self.limit)));
             return out;
         }
-        if matches!(there.stop, Stop::Head) && there.one_way.is_empty() {
+        let came_round = matches!(there.stop, Stop::Head);
+        if came_round && there.one_way.is_empty() && end.is_none() {
+            out.whole = true;
             return out;
         }
         let seen = out.links.iter().copied().collect();
-        let mut back = self.one_way(space, Some(&seen), &member);
+        let mut back = self.one_way(space, Some(&seen), end, &member);
         let found = back.links.len();
         back.links.reverse();
         out.links.append(&mut back.links);
+        let same_lost = there.stop.lost().is_some_and(|at| back.stop.lost() == Some(at));
+        let came_back = matches!(back.stop, Stop::Head);
+        // From a member, the two directions are the two parts of the list.
+        let ends = if end.is_some() { came_round && came_back } else { came_round || came_back };
+        out.whole = ends || back.met || same_lost;
         self.tell(&there, &back, found, &mut out);
         out
     }
@@ -96,9 +132,12 @@ impl List<'_> {
 
     /// Both directions apart, each followed to its own end: what a forward walk meets, and what a backward walk meets, in the order
     /// they are met. An entry unlinked in one direction only is in one of the two.
-    pub fn each_way(&self, space: &Space<'_>, member: impl Fn(Va) -> bool) -> [Vec<Va>; 2] {
+    pub fn each_way(&self, space: &Space<'_>, end: Option<Va>, member: impl Fn(Va) -> bool) -> [OneWay; 2] {
         let nothing = FxHashSet::default();
-        [self.one_way(space, None, &member).links, self.one_way(space, Some(&nothing), &member).links]
+        [None, Some(&nothing)].map(|seen| {
+            let way = self.one_way(space, seen, end, &member);
+            OneWay { links: way.links, whole: matches!(way.stop, Stop::Head) }
+        })
     }
 
     /// The link of an entry: next and previous.
@@ -109,7 +148,13 @@ impl List<'_> {
     }
 
     /// Walks forwards, or backwards keeping only what was not seen forwards.
-    fn one_way(&self, space: &Space<'_>, forwards: Option<&FxHashSet<Va>>, member: &impl Fn(Va) -> bool) -> Way {
+    fn one_way(
+        &self,
+        space: &Space<'_>,
+        forwards: Option<&FxHashSet<Va>>,
+        end: Option<Va>,
+        member: &impl Fn(Va) -> bool,
+    ) -> Way {
         let backwards = forwards.is_some();
         let mut way = Way { links: Vec::new(), stop: Stop::Head, one_way: Vec::new(), met: false };
         let mut seen = FxHashSet::default();
@@ -127,6 +172,9 @@ impl List<'_> {
                 if last != at {
                     way.one_way.push(self.head);
                 }
+                break Stop::Head;
+            }
+            if Some(next) == end {
                 break Stop::Head;
             }
             if next.is_null() {
@@ -297,7 +345,9 @@ mod tests {
         let dump = m.dump();
         let space = Space::new(&dump, Mode::X64, m.root);
         let list = List { what: "test list", head: at(0), width: WIDTH, limit: 100 };
-        let met = list.each_way(&space, |_| true).map(|w| w.iter().map(|l| (l.0 - BASE) / 0x1000).collect::<Vec<_>>());
+        let met = list
+            .each_way(&space, None, |_| true)
+            .map(|w| w.links.iter().map(|l| (l.0 - BASE) / 0x1000).collect::<Vec<_>>());
         assert_eq!(met, [vec![1, 3, 4, 5], vec![5, 4, 3, 2, 1]]);
     }
     #[test]

@@ -1,10 +1,13 @@
 //! One file per Windows object, and the walkers that find them (list, tree, table).
 
+pub mod active;
 pub mod address_space;
 pub mod bugcheck;
 pub mod callbacks;
+pub mod client_ids;
 pub mod context;
 pub mod crossview;
+pub mod doubts;
 pub mod driver;
 pub mod driver_cross;
 pub mod file_object;

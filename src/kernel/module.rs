@@ -3,12 +3,14 @@
 use super::Kernel;
 use super::list::List;
 use super::own_drivers::own;
+use super::scan::tags::Kind;
 use super::stamp::{Bounds, Doubt, Stamp};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
 use crate::layout;
-use crate::paging::Space;
+use crate::paging::{Mode, Space};
+use crate::progress::Progress;
 use crate::symbols::layout::{Counted, Layout, Link, View};
 use crate::time::FileTime;
 use crate::value::{Absent, Note, Value};
@@ -152,11 +154,31 @@ impl Modules {
 }
 
 impl Kernel {
-    /// The loaded modules, in load order.
+    /// The loaded modules, in load order. A list that does not have the kernel itself is not the one in use: then memory is
+    /// scanned for loader entries, and the ring is walked from one of them.
     ///
     /// # Errors
     /// The symbols lack the loader's entry, or nothing says where the list is.
     pub fn modules(&self) -> Result<Modules> {
+        let found = self.listed_modules()?;
+        if self.mode == Mode::Blocks || found.list.iter().any(|m| m.base == Ok(self.base)) {
+            return Ok(found);
+        }
+        let found = match self.layout::<KernelEntry>() {
+            Ok(layout) => self.modules_by_member(layout, read_kernel, found),
+            Err(_) => match self.layout::<UserEntry>() {
+                Ok(layout) => self.modules_by_member(layout, read_user, found),
+                Err(_) => found,
+            },
+        };
+        Ok(found)
+    }
+
+    /// The modules that the walk from the list's head meets, whatever they are.
+    ///
+    /// # Errors
+    /// As [`modules`](Self::modules).
+    pub fn listed_modules(&self) -> Result<Modules> {
         if let Some(modules) = super::triage::modules(&self.dump) {
             return Ok(modules);
         }
@@ -164,6 +186,58 @@ impl Kernel {
             Some(layout) => self.modules_by(layout, read_kernel),
             None => self.modules_by(self.layout::<UserEntry>().map_err(|e| self.unreadable(&e))?, read_user),
         }
+    }
+
+    /// The ring from a member that memory has: the kernel's own entry, else the first whose neighbour leads back to it.
+    fn modules_by_member<L: Layout>(
+        &self,
+        layout: &L,
+        read: fn(&Space<'_>, View<'_, L>) -> Module,
+        by_head: Modules,
+    ) -> Modules {
+        let offset = layout.field("links").map_or(0, |f| f.offset.into());
+        let space = self.space();
+        let head = self.global("PsLoadedModuleList");
+        let mut notes = by_head.notes;
+        let scanned = self.scan(&[Kind::Module], &Progress::default(), &mut notes).unwrap_or_default();
+        let mut links: Vec<(bool, Va)> = scanned
+            .iter()
+            .filter_map(|f| {
+                let va = f.va?;
+                let module = read(&space, space.view(layout, va));
+                self.can_be_module(&module).then(|| (module.base != Ok(self.base), va.add(offset)))
+            })
+            .collect();
+        links.sort_unstable();
+        let width = space.pointer_size();
+        let leads_back = |link: &Va| {
+            let next = space.pointer(*link);
+            next.is_ok_and(|n| n != *link && space.pointer(n.add(width.into())) == Ok(*link))
+        };
+        let what = "kernel module list";
+        let Some(start) = links.iter().map(|(_, link)| *link).find(leads_back) else {
+            notes.push(Note::loss(format!(
+                "{what}: it does not have the kernel, and no loader entry in memory leads to others"
+            )));
+            return Modules::new(by_head.list, notes);
+        };
+        let is_module = |link: Va| self.can_be_module(&read(&space, space.view(layout, link.sub(offset))));
+        let list = List { what, head: start, width, limit: MOST_MODULES };
+        let mut walked = list.walk(&space, |link| Some(link) == head || is_module(link));
+        walked.links.insert(0, start);
+        walked.links.retain(|link| Some(*link) != head);
+        let read_at = |link: &Va| read(&space, space.view(layout, link.sub(offset)));
+        let list: Vec<Module> = walked.links.iter().map(read_at).filter(|m| self.can_be_module(m)).collect();
+        notes.push(Note::loss(format!(
+            "{what}: what its head{} leads to does not have the kernel; the list was walked from the loader entry at {} instead, {} modules",
+            head.map_or_else(String::new, |h| format!(" at {h}")),
+            start.sub(offset),
+            list.len()
+        )));
+        if !walked.whole {
+            notes.append(&mut walked.notes);
+        }
+        Modules::new(list, notes)
     }
 
     /// The loader's entry at `va`, whether or not any list has it.

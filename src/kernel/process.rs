@@ -1,12 +1,12 @@
 //! `_EPROCESS`: one process, as the kernel holds it.
 
-use super::list::List;
+use super::active::Active;
 use super::vad_tree::{self, Tree};
 use super::{Kernel, session};
 use crate::addr::{Pa, Va};
 use crate::bytes::{Bytes, Place};
 use crate::dump::Arch;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout;
 use crate::paging::{Mode, Space};
 use crate::symbols::layout::{Bits, Counted, FastRef, FirstWord, Here, Link, View};
@@ -216,14 +216,16 @@ pub struct Process<'k> {
 /// The processes of the active list.
 #[derive(Debug)]
 pub struct Processes<'k> {
-    /// In list order.
+    /// In list order; behind them those whose own links are a piece of a torn list.
     pub list: Vec<Process<'k>>,
     /// How the walk went.
     pub notes: Vec<Note>,
+    /// The list as it was walked; `None` of a dump that keeps no list.
+    pub active: Option<Active>,
 }
 
 impl Kernel {
-    /// The processes of the active list (`PsActiveProcessHead`), in its order; of a triage dump the one it holds.
+    /// The processes of the active list ([`Kernel::active_list`]), in its order; of a triage dump the one it holds.
     ///
     /// # Errors
     /// The symbols lack what is needed to read a process, or nothing says where the list is.
@@ -235,20 +237,10 @@ impl Kernel {
         if self.mode == Mode::Blocks {
             return Ok(self.embedded_process(layout));
         }
-        let head = self.global("PsActiveProcessHead").ok_or_else(|| {
-            Error::NotAvailable("the active process list was not found: no symbol PsActiveProcessHead".into())
-        })?;
-        let offset = layout.links_offset();
-        let space = self.space();
-        let list = List { what: "active process list", head, width: space.pointer_size(), limit: MOST_PROCESSES };
-        let walked = list.walk(&space, |link| self.process_in(&space, layout, link.sub(offset)).looks_alive());
-        let at = |link: &Va| link.sub(offset);
-        let list = walked
-            .links
-            .par_iter()
-            .map_init(|| self.space(), |space, link| self.process_in(space, layout, at(link)))
-            .collect();
-        Ok(Processes { list, notes: walked.notes })
+        let mut active = self.active_list()?;
+        let all: Vec<Va> = active.listed.iter().chain(&active.torn).copied().collect();
+        let list = all.par_iter().map_init(|| self.space(), |space, va| self.process_in(space, layout, *va)).collect();
+        Ok(Processes { list, notes: std::mem::take(&mut active.notes), active: Some(active) })
     }
 
     /// The process at an address.
@@ -324,8 +316,8 @@ impl<'k> Process<'k> {
     pub fn ppid(&self) -> Value<u64> {
         self.view.parent()
     }
-    /// The image's name as the kernel keeps it: at most 15 bytes. Bytes outside ASCII are in an unknown code page and
-    /// become U+FFFD where they are not UTF-8.
+    /// The image's name as the kernel keeps it: at most 15 bytes, in the code page of the machine, which the dump does not
+    /// name. Bytes outside ASCII that are no UTF-8 are written as `\xNN`, so that none is lost.
     ///
     /// # Errors
     /// Why it is not there; [`Absent::NotApplicable`] when it is empty.
@@ -335,7 +327,7 @@ impl<'k> Process<'k> {
         if text.is_empty() {
             return Err(Absent::NotApplicable);
         }
-        Ok(String::from_utf8_lossy(text).into_owned())
+        Ok(escaped(text))
     }
     /// The image's path as security auditing saw it when the process was made: `\Device\HarddiskVolume3\…`.
     /// User mode cannot change it. Minimal processes have a bare name, System has none.
@@ -354,19 +346,23 @@ impl<'k> Process<'k> {
             text => Ok(text),
         }
     }
-    /// The whole image name: the path's last part where the 15 bytes are its beginning, else those 15 bytes.
+    /// The whole image name: the path's last part where the 15 bytes are its beginning, in whatever code page they are;
+    /// else those 15 bytes.
     ///
     /// # Errors
     /// Why there is no name at all.
     pub fn long_name(&self, space: &Space<'_>) -> Value<String> {
         let short = self.name()?;
+        let raw = self.view.short_name()?;
+        let raw = raw.split(|b| *b == 0).next().unwrap_or_default();
         // 14 characters and a terminator, or 15: both are seen when a name is cut.
-        if short.len() < 14 {
+        if raw.len() < 14 && raw.is_ascii() {
             return Ok(short);
         }
         match self.image_path(space) {
-            Ok(path) => Ok(whole_name(short, &path)),
-            Err(_) => Ok(short),
+            Ok(path) if raw.is_ascii() => Ok(whole_name(short, &path)),
+            Ok(path) if can_be_in_a_code_page(raw, base_name(&path)) => Ok(base_name(&path).to_owned()),
+            _ => Ok(short),
         }
     }
     /// The page-table root, without the low bits that are no address (PCID on x64, the alignment of PAE).
@@ -508,15 +504,6 @@ impl<'k> Process<'k> {
             (status, ..) => return Ok(status),
         };
         running.map_or(Ok(STATUS_PENDING), Err)
-        }
-    }
-    /// Whether these bytes can be a process at all: the dispatcher type, an id divisible by 4, a page-table root, a name.
-    #[must_use]
-    pub fn looks_alive(&self) -> bool {
-        let id = self.pid().is_ok_and(|id| id.is_multiple_of(4) && id <= u64::from(u32::MAX));
-        let name = self.view.short_name().is_ok_and(|n| n.first().is_some_and(|c| (0x20..0x7f).contains(c)));
-        // DISPATCHER_HEADER.Type of a process is 3 (ProcessObject in the kernel's _KOBJECTS).
-        self.view.kind() == Ok(3) && id && name && self.dtb().is_ok()
     }
 }
 
@@ -557,6 +544,35 @@ fn in_parts(whole: Value<u64>, low: Value<u32>, high: Value<u32>) -> Value<u64> 
     }
 }
 
+/// Text of an unknown code page: UTF-8 as it is, every other byte outside ASCII as `\xNN`.
+fn escaped(text: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in text.utf8_chunks() {
+        out.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| out.push_str(&format!("\\x{byte:02x}")));
+    }
+    out
+}
+
+/// Whether these bytes, at most 15 of a name, can be the beginning of `name` in a code page of Windows: ASCII is itself,
+/// and a character outside it is one byte from 0x80 on, or such a byte and another.
+fn can_be_in_a_code_page(raw: &[u8], name: &str) -> bool {
+    let fits = |widest: usize| {
+        let (mut at, mut chars) = (0usize, name.chars());
+        while let Some(byte) = raw.get(at) {
+            let Some(c) = chars.next() else { return false };
+            match (byte.is_ascii(), c.is_ascii()) {
+                (true, true) if char::from(*byte) == c => at = at.saturating_add(1),
+                (false, false) => at = at.saturating_add(widest),
+                _ => return false,
+            }
+        }
+        // What is shorter than the field was not cut.
+        raw.len() >= 14 || chars.next().is_none()
+    };
+    fits(1) || fits(2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -592,6 +608,22 @@ mod tests {
         assert_eq!(in_parts(lacking, Err(Absent::NotInDump), Ok(0)), Err(Absent::NotInDump));
         assert_eq!(in_parts(Err(Absent::NotInDump), Ok(1), Ok(1)), Err(Absent::NotInDump));
     }
+    #[test]
+    fn a_name_in_a_code_page_is_shown_byte_by_byte_or_by_its_path() {
+        assert_eq!(escaped(b"\xb2\xa1\xb6\xbe..exe"), "\\xb2\\xa1\\xb6\\xbe..exe");
+        assert_eq!(escaped("\u{e9}t\u{e9}.exe".as_bytes()), "\u{e9}t\u{e9}.exe");
+        // GBK, two bytes a character; windows-1251 and 1252, one byte a character, the first of them cut.
+        assert!(can_be_in_a_code_page(b"\xb2\xa1\xb6\xbe..exe", "\u{75c5}\u{6bd2}..exe"));
+        assert!(can_be_in_a_code_page(
+            b"\xcf\xf0\xe8\xe2\xe5\xf2 \xec\xe8\xf0.txt.",
+            "\u{41f}\u{440}\u{438}\u{432}\u{435}\u{442} \u{43c}\u{438}\u{440}.txt.exe"
+        ));
+        assert!(can_be_in_a_code_page(b"\xe9t\xe9.exe", "\u{e9}t\u{e9}.exe"));
+        for other in ["ete.exe", "\u{e9}t\u{e9}.exe.exe", "\u{e9}t.exe", "\u{e9}ta.exe"] {
+            assert!(!can_be_in_a_code_page(b"\xe9t\xe9.exe", other), "{other}");
+        }
+    }
+
     #[test]
     fn a_cut_name_is_made_whole_by_the_path_it_begins() {
         let path = r"\Device\HarddiskVolume3\Windows\ImmersiveControlPanel\SystemSettings.exe";

@@ -26,12 +26,12 @@ impl Kernel {
     pub(super) fn embedded_process<'k>(&'k self, layout: &'k EProcess) -> Processes<'k> {
         let Some(part) = self.dump.triage().and_then(|t| t.process()) else {
             let note = Note::loss("this triage dump keeps no copy of the crashing process");
-            return Processes { list: Vec::new(), notes: vec![note] };
+            return Processes { list: Vec::new(), notes: vec![note], active: None };
         };
         let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
         let process = Process::new(self, View::new(layout, bytes));
         let note = Note::info("a triage dump keeps one process: the one that was running when the machine crashed");
-        Processes { list: vec![process], notes: vec![note] }
+        Processes { list: vec![process], notes: vec![note], active: None }
     }
     /// The copied `_ETHREAD`.
     ///

@@ -5,8 +5,10 @@ use crate::addr::Va;
 use crate::analysis::identities::{Identities, token_of};
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::kernel::active::Place;
+use crate::kernel::client_ids::Numbered;
 use crate::kernel::crossview::Standing;
-use crate::kernel::process::{EProcess, Process};
+use crate::kernel::process::{EProcess, Process, Processes};
 use crate::kernel::scan::find::{By, Found};
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::kernel::sid::Sid;
@@ -24,6 +26,8 @@ pub struct Person<'k> {
     pub process: Process<'k>,
     /// How it was met.
     pub standing: Standing,
+    /// Where it stands to the active list.
+    pub place: Place,
     /// What the scan of physical memory says of it.
     pub found: Option<Found>,
     /// Its id.
@@ -87,33 +91,51 @@ impl Person<'_> {
 /// The symbols do not describe processes.
 pub fn people<'k>(
     kernel: &'k Kernel,
-    listed: Vec<Process<'k>>,
+    listed: Processes<'k>,
     scanned: &[Found],
+    numbered: Option<&Numbered>,
     identities: Option<&Identities>,
 ) -> Result<Vec<Person<'k>>> {
     let span = kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?.span();
-    let on_list: FxHashSet<Va> = listed.iter().filter_map(Process::offset).collect();
+    let on_list: FxHashSet<Va> = listed.list.iter().filter_map(Process::offset).collect();
     let met: FxHashMap<Va, &Found> =
         scanned.iter().filter(|f| f.kind == Scanned::Process).filter_map(|f| Some((f.va?, f))).collect();
-    let mut all: Vec<(Process<'k>, Standing, Option<Found>)> = listed
+    let space = kernel.space();
+    let mut places = listed.active.as_ref().map(|active| active.places(kernel, &space));
+    let mut place = |va: Option<Va>| match (&mut places, va) {
+        (Some(places), Some(va)) => places.of(va),
+        // A dump that keeps no list holds what it holds.
+        _ => Place::Listed,
+    };
+    let mut all: Vec<(Process<'k>, Place, Option<Found>)> = listed
+        .list
         .into_iter()
         .map(|p| {
             let found = p.offset().and_then(|va| met.get(&va)).map(|f| (*f).clone());
-            (p, Standing::Listed, found)
+            let place = place(p.offset());
+            (p, place, found)
         })
         .collect();
-    for found in scanned.iter().filter(|f| f.kind == Scanned::Process) {
-        // What nothing maps any more cannot be followed: its pointers may lead anywhere by now.
-        let Some(va) = found.va.filter(|va| !on_list.contains(va)) else { continue };
+    // What nothing maps any more cannot be followed: its pointers may lead anywhere by now.
+    let of_scan = scanned.iter().filter(|f| f.kind == Scanned::Process).filter_map(|f| f.va);
+    // What the scan refuses, and the table of ids or a thread of it leads to, is judged as well.
+    let by_ids = numbered
+        .into_iter()
+        .flat_map(Numbered::addresses)
+        .filter(|va| !kernel.in_image(*va) && kernel.process_at(&space, *va).is_ok_and(|p| p.may_be_one()));
+    let mut seen = on_list;
+    for va in of_scan.chain(by_ids) {
+        if !seen.insert(va) {
+            continue;
+        }
         let process = kernel.process_of(kernel.space().fetch(va, span))?;
-        let standing = Standing::of(&process, false);
-        all.push((process, standing, Some(found.clone())));
+        all.push((process, place(Some(va)), met.get(&va).map(|f| (*f).clone())));
     }
     Ok(all
         .into_par_iter()
         .map_init(
             || kernel.space(),
-            |space, (process, standing, found)| {
+            |space, (process, place, found)| {
                 let token = process.view.token().and_then(crate::kernel::process::applicable);
                 let ended = process.exit_time().is_ok();
                 let read = identities.and_then(|i| token_of(&i.tokens, space, &process).ok());
@@ -123,7 +145,8 @@ pub fn people<'k>(
                     None => (Err(Absent::NotApplicable), Err(Absent::NotApplicable)),
                 };
                 Person {
-                    standing,
+                    standing: Standing::of(&process, place),
+                    place,
                     found,
                     pid: process.pid(),
                     ppid: process.ppid(),

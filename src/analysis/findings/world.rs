@@ -6,12 +6,15 @@ use crate::analysis::identities::Identities;
 use crate::analysis::malfind::Finder;
 use crate::error::Result;
 use crate::kernel::Kernel;
+use crate::kernel::active::Active;
 use crate::kernel::callbacks::Callback;
+use crate::kernel::client_ids::Numbered;
 use crate::kernel::driver::Driver;
 use crate::kernel::handle_table::HandleTables;
 use crate::kernel::module::Modules;
 use crate::kernel::object::Objects;
 use crate::kernel::object::types::ObjectTypes;
+use crate::kernel::process::Processes;
 use crate::kernel::protection::Protections;
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
@@ -88,13 +91,13 @@ impl<'k> World<'k> {
             }
         };
         let listed = match kernel.processes() {
-            Ok(listed) => {
-                notes.extend(listed.notes);
-                listed.list
+            Ok(mut listed) => {
+                notes.append(&mut listed.notes);
+                listed
             }
             Err(e) => {
                 notes.push(Note::loss(format!("the active list cannot be walked: {e}")));
-                Vec::new()
+                Processes { list: Vec::new(), notes: Vec::new(), active: None }
             }
         };
         let scanned = if kernel.mode == Mode::Blocks {
@@ -109,14 +112,15 @@ impl<'k> World<'k> {
                 Vec::new()
             })
         };
-        let people = match people(kernel, listed, &scanned, identities.as_ref()) {
+        let numbered = client_ids(kernel, listed.active.as_ref(), notes);
+        let people = match people(kernel, listed, &scanned, numbered.as_ref(), identities.as_ref()) {
             Ok(people) => people,
             Err(e) => {
                 notes.extend(readable.then(|| Note::loss(format!("no process is judged: {e}"))));
                 Vec::new()
             }
         };
-        if people.is_empty() && kernel.modules().is_err() {
+        if people.is_empty() && kernel.listed_modules().is_err() {
             return Err(crate::error::Error::NotAvailable("neither processes nor kernel modules can be read".into()));
         }
         let mut by_pid: FxHashMap<u64, Vec<usize>> = FxHashMap::default();
@@ -163,7 +167,7 @@ impl<'k> World<'k> {
             section_objects: SectionObjects::of(kernel).ok(),
             sides: Sides::of(kernel).ok(),
             handles: HandleTables::of(kernel).ok(),
-            modules: kernel.modules().ok(),
+            modules: kernel_modules(kernel, notes),
             drivers,
             services: judged("system calls", kernel.services(), notes),
             callbacks: judged("notification routines", kernel.callbacks(), notes),
@@ -194,6 +198,42 @@ impl<'k> World<'k> {
         let created = child.created.ok()?;
         let same = self.by_pid.get(&child.ppid.ok()?)?.iter().filter_map(|i| self.people.get(*i));
         same.filter(|p| p.created.is_ok_and(|c| c > created)).max_by_key(|p| p.created.ok())
+    }
+}
+
+/// The table of client ids. Where it cannot be used, a note says which rules that costs.
+fn client_ids(kernel: &Kernel, active: Option<&Active>, notes: &mut Vec<Note>) -> Option<Numbered> {
+    if kernel.mode == Mode::Blocks {
+        return None;
+    }
+    let space = kernel.space();
+    match kernel.numbered(&space) {
+        Ok(numbered) => {
+            let more = numbered.notes.iter().cloned().chain(kernel.lost_of(&space, &numbered, active));
+            let new: Vec<Note> = more.filter(|n| !notes.contains(n)).collect();
+            notes.extend(new);
+            Some(numbered)
+        }
+        Err(why) => {
+            notes.push(Note::loss(format!(
+                "PspCidTable, the table of process ids, cannot be used ({why}): whether a listed process was taken out of it is not judged"
+            )));
+            None
+        }
+    }
+}
+
+/// The kernel's modules, with a note where they cannot be had.
+fn kernel_modules(kernel: &Kernel, notes: &mut Vec<Note>) -> Option<Modules> {
+    match kernel.modules() {
+        Ok(modules) => {
+            notes.extend(modules.notes.iter().cloned());
+            Some(modules)
+        }
+        Err(e) => {
+            notes.push(Note::loss(format!("hooks and unlisted drivers are not judged: {e}")));
+            None
+        }
     }
 }
 

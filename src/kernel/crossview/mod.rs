@@ -10,6 +10,7 @@ mod sources;
 pub use reasons::Reason;
 
 use super::Kernel;
+use super::active::Place;
 use super::process::{EProcess, Process};
 use super::scan::find::By;
 use crate::addr::{Pa, Va};
@@ -83,22 +84,26 @@ pub enum Standing {
     Terminated,
     /// Alive by all it says of itself, mapped, and on no active list.
     Unlinked,
+    /// The active list is torn where it stands: its own links are a piece of the list, or lead nowhere.
+    Torn,
     /// In physical memory that the kernel maps nowhere any more.
     Remains,
 }
 
 impl Standing {
-    /// That of a process, which the active list has or has not.
+    /// That of a process, by its place on the active list.
     #[must_use]
-    pub fn of(process: &Process<'_>, listed: bool) -> Self {
-        if listed {
+    pub fn of(process: &Process<'_>, place: Place) -> Self {
+        if place == Place::Listed {
             Self::Listed
         } else if process.exit_time().is_ok() {
             Self::Terminated
-        } else if process.offset().is_some() {
+        } else if process.offset().is_none() {
+            Self::Remains
+        } else if place == Place::Off {
             Self::Unlinked
         } else {
-            Self::Remains
+            Self::Torn
         }
     }
     /// In a word.
@@ -108,6 +113,7 @@ impl Standing {
             Self::Listed => "listed",
             Self::Terminated => "terminated",
             Self::Unlinked => "unlinked",
+            Self::Torn => "torn",
             Self::Remains => "remains",
         }
     }
@@ -170,13 +176,13 @@ impl Kernel {
         let sources = sources::gather(self, progress, &mut notes)?;
         let space = self.space();
         // One object met by two addresses of one physical place is one.
-        let mut met: FxHashMap<Place, usize> = FxHashMap::default();
+        let mut met: FxHashMap<Spot, usize> = FxHashMap::default();
         let mut rows: Vec<Crossed<'_>> = Vec::new();
         let mut aliases: Vec<FxHashSet<Va>> = Vec::new();
         for va in sources.addresses() {
             let process = self.process_at(&space, va)?;
             let pa = process.place().pa;
-            let place = pa.map_or(Place::Virtual(va), Place::Physical);
+            let place = pa.map_or(Spot::Virtual(va), Spot::Physical);
             match met.get(&place) {
                 Some(known) => _ = aliases.get_mut(*known).map(|a| a.insert(va)),
                 None => {
@@ -188,7 +194,7 @@ impl Kernel {
         }
         let span = self.layout::<EProcess>().map_err(|e| self.unreadable(&e))?.span();
         for found in sources.scanned() {
-            match met.get(&Place::Physical(found.pa)).and_then(|at| rows.get_mut(*at)) {
+            match met.get(&Spot::Physical(found.pa)).and_then(|at| rows.get_mut(*at)) {
                 Some(row) => row.found_by.clone_from(&found.by),
                 None => {
                     let process = self.process_of(found.bytes(self, span))?;
@@ -197,14 +203,15 @@ impl Kernel {
                 }
             }
         }
-        rows.par_iter_mut().zip(&aliases).for_each_init(
+        let places = sources.places(self, &space, &aliases);
+        rows.par_iter_mut().zip(aliases.par_iter().zip(&places)).for_each_init(
             || self.space(),
-            |space, (row, addresses)| {
+            |space, (row, (addresses, place))| {
                 row.holders = sources.holders_of(addresses);
                 for seen in &mut row.seen {
                     seen.has = sources.has(seen.view, row.pa, addresses, &row.process, space);
                 }
-                row.standing = standing(row);
+                row.standing = place.map(|place| Standing::of(&row.process, place));
             },
         );
         reasons::explain(&mut rows, &sources);
@@ -232,7 +239,7 @@ impl Kernel {
 
 /// Where an object is, for telling objects apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Place {
+enum Spot {
     Physical(Pa),
     /// Its page is not in the dump.
     Virtual(Va),
@@ -257,9 +264,4 @@ impl<'k> Crossed<'k> {
     pub fn has(&self, view: View) -> Value<bool> {
         self.seen.iter().find(|s| s.view == view).map_or(Err(Absent::NotRecorded), |s| s.has)
     }
-}
-
-fn standing(row: &Crossed<'_>) -> Value<Standing> {
-    let listed = row.has(View::List)? || row.has(View::ListBack)?;
-    Ok(Standing::of(&row.process, listed))
 }

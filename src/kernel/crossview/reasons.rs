@@ -1,7 +1,7 @@
 //! Why a view lacks a process, where that is no sign of hiding.
 
 use super::sources::Sources;
-use super::{Crossed, View};
+use super::{Crossed, Standing, View};
 use crate::addr::Va;
 use crate::kernel::process::Process;
 use crate::kernel::standing::Sort;
@@ -36,6 +36,8 @@ pub enum Reason {
     NotRequired,
     /// The view lacks more than a quarter of the processes it ought to have, so that it says nothing of one.
     Sparse,
+    /// The active list is torn where it stands, or this direction of it is.
+    Torn,
     /// None of these.
     Unexplained,
 }
@@ -57,6 +59,7 @@ impl Reason {
             Self::NoThreads => "has no threads",
             Self::NotRequired => "System need not hold it",
             Self::Sparse => "lacks a quarter of those it ought to have",
+            Self::Torn => "the list is torn",
             Self::Unexplained => "unexplained",
         }
     }
@@ -74,6 +77,8 @@ struct Facts {
     is_csrss: bool,
     /// When the first csrss.exe of its session was made.
     csrss_made: Option<FileTime>,
+    /// How it stands to the active list.
+    standing: Value<Standing>,
 }
 
 /// Gives each miss its reason.
@@ -99,9 +104,11 @@ pub(super) fn explain(rows: &mut [Crossed<'_>], sources: &Sources) {
             job: p.view.job().ok().filter(|j| !j.is_null()),
             is_csrss: p.offset().is_some_and(|at| sources.csrss.contains_key(&at)),
             csrss_made: session.and_then(|s| first.get(&s).copied()),
+            standing: row.standing,
         };
         for seen in &mut row.seen {
-            seen.reason = if seen.has == Ok(false) { Some(reason(seen.view, &facts)) } else { None };
+            let torn = sources.is_torn(seen.view);
+            seen.reason = (seen.has == Ok(false)).then(|| reason(seen.view, &facts, torn));
         }
     }
     for view in [View::Csrss, View::Session, View::Threads, View::CidTable, View::Scan] {
@@ -114,7 +121,7 @@ fn has_exited(p: &Process<'_>) -> bool {
     p.exit_time().is_ok() || p.view.deleted() == Ok(1)
 }
 
-fn reason(view: View, f: &Facts) -> Reason {
+fn reason(view: View, f: &Facts, torn: bool) -> Reason {
     if f.exited && view != View::Scan {
         return Reason::Exited;
     }
@@ -122,6 +129,9 @@ fn reason(view: View, f: &Facts) -> Reason {
         return Reason::Remains;
     }
     match view {
+        View::List | View::ListBack if torn && matches!(f.standing, Ok(Standing::Listed | Standing::Torn)) => {
+            Reason::Torn
+        }
         View::Threads if f.threads == Some(0) => Reason::NoThreads,
         View::Session if f.session.is_none() => Reason::NoSession,
         View::Job if f.job.is_none() => Reason::NoJob,

@@ -5,14 +5,15 @@ use super::handles::{self, Reached};
 use crate::addr::{Pa, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
-use crate::kernel::list::List;
-use crate::kernel::process::{EProcess, MOST_PROCESSES, Process};
+use crate::kernel::active::{Active, Place};
+use crate::kernel::list::OneWay;
+use crate::kernel::process::{EProcess, Process};
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind;
 use crate::kernel::thread::EThread;
 use crate::paging::Space;
 use crate::progress::Progress;
-use crate::symbols::layout::Layout;
+use crate::symbols::layout::Layout as _;
 use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -23,6 +24,10 @@ type Addresses = FxHashSet<Va>;
 /// All ways.
 #[derive(Debug)]
 pub(super) struct Sources {
+    /// The active list.
+    list: Value<Active>,
+    /// Whether each direction of it ends before the head.
+    torn: [bool; 2],
     forwards: Value<Addresses>,
     backwards: Value<Addresses>,
     /// Physical addresses of what the scan found.
@@ -49,20 +54,19 @@ pub(super) struct Sources {
 /// Asks them all.
 pub(super) fn gather(kernel: &Kernel, progress: &Progress, notes: &mut Vec<Note>) -> Result<Sources> {
     let space = kernel.space();
-    let layout = kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?;
+    kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?;
     let is_process = |va: &Va| {
         let process = kernel.process_at(&space, *va);
-        process.is_ok_and(|p| p.looks_alive() && p.pid() != Ok(0))
+        process.is_ok_and(|p| p.may_be_one() && !kernel.in_image(*va))
     };
-    let [forwards, backwards] = active(kernel, &space, layout, notes);
+    let (list, ways) = active(kernel, &space, notes);
     let (found, scanned_threads) = match scan(kernel, progress, notes) {
         Ok((processes, threads)) => (Ok(processes), Ok(threads)),
         Err(why) => (Err(why), Err(why)),
     };
-    let cid = client_ids(kernel, &space, notes);
-    let (cid, cid_threads) = match cid {
-        Ok((processes, threads)) => (Ok(processes), Ok(threads)),
-        Err(why) => (Err(why), Err(why)),
+    let (cid, others, cid_threads) = match client_ids(kernel, &space, list.as_ref().ok(), notes) {
+        Ok(ids) => (Ok(ids.own), ids.others, Ok(ids.owners)),
+        Err(why) => (Err(why), Addresses::default(), Err(why)),
     };
     // Either kind of thread tells; the scan's absence is the reason where there is neither.
     let threads = match (scanned_threads, cid_threads) {
@@ -76,7 +80,8 @@ pub(super) fn gather(kernel: &Kernel, progress: &Progress, notes: &mut Vec<Note>
     let threads = threads.map(|t| t.into_iter().filter(is_process).collect::<Addresses>());
 
     // What is listed is a process even where its page is not in the dump; all else must look like one.
-    let mut all: BTreeSet<Va> = forwards.iter().chain(&backwards).flatten().copied().collect();
+    let mut all: BTreeSet<Va> = ways.iter().flatten().flat_map(|w| &w.links).copied().collect();
+    all.extend(others);
     all.extend(found.iter().flatten().filter_map(|f| f.va));
     all.extend(cid.iter().chain(&threads).flatten().copied());
     let known: Vec<Process<'_>> = all.iter().map(|va| kernel.process_at(&space, *va)).collect::<Result<_>>()?;
@@ -98,7 +103,11 @@ pub(super) fn gather(kernel: &Kernel, progress: &Progress, notes: &mut Vec<Note>
     let system = held_by(&reached, system);
     let held_by_csrss = union(&reached, csrss.keys());
     let holders = reached.map(|r| count(&r));
+    let torn = ways.each_ref().map(|w| w.as_ref().is_ok_and(|w| !w.whole));
+    let [forwards, backwards] = ways.map(|way| way.map(|w| w.links.into_iter().collect()));
     Ok(Sources {
+        list,
+        torn,
         forwards,
         backwards,
         scan,
@@ -147,26 +156,20 @@ fn count(reached: &Reached) -> FxHashMap<Va, u32> {
     out
 }
 
-/// The active list, each way by itself.
-fn active<'k>(
-    kernel: &'k Kernel,
-    space: &Space<'k>,
-    layout: &EProcess,
-    notes: &mut Vec<Note>,
-) -> [Value<Addresses>; 2] {
-    let Some(head) = kernel.global("PsActiveProcessHead") else {
-        notes.push(Note::loss("the active process list was not found: no symbol PsActiveProcessHead"));
-        return [Err(Absent::NoSymbol), Err(Absent::NoSymbol)];
-    };
-    if let Err(why) = space.pointer(head) {
-        notes.push(Note::loss(format!("the active process list at {head} is {why}")));
-        return [Err(why), Err(why)];
+/// The active list, and each way of it by itself.
+fn active<'k>(kernel: &'k Kernel, space: &Space<'k>, notes: &mut Vec<Note>) -> (Value<Active>, [Value<OneWay>; 2]) {
+    match kernel.active_list() {
+        Ok(active) => {
+            // What the table of client ids says is told by the view of its own.
+            notes.extend(active.notes.iter().cloned());
+            let ways = kernel.active_each_way(space, &active).map(Ok);
+            (Ok(active), ways)
+        }
+        Err(why) => {
+            notes.push(Note::loss(why.to_string()));
+            (Err(Absent::NoSymbol), [Err(Absent::NoSymbol), Err(Absent::NoSymbol)])
+        }
     }
-    let offset = layout.links_offset();
-    let list = List { what: "active process list", head, width: space.pointer_size(), limit: MOST_PROCESSES };
-    let member = |link: Va| kernel.process_at(space, link.sub(offset)).is_ok_and(|p| p.looks_alive());
-    notes.extend(list.walk(space, member).notes);
-    list.each_way(space, member).map(|links| Ok(links.into_iter().map(|l| l.sub(offset)).collect()))
 }
 
 /// The scan's processes, and the processes that the scan's threads belong to.
@@ -184,34 +187,34 @@ fn scan(kernel: &Kernel, progress: &Progress, notes: &mut Vec<Note>) -> Value<(V
     Ok((processes, threads.par_iter().filter_map(owner).collect()))
 }
 
-/// The processes of `PspCidTable`, and those its threads belong to.
-fn client_ids<'k>(kernel: &'k Kernel, space: &Space<'k>, notes: &mut Vec<Note>) -> Value<(Addresses, Addresses)> {
-    let (ids, told) = match kernel.client_ids(space) {
-        Ok(read) => read,
-        Err(why) => {
-            notes.push(Note::info(format!("PspCidTable: {why}")));
-            return Err(why);
-        }
-    };
-    notes.extend(told);
-    let (mut processes, mut threads, mut unread) = (Addresses::default(), Addresses::default(), 0usize);
-    for id in ids {
-        let process = kernel.process_at(space, id.target).map_err(|_| Absent::NoSymbol)?;
-        // _KOBJECTS: 3 a process, 6 a thread.
-        match process.view.kind() {
-            Ok(3) if process.pid() == Ok(id.value) && process.looks_alive() => _ = processes.insert(id.target),
-            Ok(6) => {
-                let thread = kernel.thread_at(space, id.target).map_err(|_| Absent::NoSymbol)?;
-                threads.extend(thread.view.owner());
-            }
-            Ok(_) => {}
-            Err(_) => unread = unread.saturating_add(1),
-        }
-    }
-    if unread > 0 {
-        notes.push(Note::loss(format!("PspCidTable: {unread} ids stand for objects whose memory cannot be read")));
-    }
-    Ok((processes, threads))
+/// What `PspCidTable` leads to.
+struct ByIds {
+    /// Processes by their own ids.
+    own: Addresses,
+    /// Processes by ids that are not the ones they say.
+    others: Addresses,
+    /// Processes that its threads belong to.
+    owners: Addresses,
+}
+
+/// The processes of `PspCidTable`.
+fn client_ids<'k>(
+    kernel: &'k Kernel,
+    space: &Space<'k>,
+    active: Option<&Active>,
+    notes: &mut Vec<Note>,
+) -> Value<ByIds> {
+    let numbered = kernel.numbered(space).inspect_err(|why| {
+        let loss = *why != Absent::NoSymbol;
+        notes.push(Note { loss, text: format!("PspCidTable, the table of process ids, cannot be used: {why}") });
+    })?;
+    let loss = numbered.notes.iter().cloned().chain(kernel.lost_of(space, &numbered, active));
+    let new: Vec<Note> = loss.filter(|n| !notes.contains(n)).collect();
+    notes.extend(new);
+    let is_own = |(id, at): &&(u64, Va)| kernel.process_at(space, *at).is_ok_and(|p| p.pid() == Ok(*id));
+    let (own, others): (Vec<_>, Vec<_>) = numbered.processes.iter().partition(is_own);
+    let addresses = |of: Vec<&(u64, Va)>| of.into_iter().map(|(_, at)| *at).collect();
+    Ok(ByIds { own: addresses(own), others: addresses(others), owners: numbered.owners.into_iter().collect() })
 }
 
 /// The lists that processes say they are on, each once.
@@ -225,6 +228,25 @@ fn lists(
 }
 
 impl Sources {
+    /// Where each process, known by these addresses, stands to the active list.
+    pub(super) fn places(&self, kernel: &Kernel, space: &Space<'_>, all: &[Addresses]) -> Vec<Value<Place>> {
+        let list = match &self.list {
+            Ok(list) => list,
+            Err(why) => return vec![Err(*why); all.len()],
+        };
+        let mut places = list.places(kernel, space);
+        // Of several addresses of one object, that of its list entry; of an object without any, none is listed.
+        let of = |addresses: &Addresses| addresses.iter().map(|at| places.of(*at)).min().unwrap_or(Place::Off);
+        all.iter().map(of).map(Ok).collect()
+    }
+    /// Whether a view is a direction of the active list that is torn.
+    pub(super) const fn is_torn(&self, view: View) -> bool {
+        match view {
+            View::List => self.torn[0],
+            View::ListBack => self.torn[1],
+            _ => false,
+        }
+    }
     /// Every virtual address any way gave, lowest first.
     pub(super) fn addresses(&self) -> impl Iterator<Item = Va> {
         self.all.iter().copied()

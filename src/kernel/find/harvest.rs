@@ -3,6 +3,7 @@
 //! root translates the shared page, its links lead back to it, its address leads back to the page it was found in, and
 //! its thread names it.
 
+use super::judge::Judge;
 use super::memory::kernel_under;
 use super::roots::{Seen, chunks};
 use super::shared_page::{self, SharedPage};
@@ -10,12 +11,14 @@ use super::{Candidate, Road};
 use crate::addr::{PAGE_SIZE, Pa, Pfn, Va};
 use crate::bytes::le;
 use crate::dump::{Arch, Dump};
+use crate::kernel::Kernel;
 use crate::paging::{Mode, Space};
 use crate::progress::{Progress, Unit};
 use crate::symbols::types::Types;
 use crate::symbols::{Fallback, SymbolSource};
 use crate::value::Value;
 use rayon::prelude::*;
+use rustc_hash::FxHashSet;
 use std::collections::BTreeSet;
 
 /// Programs that run on every Windows, by the first bytes of `_EPROCESS.ImageFileName`.
@@ -34,6 +37,8 @@ const NAMES: [&[u8]; 9] = [
 const MOST: usize = 1 << 12;
 /// Links of the ring of processes that are followed to its head.
 const MOST_LINKS: usize = 1 << 16;
+/// Page-table roots of processes that are tried.
+const MOST_ROOTS: usize = 8;
 
 /// Where one or more kernels have what is asked here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,8 +87,8 @@ pub(super) fn follow(
     dump: &Dump,
     source: &dyn SymbolSource,
     progress: &Progress,
-    road: &mut Road,
-) -> Result<Candidate, String> {
+    judge: &mut Judge<'_>,
+) -> Result<Kernel, String> {
     let archs: &[Arch] = match dump.arch {
         Some(Arch::X64) => &[Arch::X64],
         Some(Arch::X86) => &[Arch::X86],
@@ -100,21 +105,35 @@ pub(super) fn follow(
         .collect();
     let mut found = sweep(dump, &shapes, progress);
     found.sort_by_key(|p| (p.pid, p.root, p.va));
-    let Some(best) = found.first() else {
+    if found.is_empty() {
         return Err("processes: none in memory bears itself out by the layouts of any known kernel".into());
-    };
+    }
+    let mut roots = FxHashSet::default();
+    let mut met = Vec::new();
+    for process in found.iter().filter(|p| roots.insert(p.root)).take(MOST_ROOTS) {
+        match candidate(dump, process, found.len()) {
+            Ok((candidate, road)) => match judge.hear(candidate, road) {
+                Some(kernel) => return Ok(kernel),
+                None if judge.is_over() => break,
+                None => met.push(format!("System is not reached from the one at {}", process.va)),
+            },
+            Err(why) => met.push(why),
+        }
+    }
+    Err(format!("processes: {} bear themselves out; {}", found.len(), met.join("; ")))
+}
+
+/// The kernel that a process's page-table root maps.
+fn candidate(dump: &Dump, best: &Process, all: usize) -> Result<(Candidate, Road), String> {
     let space = Space::new(dump, best.mode, best.root);
     let heads = heads(&space, best);
     let hints: Vec<(&str, Va)> = heads.iter().map(|h| ("the head of the list of processes", *h)).collect();
-    let (kernel, how) = kernel_under(&space, &hints, &Seen::default()).map_err(|why| {
-        format!("processes: {} bear themselves out, the first at {}, but no kernel: {why}", found.len(), best.va)
-    })?;
-    road.taken = "processes in memory that bear themselves out".into();
+    let (kernel, how) = kernel_under(&space, &hints, &Seen::default())
+        .map_err(|why| format!("the one at {} leads to no kernel: {why}", best.va))?;
+    let mut road = Road { taken: "processes in memory that bear themselves out".into(), ..Road::default() };
     road.checks.push(format!(
-        "{} processes lie where their links lead, and their threads name them; the first is {} at {}",
-        found.len(),
-        best.pid,
-        best.va
+        "{all} processes lie where their links lead, and their threads name them; this one is {} at {}",
+        best.pid, best.va
     ));
     road.checks.push(format!("the kernel image at {} was found by {how}: {}", kernel.base, kernel.told_by));
     road.check_shared(&Ok(best.shared.clone()));
@@ -122,7 +141,7 @@ pub(super) fn follow(
     let mut candidate = Candidate::new(best.mode, best.root, kernel, Some(best.shared.clone()));
     candidate.met.process_head = heads.into_iter().find(|h| h.0.wrapping_sub(base.0) < u64::from(size));
     candidate.met.system = (best.pid == 4).then_some(best.va);
-    Ok(candidate)
+    Ok((candidate, road))
 }
 
 /// Members of the ring of processes that are none: its head, and whatever breaks it.

@@ -1,13 +1,15 @@
 //! From a dump to its kernel: a page-table root that translates, the image and where it lies, its symbols.
 //!
-//! There are several roads; each says what it saw. A road that ends gives a [`Candidate`]; what follows is the same for all:
-//! the image names its PDB, the symbols are fetched, and the kernel is put together and held against the dump.
+//! There are several ways to one; each says what it saw and gives [`Candidate`]s, likeliest first. What follows is the same
+//! for all: the image names its PDB, the symbols are fetched, the kernel is put together and held against the dump. It is
+//! final when the System process can be read through it ([`judge`]); else the next candidate is tried.
 
 mod copied;
 mod doubts;
 mod harvest;
 mod header;
 mod image;
+mod judge;
 mod listed;
 mod memory;
 mod nearest;
@@ -27,6 +29,7 @@ use crate::dump::{Dump, Kind};
 use crate::paging::Mode;
 use crate::progress::Progress;
 use crate::symbols::{PdbId, SymbolSource};
+use judge::Judge;
 use shared_page::SharedPage;
 use std::sync::Arc;
 
@@ -98,6 +101,9 @@ impl Road {
     }
 }
 
+/// A way to the kernel: hands its candidates to the judge until one is final.
+type Way<'a> = &'a dyn Fn(&mut Judge<'_>) -> Result<Kernel, String>;
+
 /// Finds the kernel of a dump and loads its symbols.
 ///
 /// # Errors
@@ -111,25 +117,27 @@ pub fn find(dump: &Arc<Dump>, source: &dyn SymbolSource) -> Result<Kernel, Strin
 /// # Errors
 /// As [`find`].
 pub fn find_with(dump: &Arc<Dump>, source: &dyn SymbolSource, progress: &Progress) -> Result<Kernel, String> {
-    let mut road = Road::default();
     if dump.kind == Kind::UserMinidump {
         return Err("a user-mode minidump holds one process and no kernel".into());
     }
     if dump.kind == Kind::Triage {
+        let mut road = Road::default();
         let candidate = triage::follow(dump, &mut road)?;
         return settle::settle(dump, candidate, road, source);
     }
-    match header::follow(dump, &mut road) {
-        Ok(candidate) => return settle::settle(dump, candidate, road, source),
-        Err(why) => road.failed.push(why),
+    let mut judge = Judge::new(dump, source);
+    let ways: [Way<'_>; 3] =
+        [&|judge| header::follow(dump, judge), &|judge| memory::follow(dump, progress, judge), &|judge| {
+            harvest::follow(dump, source, progress, judge)
+        }];
+    for way in ways {
+        match way(&mut judge) {
+            Ok(kernel) => return Ok(kernel),
+            Err(why) => judge.fail(why),
+        }
+        if judge.is_over() {
+            break;
+        }
     }
-    match memory::follow(dump, progress, &mut road) {
-        Ok(candidate) => return settle::settle(dump, candidate, road, source),
-        Err(why) => road.failed.push(why),
-    }
-    match harvest::follow(dump, source, progress, &mut road) {
-        Ok(candidate) => return settle::settle(dump, candidate, road, source),
-        Err(why) => road.failed.push(why),
-    }
-    Err(road.failed.join("\n"))
+    judge.end()
 }

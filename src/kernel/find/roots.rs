@@ -159,18 +159,27 @@ pub(super) fn record(page: &[u8]) -> Option<u64> {
 }
 
 /// Tries a guess in every mode its shape can be of, and gives the best.
-pub(super) fn score(dump: &Dump, guess: Guess) -> Option<Scored> {
+pub(super) fn score(dump: &Dump, guess: Guess) -> Vec<Scored> {
     let modes: &[Mode] = match guess.shape {
         tables::Shape::X64 => &[Mode::X64, Mode::La57],
         tables::Shape::Arm64 => &[Mode::Arm64],
         tables::Shape::Pae => &[Mode::Pae],
         tables::Shape::Plain32 => &[Mode::X86],
     };
-    modes.iter().filter_map(|&mode| try_root(dump, mode, guess.root)).max_by_key(|s| s.score)
+    best(dump, modes, guess.root)
+}
+
+/// The mode in which a root scores best; several where they score the same, for a root alone does not say how many levels
+/// of tables are below it.
+pub(super) fn best(dump: &Dump, modes: &[Mode], root: Pa) -> Vec<Scored> {
+    let mut all: Vec<Scored> = modes.iter().filter_map(|&mode| try_root(dump, mode, root)).collect();
+    let most = all.iter().map(|s| s.score).max();
+    all.retain(|s| Some(s.score) == most);
+    all
 }
 
 /// Points for what a root translates. Zero: it is none.
-pub(super) fn try_root(dump: &Dump, mode: Mode, root: Pa) -> Option<Scored> {
+fn try_root(dump: &Dump, mode: Mode, root: Pa) -> Option<Scored> {
     let space = Space::new(dump, mode, root);
     let shared = shared_page::read(&space).ok();
     let mut score = 0u32;
@@ -185,13 +194,23 @@ pub(super) fn try_root(dump: &Dump, mode: Mode, root: Pa) -> Option<Scored> {
     (score > 0).then_some(Scored { mode, root, score, shared })
 }
 
-/// Entries present in the kernel's half of a root table of 512.
+/// Entries present in the kernel's half, of tables of 512 entries: those of 512 GiB each. With five levels that is the
+/// level below the root, where nearly all of the kernel hangs in one entry.
 fn kernel_entries(dump: &Dump, mode: Mode, root: Pa) -> usize {
-    if matches!(mode, Mode::X86 | Mode::Pae) {
-        return 0;
+    let present = |table: Pa, from: usize| -> Vec<Pa> {
+        let Some(page) = dump.page(table.pfn()) else { return Vec::new() };
+        let entries = (from..512).filter_map(|i| u64_at(page, i * 8)).filter(|e| e & 1 != 0);
+        entries.map(|e| Pa(e & 0x000f_ffff_ffff_f000)).collect()
+    };
+    match mode {
+        Mode::X86 | Mode::Pae | Mode::Blocks => 0,
+        Mode::X64 | Mode::Arm64 => present(root, 256).len(),
+        // Without the entry that names the root itself.
+        Mode::La57 => {
+            let below = present(root, 256).into_iter().filter(|table| *table != root);
+            below.map(|table| present(table, 0).len()).fold(0, usize::saturating_add)
+        }
     }
-    let Some(page) = dump.page(root.pfn()) else { return 0 };
-    (256..512).filter(|i| u64_at(page, i * 8).is_some_and(|e| e & 1 != 0)).count()
 }
 
 /// The low stub that started the other processors (x64): CR3 and an address in the kernel. Often absent in virtual machines.

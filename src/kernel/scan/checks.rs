@@ -1,6 +1,6 @@
 //! Whether the bytes at a place can be the object the scan takes them for: each kind by what its own fields must hold.
 
-use super::find::Found;
+use super::find::{By, Found};
 use super::tags::Kind;
 use crate::addr::Va;
 use crate::kernel::Kernel;
@@ -8,12 +8,11 @@ use crate::kernel::driver::{DriverObject, IO_TYPE_DRIVER};
 use crate::kernel::file_object::IO_TYPE_FILE;
 use crate::kernel::object::header::Headers;
 use crate::kernel::object::types::{self, ObjectTypes};
-use crate::kernel::process::{EProcess, Process};
-use crate::kernel::thread::{EThread, Thread};
+use crate::kernel::process::EProcess;
+use crate::kernel::thread::EThread;
 use crate::layout;
 use crate::symbols::layout::{Layout, View};
-use crate::time::FileTime;
-use crate::value::{Absent, Value};
+use crate::value::Absent;
 
 layout! {
     /// `_FILE_OBJECT`, as much of it as tells whether it is one.
@@ -60,8 +59,8 @@ layout! {
 }
 
 /// `_KOBJECTS`: what `_DISPATCHER_HEADER.Type` says, the same in every known kernel. Events are 0 and 1.
-pub(super) const PROCESS_OBJECT: u8 = 3;
-pub(super) const THREAD_OBJECT: u8 = 6;
+pub(in crate::kernel) const PROCESS_OBJECT: u8 = 3;
+pub(in crate::kernel) const THREAD_OBJECT: u8 = 6;
 const MUTANT_OBJECT: u8 = 2;
 const LAST_EVENT_OBJECT: u8 = 1;
 /// `_HHIVE.Signature` of every hive in memory, as public descriptions of the registry's hive library agree.
@@ -110,12 +109,13 @@ impl<'k> Checks<'k> {
     pub(super) fn hold(&self, f: &Found) -> bool {
         let kernel = self.kernel;
         match f.kind {
-            Kind::Process => kernel
-                .layout::<EProcess>()
-                .is_ok_and(|l| kernel.process_of(f.bytes(kernel, l.span())).is_ok_and(|p| kernel.is_process(&p))),
+            Kind::Process => kernel.layout::<EProcess>().is_ok_and(|l| {
+                let tagged = f.by.contains(&By::PoolTag);
+                kernel.process_of(f.bytes(kernel, l.span())).is_ok_and(|p| p.is_one(&kernel.space(), tagged))
+            }),
             Kind::Thread => kernel
                 .layout::<EThread>()
-                .is_ok_and(|l| kernel.thread_of(f.bytes(kernel, l.span())).is_ok_and(|t| kernel.is_thread(&t))),
+                .is_ok_and(|l| kernel.thread_of(f.bytes(kernel, l.span())).is_ok_and(|t| t.is_one(&kernel.space()))),
             Kind::Driver => {
                 self.fields::<DriverObject>(f, |v| v.kind() == Ok(IO_TYPE_DRIVER)) && self.has_right_type(f)
             }
@@ -165,40 +165,4 @@ impl<'k> Checks<'k> {
             Err(why) => why != Absent::Implausible,
         }
     }
-}
-
-impl Kernel {
-    /// In the kernel's half, or null: what a pointer between kernel objects must be. One that cannot be read says nothing.
-    fn kernel_or_null(&self, pointer: Value<Va>) -> bool {
-        pointer.map_or(true, |p| p.is_null() || self.in_kernel_half(p))
-    }
-
-    /// A process: an id, a name, page tables, pointers into the kernel, a time of creation that can be one.
-    fn is_process(&self, p: &Process<'_>) -> bool {
-        let links = p.view.links();
-        p.looks_alive()
-            && p.pid().is_ok_and(|id| id != 0)
-            && self.kernel_or_null(links.map(|l| l.flink))
-            && self.kernel_or_null(links.map(|l| l.blink))
-            && self.kernel_or_null(p.view.token())
-            && self.kernel_or_null(p.view.handle_table())
-            && p.create_time().map_or_else(|why| why != Absent::Implausible, plausible)
-    }
-
-    /// A thread: ids, and the process it points to is one with the same id.
-    fn is_thread(&self, t: &Thread<'_>) -> bool {
-        let id = |v: Value<u64>| v.is_ok_and(|id| id != 0 && id.is_multiple_of(4) && id <= u64::from(u32::MAX));
-        let Ok(owner) = t.view.owner() else { return false };
-        let Ok(process) = self.process_at(&self.space(), owner) else { return false };
-        t.view.kind() == Ok(THREAD_OBJECT)
-            && id(t.tid())
-            && id(t.view.pid())
-            && process.pid() == t.view.pid()
-            && process.looks_alive()
-    }
-}
-
-/// Between 1998 and 2100: before the first kernel dumpwalk knows there was nothing to create.
-fn plausible(time: FileTime) -> bool {
-    (883_612_800..4_102_444_800).contains(&time.unix_seconds())
 }

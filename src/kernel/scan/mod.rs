@@ -2,7 +2,7 @@
 //!
 //! [`sweep`] is the pass; [`tags`] says which pool tags belong to which kind.
 
-mod checks;
+pub(crate) mod checks;
 pub mod find;
 pub mod mapped;
 pub mod object;

@@ -6,7 +6,7 @@ use crate::kernel::Kernel;
 impl Kernel {
     /// The module list begins with this kernel.
     pub(super) fn check_modules(&self) -> End {
-        let Ok(modules) = self.modules() else { return Unknown("modules (the list was not found)".into()) };
+        let Ok(modules) = self.listed_modules() else { return Unknown("modules (the list was not found)".into()) };
         match modules.list.first() {
             Some(m) if m.base == Ok(self.base) => {
                 if m.size.is_ok_and(|s| self.size.is_none_or(|own| own == s)) {

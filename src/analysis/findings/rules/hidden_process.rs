@@ -3,6 +3,7 @@
 use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
+use crate::kernel::active::Place;
 use crate::kernel::crossview::Standing;
 use crate::report::Cell;
 
@@ -11,13 +12,15 @@ pub static RULE: Rule = Rule {
     name: "hidden-process",
     technique: "T1014",
     about: "A living process that the active list, or the table of ids, does not have",
-    means: "The kernel's list of active processes, walked both ways, does not have it, but the object is in memory, has not ended, and other \
-            structures of the kernel still agree on it: its threads point back to it, or the table of ids leads to it. Unlinking a process from \
+    means: "The kernel's list of active processes, walked both ways, is whole without it, or its neighbours there lead past it, but the \
+            object is in memory, has not ended, and other structures of the kernel still agree on it: its threads point back to it, or the table of ids leads to it. Unlinking a process from \
             that list hides it from everything that asks Windows for processes; it goes on running. One that is on the list but not in the table of \
             ids cannot be opened by its id.",
     fooled: "A rootkit that wipes ids, threads' owners and dispatcher header too leaves nothing to agree on. Innocent: a process caught while \
-             it is being made or torn down, or a dump taken while the machine ran on; such ones have the exiting flag, no thread, or an exit \
-             time and are told as explained.",
+             it is being made or torn down, or a dump taken while the machine ran on. The first have the exiting flag or an exit \
+             time and are explained; the last have a creation time, and threads, later than the dump's clock, and the \
+             severity is medium. One that stands where the list itself is torn (pages missing, written while the dump was \
+             taken) is explained if its own links are a piece of the list; where its links lead nowhere too, the severity is medium.",
     verify: "At the place of ActiveProcessLinks read two pointers: entries of a list point to links that point back (WinDbg: dt nt!_LIST_ENTRY \
              VA); an unlinked one's neighbours do not, or it points to itself. `dumpwalk psxview` shows who else knows the process.",
     check: Check::Process(check),
@@ -25,11 +28,11 @@ pub static RULE: Rule = Rule {
 
 fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let person = scene.person;
-    if person.standing == Standing::Listed {
-        without_id(scene, out);
-    }
-    if person.standing != Standing::Unlinked {
-        return;
+    match person.standing {
+        Standing::Listed => return without_id(scene, out),
+        Standing::Torn => without_id(scene, out),
+        Standing::Unlinked => {}
+        Standing::Terminated | Standing::Remains => return,
     }
     let view = &person.process.view;
     let (threads, ids) = (own_threads(scene), in_id_table(scene));
@@ -37,11 +40,13 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let leaving = set(view.exiting()) || set(view.deleted());
     let links = view.links();
     let shown = links.map_or_else(Cell::Absent, |l| Cell::List(vec![l.flink.into(), l.blink.into()]));
-    let mut severity = Severity::Critical;
-    if threads == 0 && !ids {
-        // Only the object itself says so: it may be left over from a process or a machine that is gone.
-        severity = Severity::Low;
-    }
+    // Where only the object itself says so, it may be left over from a process or a machine that is gone.
+    let alone = threads == 0 && !ids;
+    let severity = match person.place {
+        _ if alone => Severity::Low,
+        Place::Unclear => Severity::Medium,
+        _ => Severity::Critical,
+    };
     let witness = match (threads, ids) {
         (0, false) => "nothing else in the kernel agrees".to_owned(),
         (0, true) => "the table of ids still leads to it".to_owned(),
@@ -53,22 +58,63 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             )
         }
     };
-    let finding = scene
-        .finding(&RULE, severity, format!("hidden: alive, but not on the active list; {witness}"))
-        .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, "links", shown))
-        .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", person.pid))
-        .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", person.process.exit_time()));
-    let clock = scene.world.kernel.clock(&scene.desk.space).now;
-    let newer = matches!((clock, person.created), (Ok(now), Ok(made)) if made > now);
-    out.push(if newer {
-        finding.explained(
-            "it was made after the moment the dump's clock shows: the machine ran on while the dump was taken",
-        )
-    } else if leaving {
-        finding.explained("it is being torn down: its exiting flag is set")
+    let what = match person.place {
+        Place::Unclear => format!(
+            "alive, and not on the active list, which is torn: whether it was unlinked cannot be told, its own links lead nowhere; {witness}"
+        ),
+        Place::Torn => format!("alive, but not reached by the active list; {witness}"),
+        _ => format!("hidden: alive, but not on the active list; {witness}"),
+    };
+    let finding = |severity| {
+        scene
+            .finding(&RULE, severity, what.clone())
+            .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, "links", shown.clone()))
+            .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", person.pid))
+            .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", person.process.exit_time()))
+    };
+    out.push(if person.place == Place::Torn {
+        finding(severity).explained("the active list is torn where it stood: its own links are a piece of the list")
     } else {
-        finding
+        match newness(scene) {
+            Newness::Old if leaving => finding(severity).explained("it is being torn down: its exiting flag is set"),
+            Newness::Old => finding(severity),
+            // It may be innocent, and it may be a creation time that was moved, with its threads'.
+            Newness::Made => {
+                let mut finding = finding(severity.min(Severity::Medium));
+                finding.what.push_str("; by its creation time it was made while the dump was taken");
+                finding.with(Evidence::field("_EPROCESS.CreateTime", view, "created", person.created))
+            }
+            Newness::Forged => {
+                finding(severity).with(Evidence::field("_EPROCESS.CreateTime", view, "created", person.created))
+            }
+        }
     });
+}
+
+/// What a time of creation after the moment that the dump's clock shows is worth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Newness {
+    /// It is not after that moment.
+    Old,
+    /// The machine may have run on while the dump was taken: its threads were made then too.
+    Made,
+    /// It is too far in the future, or its own threads are older than it.
+    Forged,
+}
+
+/// How long a machine runs on while its memory is written: minutes. In 100 ns.
+const LONGEST_TAKING: u64 = 30 * 60 * 10_000_000;
+
+fn newness(scene: &Scene<'_, '_>) -> Newness {
+    let clock = scene.world.kernel.clock(&scene.desk.space).now;
+    let (Ok(now), Ok(made)) = (clock, scene.person.created) else { return Newness::Old };
+    if made <= now {
+        return Newness::Old;
+    }
+    let later = made.0.saturating_sub(now.0) <= LONGEST_TAKING;
+    let own = scene.threads().iter().filter(|t| t.belongs_to(scene.person.process.offset()) == Ok(true));
+    let agree = own.filter_map(|t| t.created().ok()).all(|thread| thread >= made);
+    if later && agree { Newness::Made } else { Newness::Forged }
 }
 
 /// Threads on its own list that say they belong to it.
