@@ -56,7 +56,8 @@ impl Case {
         let kernel = find::find_with(&dump, &options.store(), &options.progress);
         Ok(Self { dump, kernel, notes: Vec::new() })
     }
-    /// What is worth knowing of the dump, of how it was opened and of its kernel.
+    /// What is worth knowing of the dump, of how it was opened and of its kernel. What reading it costs is known when an analysis has
+    /// ended: [`Dump::met`].
     pub fn all_notes(&self) -> impl Iterator<Item = &Note> {
         let of_kernel = self.kernel.iter().flat_map(|k| &k.notes);
         self.dump.notes.iter().chain(&self.notes).chain(of_kernel)

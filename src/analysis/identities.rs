@@ -12,6 +12,7 @@ use crate::kernel::sid_names::SidNames;
 use crate::kernel::sides::Sides;
 use crate::kernel::token::{Token, Tokens};
 use crate::paging::Space;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
 
@@ -71,7 +72,7 @@ impl Identities {
                 names.add_service(&service);
             }
             if let (Ok(user), Ok(id)) = (each.user, each.logon_id)
-                && let Some(name) = sessions.list.get(&id).and_then(|s| s.full_name().ok())
+                && let Some(name) = sessions.list.get(&id).and_then(|s| s.full_name().ok()?.into_whole().ok())
             {
                 names.add_account(user, name);
             }
@@ -88,7 +89,7 @@ impl Identities {
     ///
     /// # Errors
     /// Why it is not there.
-    pub fn account(&self, token: &Token<'_>) -> Value<String> {
+    pub fn account(&self, token: &Token<'_>) -> Value<Text> {
         let id = token.view.logon_id()?;
         self.sessions.list.get(&id).ok_or(Absent::NotRecorded)?.full_name()
     }

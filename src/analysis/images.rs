@@ -16,6 +16,7 @@ use crate::kernel::sides::Sides;
 use crate::kernel::vad::Vad;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -166,7 +167,7 @@ fn present(va: Va) -> Value<Va> {
 ///
 /// # Errors
 /// [`Absent::NotApplicable`]: fewer than two are known.
-fn agree(paths: &[Value<String>; 3]) -> Value<bool> {
+fn agree(paths: &[Value<Text>; 3]) -> Value<bool> {
     let mut known = paths.iter().flatten().filter(|p| p.contains('\\')).map(|p| bare(p));
     let first = known.next().ok_or(Absent::NotApplicable)?;
     let mut rest = known.peekable();

@@ -13,6 +13,7 @@ use crate::kernel::sid::Sid;
 use crate::kernel::standing::Sort;
 use crate::symbols::layout::Layout;
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -33,7 +34,7 @@ pub struct Person<'k> {
     /// Its name, whole where something tells it, as the kernel keeps it.
     pub name: String,
     /// The image's path, as security auditing saw it when the process was made.
-    pub path: Value<String>,
+    pub path: Value<Text>,
     /// When it was made.
     pub created: Value<FileTime>,
     /// Whether it has ended.

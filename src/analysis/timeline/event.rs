@@ -5,6 +5,7 @@ use crate::bytes::Place;
 use crate::kernel::image::Image;
 use crate::paging::Space;
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use std::cmp::Ordering;
 
@@ -141,7 +142,7 @@ pub struct Event {
     /// Whose.
     pub pid: Option<u64>,
     /// Process, module or object.
-    pub name: Value<String>,
+    pub name: Value<Text>,
     /// What else is known.
     pub description: Option<String>,
     /// Where the stamp stands.

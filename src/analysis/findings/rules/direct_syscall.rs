@@ -34,7 +34,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
                 if paths::plain(&file).starts_with(r"\windows\") {
                     continue;
                 }
-                (Severity::Medium, file)
+                (Severity::Medium, file.to_string())
             }
             // Compilers at run time leave system calls to the libraries.
             _ => (Severity::High, "memory that is no image".to_owned()),

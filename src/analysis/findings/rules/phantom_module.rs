@@ -33,7 +33,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             continue;
         }
         let Some((severity, what)) = wrong(scene, module, base) else { continue };
-        let name = module.name.clone().unwrap_or_else(|_| "?".to_owned());
+        let name = module.name.as_ref().map_or_else(|_| "?".to_owned(), ToString::to_string);
         let at = module.entry_address;
         out.push(
             scene
