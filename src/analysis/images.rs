@@ -168,7 +168,7 @@ fn present(va: Va) -> Value<Va> {
 /// # Errors
 /// [`Absent::NotApplicable`]: fewer than two are known.
 fn agree(paths: &[Value<Text>; 3]) -> Value<bool> {
-    let mut known = paths.iter().flatten().filter(|p| p.contains('\\')).map(|p| bare(p));
+    let mut known = paths.iter().flatten().filter_map(|p| p.whole().ok()).filter(|p| p.contains('\\')).map(bare);
     let first = known.next().ok_or(Absent::NotApplicable)?;
     let mut rest = known.peekable();
     if rest.peek().is_none() {
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     fn agreement(peb: &str, audit: &str, section: &str) -> Value<bool> {
-        let known = |p: &str| if p.is_empty() { Err(Absent::NotInDump) } else { Ok(p.to_owned()) };
+        let known = |p: &str| if p.is_empty() { Err(Absent::NotInDump) } else { Ok(Text::from(p)) };
         agree(&[known(peb), known(audit), known(section)])
     }
 

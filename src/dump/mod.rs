@@ -3,6 +3,7 @@
 //! [`Dump::open`] maps the file and recognises it; [`Dump::page`] gives a physical page straight from the map. A new
 //! container is one file that turns a header into `Pages` (runs or a bitmap), and one line in `recognise`.
 
+mod beside;
 mod bitmap;
 mod filler;
 mod full;
@@ -21,6 +22,8 @@ mod summary;
 pub(crate) mod testing;
 mod triage;
 pub mod user;
+mod vmware;
+mod wiped;
 
 pub use pages::Runs;
 pub use sparse::Block;
@@ -178,7 +181,7 @@ impl Dump {
     }
     fn from_map(path: &Path, map: Map) -> Result<Self> {
         let mut notes = Vec::new();
-        let found = recognise(&map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
+        let found = recognise(path, &map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
         let Found { kind, arch, header, pages, triage, user } = found;
         Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage, user, met: met::Met::default() })
     }
@@ -319,8 +322,8 @@ impl Dump {
     }
 }
 
-/// Tells the container by its signatures and opens it.
-fn recognise(map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
+/// Tells the container by its signatures and opens it. A raw image has none: its name and the files beside it have a say.
+fn recognise(path: &Path, map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
     if let Some(width) = Width::of(map) {
         return crash_dump(map, width, notes);
     }
@@ -329,7 +332,7 @@ fn recognise(map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
         let kind = Kind::UserMinidump;
         return Ok(Found { kind, arch, header: None, pages: Pages::None, triage: None, user: Some(user) });
     }
-    if let Some(why) = sniff::not_raw(map) {
+    if let Some(why) = sniff::not_raw(map).or_else(|| beside::not_raw(path, map.len() as u64, notes)) {
         return Err(why);
     }
     let pages = raw_image::open(map, notes)?;
