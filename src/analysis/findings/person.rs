@@ -34,7 +34,7 @@ pub struct Person<'k> {
     /// Its name, whole where something tells it, as the kernel keeps it.
     pub name: String,
     /// The image's path, as security auditing saw it when the process was made.
-    pub path: Value<Text>,
+    pub path: Value<String>,
     /// When it was made.
     pub created: Value<FileTime>,
     /// Whether it has ended.
@@ -129,7 +129,7 @@ pub fn people<'k>(
                     pid: process.pid(),
                     ppid: process.ppid(),
                     name: process.long_name(space).unwrap_or_else(|_| "?".to_owned()),
-                    path: process.image_path(space),
+                    path: process.image_path(space).and_then(Text::into_whole),
                     created: process.create_time(),
                     ended,
                     session: process.session(space),
