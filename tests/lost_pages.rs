@@ -88,12 +88,37 @@ fn a_lost_page_ends_no_analysis() {
                     }
                     tried += 1;
                 }
+                let rows = |analysis| answer(&case, analysis).0;
+                if name == "System's token" {
+                    let (of, notes) = answer(&case, "tokens");
+                    assert!(notes.iter().any(|n| n.loss && n.text.contains("process 4: its token is")) || kind != "zeros", "{notes:?}");
+                    let system = of.iter().find(|r| r["pid"] == Cell::Dec(4));
+                    assert!(system.is_none_or(|r| matches!(r["logon_id"], Cell::Absent(_))), "{system:?}");
+                }
+                if name == "shared page" {
+                    let info = &rows("info")[0];
+                    for key in ["version", "product", "safe_mode", "time_zone_minutes", "kernel_debugger"] {
+                        assert!(matches!(info[key], Cell::Absent(_)), "{kind}: {key} is {:?}", info[key]);
+                    }
+                    assert!(case.all_notes().any(|n| n.loss && n.text.contains("KUSER_SHARED_DATA")), "{kind}");
+                }
                 let met = case.dump.met();
                 assert_eq!(met.iter().any(|n| n.loss && n.text.contains("1 with 0xdeadfeed")), kind != "zeros", "{name}: {met:?}");
             }
         }
     }
     assert!(tried > 500, "{tried} answers");
+}
+
+type Cells = BTreeMap<&'static str, Cell>;
+
+/// The rows of one analysis by key, and its notes.
+fn answer(case: &Case, name: &str) -> (Vec<Cells>, Vec<dumpwalk::value::Note>) {
+    let analysis = ALL.iter().find(|a| a.name == name).unwrap();
+    let mut out = Collected::default();
+    (analysis.run)(case, &Ask::default(), &mut out).unwrap();
+    let keyed = |row: dumpwalk::report::Row| analysis.columns.iter().map(|c| c.key).zip(row.cells).collect();
+    (out.rows.into_iter().map(keyed).collect(), out.notes)
 }
 
 /// The cells of explorer.exe's row of `cmdline`, by key.

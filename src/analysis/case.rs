@@ -54,7 +54,8 @@ impl Case {
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let dump = Arc::new(Dump::open(path)?);
         let kernel = find::find_with(&dump, &options.store(), &options.progress);
-        Ok(Self { dump, kernel, notes: Vec::new() })
+        let notes = kernel.as_ref().ok().and_then(Kernel::shared_page_note).into_iter().collect();
+        Ok(Self { dump, kernel, notes })
     }
     /// What is worth knowing of the dump, of how it was opened and of its kernel. What reading it costs is known when an analysis has
     /// ended: [`Dump::met`].

@@ -156,7 +156,9 @@ pub fn token_of<'s>(tokens: &'s Tokens, space: &Space<'s>, process: &Process<'_>
     if at.is_null() {
         return Err(Absent::NotApplicable);
     }
-    Ok(tokens.at(space, at))
+    let token = tokens.at(space, at);
+    // A lost page that was written as zeros has no type, and its other zeros are no values either.
+    if token.view.kind().is_ok() && !token.plausible() { Err(Absent::Implausible) } else { Ok(token) }
 }
 
 #[cfg(test)]

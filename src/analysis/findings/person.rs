@@ -64,10 +64,13 @@ impl Person<'_> {
     pub fn lives(&self) -> bool {
         !self.ended && matches!(self.sort, Ok(Sort::User | Sort::Secure))
     }
-    /// Whether it runs as `NT AUTHORITY\SYSTEM`.
+    /// Whether it runs as `NT AUTHORITY\SYSTEM`. The process System does, even where its token is lost.
     #[must_use]
     pub fn is_system(&self) -> bool {
-        self.user.is_ok_and(|u| u.authority() == 5 && u.parts() == [18])
+        match self.user {
+            Ok(user) => user.authority() == 5 && user.parts() == [18],
+            Err(_) => self.sort == Ok(Sort::System),
+        }
     }
     /// Whether it runs as an account of a person (of a domain or machine), not of the system or a service.
     #[must_use]
