@@ -21,7 +21,13 @@ fn keys(scenario: &str) -> (Vec<String>, bool) {
     let mut s = Scenario::load(scenario);
     s.containers = vec!["full".into()];
     let at = s.processes.iter().position(|p| p.name == "explorer.exe").expect("explorer.exe");
-    let key = |path: &&str| Handle { ty: "Key".into(), name: (*path).into(), access: 0x2_0019, count: 1, ..Handle::default() };
+    let key = |path: &&str| Handle {
+        ty: "Key".into(),
+        name: (*path).into(),
+        access: 0x2_0019,
+        count: 1,
+        ..Handle::default()
+    };
     s.processes[at].handles = PATHS.iter().map(key).collect();
     let (dumps, _) = forge::build(&s);
     let bytes = &dumps[0].1;

@@ -91,7 +91,10 @@ fn a_lost_page_ends_no_analysis() {
                 let rows = |analysis| answer(&case, analysis).0;
                 if name == "System's token" {
                     let (of, notes) = answer(&case, "tokens");
-                    assert!(notes.iter().any(|n| n.loss && n.text.contains("process 4: its token is")) || kind != "zeros", "{notes:?}");
+                    assert!(
+                        notes.iter().any(|n| n.loss && n.text.contains("process 4: its token is")) || kind != "zeros",
+                        "{notes:?}"
+                    );
                     let system = of.iter().find(|r| r["pid"] == Cell::Dec(4));
                     assert!(system.is_none_or(|r| matches!(r["logon_id"], Cell::Absent(_))), "{system:?}");
                 }
@@ -103,7 +106,11 @@ fn a_lost_page_ends_no_analysis() {
                     assert!(case.all_notes().any(|n| n.loss && n.text.contains("KUSER_SHARED_DATA")), "{kind}");
                 }
                 let met = case.dump.met();
-                assert_eq!(met.iter().any(|n| n.loss && n.text.contains("1 with 0xdeadfeed")), kind != "zeros", "{name}: {met:?}");
+                assert_eq!(
+                    met.iter().any(|n| n.loss && n.text.contains("1 with 0xdeadfeed")),
+                    kind != "zeros",
+                    "{name}: {met:?}"
+                );
             }
         }
     }
@@ -137,7 +144,8 @@ fn a_pattern_is_no_value_and_a_pointer_into_the_kernel_none_either() {
     let source = &sample.path;
     let whole = open(source, &sample.symbols).unwrap();
     let kernel = whole.kernel().unwrap();
-    let user = kernel.processes().unwrap().list.into_iter().find(|p| p.name().as_deref() == Ok("explorer.exe")).unwrap();
+    let user =
+        kernel.processes().unwrap().list.into_iter().find(|p| p.name().as_deref() == Ok("explorer.exe")).unwrap();
     let space = user.space().unwrap();
     let block = parameters(&user);
     let page = whole.dump.file_offset(space.translate(block).unwrap().page()).unwrap();
@@ -171,7 +179,9 @@ fn a_pattern_is_no_value_and_a_pointer_into_the_kernel_none_either() {
     // A text whose end is not there gives the beginning.
     let Cell::Text(all) = &cmdline(&whole)["command_line"] else { panic!("no command line") };
     let case = bent(string, &[0xfc, 0xff, 0xfe, 0xff]);
-    let Cell::Cut(text, why) = &cmdline(&case)["command_line"] else { panic!("not cut: {:?}", cmdline(&case)["command_line"]) };
+    let Cell::Cut(text, why) = &cmdline(&case)["command_line"] else {
+        panic!("not cut: {:?}", cmdline(&case)["command_line"])
+    };
     assert!(text.starts_with(all.as_ref()), "{text:?}");
     assert_ne!(*why, Absent::Implausible);
     assert!(case.dump.met().iter().any(|n| n.loss && n.text.contains("texts go on")), "{:?}", case.dump.met());

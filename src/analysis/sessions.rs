@@ -27,7 +27,11 @@ pub const COLUMNS: [Column; 11] = [
     col("logon_id", Kind::Hex, "LUID of the session; 0x3e7 system, 0x3e5 local service, 0x3e4 network service"),
     col("account", Kind::Text, "Account it was made for"),
     col("user", Kind::Text, "SID of the user, by the session's own token or a process'"),
-    col("user_name", Kind::Text, "Name of that SID, where something tells; if only USERNAME in a process's environment does, it says so"),
+    col(
+        "user_name",
+        Kind::Text,
+        "Name of that SID, where something tells; if only USERNAME in a process's environment does, it says so",
+    ),
     col("session", Kind::Texts, "Terminal sessions of its processes"),
     col("processes", Kind::Number, "Listed processes that belong to it"),
     wide("pids", Kind::Texts, "Their ids"),

@@ -34,7 +34,9 @@ fn vmem(path: &Path, length: u64, notes: &mut Vec<Note>) -> Option<String> {
     let map = match Map::open(&state) {
         Ok(map) => map,
         Err(why) => {
-            notes.push(Note::loss(format!("{name}, which says where the pages of this memory file belong, is not read: {why}")));
+            notes.push(Note::loss(format!(
+                "{name}, which says where the pages of this memory file belong, is not read: {why}"
+            )));
             return None;
         }
     };
@@ -147,7 +149,9 @@ mod tests {
     fn pieces_are_known_by_their_neighbours() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path();
-        for name in ["a.001", "a.002", "b.part1", "b.part2", "c.aa", "c.ab", "d.001", "e.raw.000", "e.raw.001", "f.002", "g.ac"] {
+        for name in
+            ["a.001", "a.002", "b.part1", "b.part2", "c.aa", "c.ab", "d.001", "e.raw.000", "e.raw.001", "f.002", "g.ac"]
+        {
             std::fs::write(at.join(name), b"x").unwrap();
         }
         for name in ["a.001", "a.002", "b.part1", "c.aa", "c.ab", "e.raw.000"] {

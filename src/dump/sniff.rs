@@ -47,7 +47,12 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
     ),
     (0, b"EMiL", "a LiME image", "acquire or convert it in raw format (LiME: format=raw or padded)"),
     (0, b"AVML", "an AVML image (version 2, compressed)", "convert it first (`avml-convert --format raw`)"),
-    (0, b"ZDMP", "a compressed dump of DumpIt (.zdmp)", "uncompress it with DumpIt's own tool (Z2Dmp) and open the result"),
+    (
+        0,
+        b"ZDMP",
+        "a compressed dump of DumpIt (.zdmp)",
+        "uncompress it with DumpIt's own tool (Z2Dmp) and open the result",
+    ),
     (
         0,
         b"\x14\x20\x28\x01",
@@ -127,7 +132,12 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
     (0, b"conectix", "a VHD disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
     (0, b"vhdxfile", "a VHDX disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
     (0, b"KDMV", "a VMDK disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
-    (64, b"\x7f\x10\xda\xbe", "a VDI disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
+    (
+        64,
+        b"\x7f\x10\xda\xbe",
+        "a VDI disk image",
+        "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump",
+    ),
     (0x8001, b"CD001", "an ISO image", "that is a disk, not memory; look inside it for a dump"),
     (0, b"MZ", "a Windows program or driver", "dumpwalk opens memory dumps"),
     (0, b"Microsoft C/C++ MSF", "a PDB symbol file", "give its directory with --symbols and name the dump here"),

@@ -156,7 +156,9 @@ pub mod testing {
             tag("regionsCount", None, &u32::try_from(regions.len()).unwrap().to_le_bytes());
         }
         for (i, region) in regions.iter().enumerate() {
-            for (name, value) in ["regionPageNum", "regionPPN", "regionSize"].into_iter().zip([region[1], region[0], region[2]]) {
+            for (name, value) in
+                ["regionPageNum", "regionPPN", "regionSize"].into_iter().zip([region[1], region[0], region[2]])
+            {
                 tag(name, Some(u32::try_from(i).unwrap()), &value.to_le_bytes());
             }
         }

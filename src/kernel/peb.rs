@@ -302,7 +302,11 @@ pub fn environment(space: &Space<'_>, address: Va, size: Option<u64>) -> (Vec<Va
         // The last goes on in the hole. Of a name without its end nothing is known.
         let rest = utf16::text(stretch.get(at..).unwrap_or_default());
         if let (Some(why), Some((name, value))) = (hole, halves(&rest)) {
-            variables.push(Variable { name: name.to_owned(), value: Text::cut(value.to_owned(), why), place: place(at) });
+            variables.push(Variable {
+                name: name.to_owned(),
+                value: Text::cut(value.to_owned(), why),
+                place: place(at),
+            });
         }
     }
     // Without a stated size the block ends where its memory ends: only a hole inside a stated one lost something.

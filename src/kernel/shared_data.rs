@@ -122,7 +122,9 @@ impl Kernel {
         };
         let data = match self.shared_view(space, layout) {
             Ok(data) => data,
-            Err(why) => return Clock { now: Err(why), ticks: Err(why), tick: self.tick_of_kernel(space).map_err(|_| why) },
+            Err(why) => {
+                return Clock { now: Err(why), ticks: Err(why), tick: self.tick_of_kernel(space).map_err(|_| why) };
+            }
         };
         let now = data.system_time_raw().and_then(|raw| system_time(&raw));
         let ticks = match data.tick_count_raw() {

@@ -25,10 +25,10 @@ pub use tables::Rights;
 pub use walk::{Mapping, Via};
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
+use crate::bytes::Bytes;
 use crate::bytes::le;
 use crate::dump::{Arch, Dump};
 use crate::symbols::layout::{Counted, Layout, View};
-use crate::bytes::Bytes;
 use crate::utf16::{self, Text};
 use crate::value::{Absent, Value};
 use cache::{Cache, Hit};

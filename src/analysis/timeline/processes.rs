@@ -201,5 +201,13 @@ pub(super) fn built(seconds: u32, stamp: Stamp, path: String, place: Place) -> O
     }
     let name = base_name(&path).to_owned();
     let time = FileTime::from_unix(seconds);
-    Some(Event { time, kind: Kind::ImageBuilt, pid: None, name: Ok(name.into()), description: Some(path), place, stamp })
+    Some(Event {
+        time,
+        kind: Kind::ImageBuilt,
+        pid: None,
+        name: Ok(name.into()),
+        description: Some(path),
+        place,
+        stamp,
+    })
 }

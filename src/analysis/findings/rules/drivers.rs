@@ -144,7 +144,8 @@ fn unloaded(world: &World<'_>, out: &mut Vec<Finding>) {
         let routines = [driver.start, driver.init, driver.unload, driver.start_io];
         let gone = routines.into_iter().filter_map(|r| r.ok()).find_map(|va| Some((va, was_unloaded(world, va)?)));
         let Some((va, name)) = gone else { continue };
-        let subject = Subject::Driver(driver.name.as_ref().map_or_else(|_| driver.object.to_string(), ToString::to_string));
+        let subject =
+            Subject::Driver(driver.name.as_ref().map_or_else(|_| driver.object.to_string(), ToString::to_string));
         let what = format!("leads to {va}, where {name} was before it was unloaded");
         let mut finding = Finding::new(&UNLOADED, Severity::High, subject, what);
         if let Ok(layout) = world.kernel.layout::<DriverObject>() {

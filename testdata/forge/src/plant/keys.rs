@@ -81,6 +81,10 @@ fn put(m: &mut Machine, parent: u64, name: &str, levels: u64, flags: u64) -> u64
     m.write(names, &n.bytes[..at as usize]);
     m.write(names + at, name.as_bytes());
     let mut k = m.obj("_CM_KEY_CONTROL_BLOCK");
-    k.set("RefCount", 2).set("ParentKcb", parent).set("NameBlock", names).set("TotalLevels", levels).set("Flags", flags);
+    k.set("RefCount", 2)
+        .set("ParentKcb", parent)
+        .set("NameBlock", names)
+        .set("TotalLevels", levels)
+        .set("Flags", flags);
     m.put(PoolKind::Paged, b"CMkb", &k)
 }
