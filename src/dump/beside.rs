@@ -110,7 +110,7 @@ impl Place {
         }
         // `split` names its pieces aa, ab, …; longer words are names of formats.
         if word.is_empty() && rest.len() == 2 && rest.starts_with('a') && rest.bytes().all(|b| b.is_ascii_lowercase()) {
-            let number = rest.bytes().nth(1)?.checked_sub(b'a')?;
+            let number = rest.as_bytes().get(1)?.checked_sub(b'a')?;
             return Some(Self { word: String::new(), number: number.into(), width: 2, letters: true });
         }
         None

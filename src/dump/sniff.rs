@@ -221,7 +221,7 @@ fn is_disk(map: &[u8]) -> bool {
         let right = |p: &[u8]| matches!(p.first(), Some(0 | 0x80)) && p.get(8..16).is_some_and(|at| !zero(at));
         let (entries, _) = table.as_chunks::<16>();
         let entries: Vec<&[u8]> = entries.iter().map(|e| e.as_slice()).collect();
-        entries.iter().any(|p| used(p)) && entries.iter().all(|p| zero(p) || (used(p) && right(p)))
+        entries.iter().any(used) && entries.iter().all(|p| zero(p) || (used(p) && right(p)))
     });
     footer || partitions
 }

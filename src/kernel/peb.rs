@@ -354,3 +354,45 @@ fn next_nul(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// The view of a block.
 pub type Peb<'a> = View<'a, PebLayout>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::Pa;
+    use crate::paging::Mode;
+    use crate::paging::testing::Memory;
+
+    /// An environment at 0x1fc0, over pages that lie apart in memory; the third is not there.
+    fn variables(text: &str) -> (Vec<(String, String)>, bool) {
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+        m.map(Va(0x1000), Pa(0x5000), 12);
+        m.map(Va(0x2000), Pa(0x9000), 12);
+        let (first, rest) = bytes.split_at(bytes.len().min(0x40));
+        m.write(Pa(0x5fc0), first);
+        m.write(Pa(0x9000), &rest[..rest.len().min(0x1000)]);
+        let dump = m.dump();
+        let (found, note) = environment(&m.space(&dump), Va(0x1fc0), Some(bytes.len() as u64));
+        (found.into_iter().map(|v| (v.name, v.value.to_string())).collect(), note.is_some_and(|n| n.loss))
+    }
+
+    #[test]
+    fn a_variable_goes_over_pages_that_lie_apart() {
+        let (found, lost) = variables("=C:=C:\\\0PATH=C:\\Windows;C:\\Windows\\System32\0X=\0\0");
+        let want = [("=C:", "C:\\"), ("PATH", "C:\\Windows;C:\\Windows\\System32"), ("X", "")];
+        assert_eq!(found, want.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert!(!lost);
+    }
+    #[test]
+    fn the_last_before_a_hole_gives_what_there_is() {
+        let (found, lost) = variables(&format!("A=1\0LONG={}\0B=2\0\0", "x".repeat(3000)));
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].0, "LONG");
+        assert!(
+            found[1].1.starts_with("xxx") && found[1].1.ends_with("x…") && found[1].1.len() > 2000,
+            "{}",
+            found[1].1.len()
+        );
+        assert!(lost);
+    }
+}
