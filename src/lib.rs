@@ -55,7 +55,8 @@
 //!
 //! * [`error::Error`] stops the run: no kernel found, a required field missing. It says what was tried and what to do next.
 //! * [`value::Absent`] is one value that is not there, with its reason: not in this build, not mapped, paged out, not in the
-//!   dump, implausible … It reaches the printed cell. Never 0, never an empty string.
+//!   dump, implausible … It reaches the printed cell. Never 0, never an empty string. A text whose end is missing is
+//!   [`utf16::Text`]: the beginning, and why there is no more.
 //! * [`value::Note`] is a fact about the walk ("the list is broken after 84 entries at …; 11 more found backwards"). A note
 //!   of loss makes the exit code 4. One bad page never ends an analysis.
 //!
@@ -80,6 +81,10 @@
 //! by index, `unwrap` and the like are refused by the compiler's lints outside tests; `unsafe` stands at the memory map and
 //! nowhere else. Text of a dump is escaped wherever a terminal or a spreadsheet could obey it ([`report::guard`]).
 //! `tests/hostile.rs` and `fuzz/` try to prove otherwise.
+//!
+//! What a process wrote itself is read through a space that ends where the kernel half begins ([`paging::Space::user_side`]): no pointer
+//! of its own shows kernel memory as if it were the process's. A page that a dump's writer filled with a pattern in place of memory it
+//! could not read is not in the dump ([`dump::Dump::memory_at`]).
 //!
 //! # Proof
 //!

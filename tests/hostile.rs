@@ -208,8 +208,10 @@ fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut D
         "pages" => {
             for _ in 0..1 + random.below(6) {
                 let at = if random.below(3) == 0 { random.below(len) } else { random.of(places).0 } & !0xfff;
-                let fill = random.of(&[0x00, 0xff, 0x41, 0x63]);
-                on.write(at, &[fill; 0x1000]);
+                // The last two are what writers of dumps leave where they could not read.
+                let fill =
+                    random.of(&[[0x00; 4], [0xff; 4], [0x41; 4], [0x63; 4], [0xed, 0xfe, 0xad, 0xde], [0xfe; 4]]);
+                on.write(at, &fill.repeat(0x400));
             }
         }
         other => panic!("{other}"),

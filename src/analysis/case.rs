@@ -55,7 +55,8 @@ impl Case {
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let dump = Arc::new(Dump::open(path)?);
         let kernel = find::find_with(&dump, &options.store(), &options.progress);
-        Ok(Self { dump, kernel, notes: Vec::new() })
+        let notes = kernel.as_ref().ok().and_then(Kernel::shared_page_note).into_iter().collect();
+        Ok(Self { dump, kernel, notes })
     }
     /// When the dump was taken, by the latest of what says so; a time stamp of whole seconds lies anywhere in its second.
     #[must_use]
@@ -66,7 +67,8 @@ impl Case {
         let header = self.dump.header.as_ref().and_then(|h| h.system_time);
         header.max(self.kernel.as_ref().ok().and_then(crate::kernel::stamp::taken))
     }
-    /// What is worth knowing of the dump, of how it was opened and of its kernel.
+    /// What is worth knowing of the dump, of how it was opened and of its kernel. What reading it costs is known when an analysis has
+    /// ended: [`Dump::met`].
     pub fn all_notes(&self) -> impl Iterator<Item = &Note> {
         let of_kernel = self.kernel.iter().flat_map(|k| &k.notes);
         self.dump.notes.iter().chain(&self.notes).chain(of_kernel)

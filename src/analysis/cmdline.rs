@@ -11,6 +11,7 @@ use crate::kernel::sides::{Side, Sides};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::symbols::layout::Layout as _;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
 
@@ -131,7 +132,7 @@ pub fn row<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, ask:
 fn wow64(side: Option<&Side<'_>>, read: &dyn Fn(Option<&Side<'_>>) -> Value<Parameters>) -> Cell {
     let Some(side) = side else { return Absent::NotApplicable.into() };
     let p = read(Some(side));
-    let text = |get: fn(&Parameters) -> Value<String>| Cell::from(p.as_ref().map_err(|e| *e).and_then(get));
+    let text = |get: fn(&Parameters) -> Value<Text>| Cell::from(p.as_ref().map_err(|e| *e).and_then(get));
     Cell::Object(vec![
         ("peb".into(), side.peb.into()),
         ("command_line".into(), text(|p| p.command_line.clone())),

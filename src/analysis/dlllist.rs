@@ -16,6 +16,7 @@ use crate::kernel::sides::Sides;
 use crate::kernel::vad::Vad;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -76,7 +77,7 @@ impl<'k> ModuleRows<'k> {
     ///
     /// # Errors
     /// Nothing is mapped there, or why its file cannot be told.
-    pub fn mapped_file(&self, files: &mut Files<'k>, space: &Space<'k>, module: &Loaded<'_>) -> Value<String> {
+    pub fn mapped_file(&self, files: &mut Files<'k>, space: &Space<'k>, module: &Loaded<'_>) -> Value<Text> {
         self.file(files, space, module.vad.ok_or(Absent::NotApplicable)?)?.path()
     }
     /// The file a VAD maps.

@@ -8,6 +8,7 @@ use crate::layout;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
 use crate::symbols::layout::{Bits, Counted};
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -102,7 +103,7 @@ fn run_files(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     Ok(())
 }
 
-fn named(name: Value<String>) -> Cell {
+fn named(name: Value<Text>) -> Cell {
     name.and_then(|n| if n.is_empty() { Err(Absent::NotApplicable) } else { Ok(n) }).into()
 }
 

@@ -247,6 +247,7 @@ fn cell(fact: Fact) -> Cell {
         Fact::Hex(n) => Cell::Hex(n),
         Fact::Time(t) => Cell::Time(t),
         Fact::Text(t) => Cell::Text(t),
+        Fact::Read(t) => t.into(),
         Fact::Names(names) => Cell::List(names.into_iter().map(Cell::from).collect()),
     }
 }

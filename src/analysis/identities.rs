@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::logon::Sessions;
+use crate::kernel::peb;
 use crate::kernel::process::Process;
 use crate::kernel::profiles::{folder_name, profiles};
 use crate::kernel::sid::Sid;
@@ -12,6 +13,7 @@ use crate::kernel::sid_names::SidNames;
 use crate::kernel::sides::Sides;
 use crate::kernel::token::{Token, Tokens};
 use crate::paging::Space;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
 
@@ -66,20 +68,31 @@ impl Identities {
         let sessions = Sessions::find(kernel, &tokens, &space, told.iter().filter_map(|t| t.session.ok()));
         // In list order, so that the same name wins at any number of threads.
         let mut names = SidNames::default();
-        for each in told {
-            if let Some(service) = each.service {
-                names.add_service(&service);
+        for each in &told {
+            if let Some(service) = &each.service {
+                names.add_service(service);
             }
             if let (Ok(user), Ok(id)) = (each.user, each.logon_id)
-                && let Some(name) = sessions.list.get(&id).and_then(|s| s.full_name().ok())
+                && let Some(name) = sessions.list.get(&id).and_then(|s| s.full_name().ok()?.into_whole().ok())
             {
                 names.add_account(user, name);
             }
         }
-        let (users, notes) = profiles(kernel, &kernel.processes()?.list, &space);
+        let processes = kernel.processes()?.list;
+        let (users, notes) = profiles(kernel, &processes, &space);
         for (sid, folder) in users {
             if let Some(name) = folder_name(&folder) {
                 names.add_profile(sid, name);
+            }
+        }
+        if let Some(sides) = &sides {
+            for (process, each) in processes.iter().zip(&told) {
+                if let Ok(user) = each.user
+                    && names.name(&user).is_none()
+                    && let Some(name) = environment_name(sides, process, &space)
+                {
+                    names.add_environment(user, name);
+                }
             }
         }
         Ok(Self { tokens, names, sessions, notes })
@@ -88,7 +101,7 @@ impl Identities {
     ///
     /// # Errors
     /// Why it is not there.
-    pub fn account(&self, token: &Token<'_>) -> Value<String> {
+    pub fn account(&self, token: &Token<'_>) -> Value<Text> {
         let id = token.view.logon_id()?;
         self.sessions.list.get(&id).ok_or(Absent::NotRecorded)?.full_name()
     }
@@ -120,6 +133,20 @@ fn service_of(line: &str) -> Option<&str> {
     words.next().map(|name| name.trim_matches('"'))
 }
 
+/// What a process's environment calls its user: `USERDOMAIN\USERNAME`, or the latter alone. The process itself can change both.
+pub(super) fn environment_name(sides: &Sides<'_>, process: &Process<'_>, space: &Space<'_>) -> Option<String> {
+    let memory = AddressSpace::of(process, space).ok()?;
+    let sides = sides.of_process(process, space);
+    let (address, size) = sides.first()?.parameters(&memory.space).ok()?.environment;
+    let (variables, _) = peb::environment(&memory.space, address.ok()?, size.ok());
+    let value = |name: &str| {
+        let found = variables.iter().find(|v| v.name.eq_ignore_ascii_case(name))?;
+        found.value.whole().ok().filter(|text| !text.is_empty())
+    };
+    let user = value("USERNAME")?;
+    Some(value("USERDOMAIN").map_or_else(|| user.to_owned(), |domain| format!("{domain}\\{user}")))
+}
+
 /// The primary token of a process.
 ///
 /// # Errors
@@ -129,7 +156,9 @@ pub fn token_of<'s>(tokens: &'s Tokens, space: &Space<'s>, process: &Process<'_>
     if at.is_null() {
         return Err(Absent::NotApplicable);
     }
-    Ok(tokens.at(space, at))
+    let token = tokens.at(space, at);
+    // A lost page that was written as zeros has no type, and its other zeros are no values either.
+    if token.view.kind().is_ok() && !token.plausible() { Err(Absent::Implausible) } else { Ok(token) }
 }
 
 #[cfg(test)]

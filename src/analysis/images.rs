@@ -17,6 +17,7 @@ use crate::kernel::stamp::Bounds;
 use crate::kernel::vad::Vad;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -169,8 +170,8 @@ fn present(va: Va) -> Value<Va> {
 ///
 /// # Errors
 /// [`Absent::NotApplicable`]: fewer than two are known.
-fn agree(paths: &[Value<String>; 3]) -> Value<bool> {
-    let mut known = paths.iter().flatten().filter(|p| p.contains('\\')).map(|p| bare(p));
+fn agree(paths: &[Value<Text>; 3]) -> Value<bool> {
+    let mut known = paths.iter().flatten().filter_map(|p| p.whole().ok()).filter(|p| p.contains('\\')).map(bare);
     let first = known.next().ok_or(Absent::NotApplicable)?;
     let mut rest = known.peekable();
     if rest.peek().is_none() {
@@ -219,7 +220,7 @@ mod tests {
     use super::*;
 
     fn agreement(peb: &str, audit: &str, section: &str) -> Value<bool> {
-        let known = |p: &str| if p.is_empty() { Err(Absent::NotInDump) } else { Ok(p.to_owned()) };
+        let known = |p: &str| if p.is_empty() { Err(Absent::NotInDump) } else { Ok(Text::from(p)) };
         agree(&[known(peb), known(audit), known(section)])
     }
 

@@ -11,6 +11,7 @@ use crate::kernel::process::{Process, applicable};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::symbols::layout::View;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -134,7 +135,7 @@ fn jobs<'k>(
     jobs
 }
 
-fn row(space: &Space<'_>, job: Va, view: &View<'_, Job>, path: Value<String>, member: &Member<'_>) -> Row {
+fn row(space: &Space<'_>, job: Va, view: &View<'_, Job>, path: Value<Text>, member: &Member<'_>) -> Row {
     let process = &member.process;
     let cells: [Cell; COLUMNS.len()] = [
         process.pid().into(),

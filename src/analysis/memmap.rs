@@ -6,7 +6,7 @@ use super::{Analysis, Ask, Case, Switch, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
-use crate::kernel::page_state::{Grain, Pages, State, last_user_address, pages};
+use crate::kernel::page_state::{Grain, Pages, State, pages};
 use crate::kernel::process::Process;
 use crate::paging::{Rights, Space};
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -19,7 +19,8 @@ pub static MEMMAP: Analysis = Analysis {
     help: "One row for each page that the page tables or the address ranges' prototype entries say something of; a large page is one row. States: \
            valid (mapped by the processor), transition (on the standby or modified list), prototype (in memory for a section, not entered in \
            this process yet), demand_zero, paged_out (with page file and byte), file_backed (to be read from the mapped file), compressed, \
-           not_in_dump (in memory when the dump was made, left out of it), unknown. Totals follow as a note for each process.\n\n\
+           not_in_dump (in memory when the dump was made, left out of it), unknown. What a page holds is not looked at: one that \
+           the dump's writer filled with a pattern because it could not read it counts as the page it stands for. Totals follow as a note for each process.\n\n\
            Example: dumpwalk memmap memory.dmp --pid 1234 --runs",
     columns: &COLUMNS,
     switches: &[
@@ -71,16 +72,17 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
     };
     tell(process, memory.tree.notes.iter().cloned(), sink);
     let kernel = process.kernel;
-    let mut ranges = vec![(Va(0), last_user_address(kernel))];
-    if ask.has("kernel") {
-        let all = if memory.space.pointer_size() == 8 { u64::MAX } else { u32::MAX.into() };
-        ranges.push((last_user_address(kernel).add(1), Va(all)));
+    let mut ranges = vec![(&memory.space, Va(0), kernel.last_user_address())];
+    let whole = process.whole_space().ok().filter(|_| ask.has("kernel"));
+    if let Some(whole) = &whole {
+        let all = if whole.pointer_size() == 8 { u64::MAX } else { u32::MAX.into() };
+        ranges.push((whole, kernel.last_user_address().add(1), Va(all)));
     }
     let mut totals = [0u64; State::ALL.len()];
     let mut given = 0u64;
-    'all: for (from, last) in ranges {
+    'all: for (part, from, last) in ranges {
         let grain = if ask.has("runs") { Grain::Runs } else { Grain::Single };
-        for run in pages(&memory.space, from, last, grain) {
+        for run in pages(part, from, last, grain) {
             if let Some(total) = totals.get_mut(run.state as usize) {
                 *total = total.saturating_add(run.size / PAGE_SIZE);
             }

@@ -1,8 +1,10 @@
 //! `sessions`: who is logged on, and what runs for them.
 
-use super::identities::{Identities, token_of};
+use super::identities::{Identities, environment_name, token_of};
 use super::{Analysis, Ask, Case, copied};
 use crate::error::Result;
+use crate::kernel::sid_names::by_environment;
+use crate::kernel::sides::Sides;
 use crate::kernel::token::Token;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note, Value};
@@ -25,7 +27,11 @@ pub const COLUMNS: [Column; 11] = [
     col("logon_id", Kind::Hex, "LUID of the session; 0x3e7 system, 0x3e5 local service, 0x3e4 network service"),
     col("account", Kind::Text, "Account it was made for"),
     col("user", Kind::Text, "SID of the user, by the session's own token or a process'"),
-    col("user_name", Kind::Text, "Name of that SID, where something tells"),
+    col(
+        "user_name",
+        Kind::Text,
+        "Name of that SID, where something tells; if only USERNAME in a process's environment does, it says so",
+    ),
     col("session", Kind::Texts, "Terminal sessions of its processes"),
     col("processes", Kind::Number, "Listed processes that belong to it"),
     wide("pids", Kind::Texts, "Their ids"),
@@ -41,6 +47,8 @@ struct Used {
     pids: Vec<u64>,
     terminals: BTreeSet<u32>,
     user: Option<crate::kernel::sid::Sid>,
+    /// What the environment of one of them calls the user, where its SID cannot be read.
+    called: Option<String>,
 }
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -51,6 +59,7 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let identities = Identities::gather(kernel)?;
     identities.sessions.notes.iter().for_each(|n| sink.note(n.clone()));
     let space = kernel.space();
+    let sides = Sides::of(kernel).ok();
     let mut used: BTreeMap<u64, Used> = BTreeMap::new();
     for process in kernel.processes()?.list {
         let pid = process.pid();
@@ -67,6 +76,9 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         entry.pids.extend(pid);
         entry.terminals.extend(token.view.session_id());
         entry.user = entry.user.or(token.user(&space).ok());
+        if entry.user.is_none() && entry.called.is_none() {
+            entry.called = sides.as_ref().and_then(|sides| environment_name(sides, &process, &space));
+        }
     }
     let ids: BTreeSet<u64> = identities.sessions.list.keys().chain(used.keys()).copied().collect();
     // What no token names is not known to be in use by none.
@@ -85,7 +97,10 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
             Cell::Hex(id),
             session.and_then(|s| s.full_name()).into(),
             user.map(|s| s.to_string()).into(),
-            super::getsids::name_of(&identities, user),
+            match (super::getsids::name_of(&identities, user), used.called) {
+                (Cell::Absent(_), Some(name)) => by_environment(&name).into(),
+                (name, _) => name,
+            },
             texts(used.terminals.iter().map(u32::to_string).collect()),
             named.map(|_| used.pids.len() as u64).into(),
             named.map_or_else(Cell::Absent, |_| texts(used.pids.iter().map(u64::to_string).collect())),

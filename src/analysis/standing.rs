@@ -13,6 +13,7 @@ use crate::kernel::shared_data::Clock;
 use crate::kernel::standing::{Sort, signing_level};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -169,7 +170,7 @@ pub fn row(shared: &Shared<'_>, types: &ObjectTypes, process: &Process<'_>, spac
     Row::new(cells.into()).at(process.place())
 }
 
-fn job_name(kernel: &Kernel, types: &ObjectTypes, job: crate::addr::Va) -> Value<String> {
+fn job_name(kernel: &Kernel, types: &ObjectTypes, job: crate::addr::Va) -> Value<Text> {
     let mut objects = Objects::of(kernel, types).map_err(|_| Absent::NoSymbol)?;
     let object = objects.with_body(job);
     objects.path(&object)

@@ -18,6 +18,7 @@ use crate::kernel::vad::{Kind as VadKind, Vad};
 use crate::kernel::vad_tree::{Layouts, Tree};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use std::sync::Arc;
 
@@ -139,7 +140,7 @@ impl<'k> VadRows<'k> {
         let area = self.sections.control_area_of(space, vad);
         let object = self.sections.file_of(space, vad);
         let file = object.and_then(|f| files.read(f));
-        let of_file = |get: fn(&File) -> Value<String>| file.as_ref().map_err(|e| *e).and_then(get);
+        let of_file = |get: fn(&File) -> Value<Text>| file.as_ref().map_err(|e| *e).and_then(get);
         let mapping = vad.mapping.as_ref().ok_or(Absent::NotApplicable);
         let segment = area.and_then(|a| a.segment).map(|s| self.sections.segment(space, s));
         let cells: [Cell; COLUMNS.len()] = [

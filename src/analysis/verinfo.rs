@@ -14,6 +14,7 @@ use crate::kernel::stamp::{Bounds, Stamp};
 use crate::kernel::verinfo::Version;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -82,10 +83,10 @@ pub fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>,
         }
         let image = Image::read(&memory.space, base);
         let mapped = show.mapped_file(&mut files, space, module);
-        let listed = |get: fn(&crate::kernel::ldr::Module) -> Value<String>| {
+        let listed = |get: fn(&crate::kernel::ldr::Module) -> Value<Text>| {
             module.listed.as_ref().map_or(Err(Absent::NotApplicable), get)
         };
-        let file_name = mapped.clone().map(|p| p.rsplit('\\').next().unwrap_or_default().to_owned());
+        let file_name = mapped.clone().map(|p| p.map(|p| p.rsplit('\\').next().unwrap_or_default().to_owned()));
         let [pid, name] = who::cells(process);
         let head = [pid, name, who::offset(process), base.into(), listed(|m| m.name.clone()).or(file_name).into()];
         let path = mapped.or_else(|_| listed(|m| m.path.clone()));

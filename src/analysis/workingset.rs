@@ -7,7 +7,7 @@ use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
-use crate::kernel::page_state::{Grain, Pages, PfnDatabase, State, last_user_address, pages};
+use crate::kernel::page_state::{Grain, Pages, PfnDatabase, State, pages};
 use crate::kernel::process::Process;
 use crate::kernel::vad::{Kind as VadKind, Vad};
 use crate::kernel::vad_tree::Layouts;
@@ -127,7 +127,7 @@ pub fn rows<'k>(
         return Ok(());
     }
     let mut counts = Counts::default();
-    pages(&memory.space, Va(0), last_user_address(kernel), Grain::Any).for_each(|run| counts.add(space, pfns, &run));
+    pages(&memory.space, Va(0), kernel.last_user_address(), Grain::Any).for_each(|run| counts.add(space, pfns, &run));
     sink.row(row(process, None, &counts))
 }
 

@@ -96,6 +96,8 @@ fn answer(
     };
     case.all_notes().for_each(|note| watching.note(note.clone()));
     let done = (job.analysis.run)(case, &job.ask, &mut watching);
+    // What was met while pages and texts were read is known now.
+    case.dump.met().into_iter().for_each(|note| watching.note(note));
     let Watching { report, worst, .. } = watching;
     match done {
         Ok(()) => Ok((report.finish().map_err(|e| (e, Vec::new()))?, worst)),

@@ -226,7 +226,7 @@ fn fetch(store: &Store, matches: &ArgMatches) -> Result<Exit> {
     for what in matches.get_many::<std::ffi::OsString>("what").into_iter().flatten() {
         for id in identities(what, pdb)? {
             let path = manage::fetch(store, &id, &into)?;
-            writeln!(io::stdout(), "{}", path.display())?;
+            writeln!(io::stdout(), "{}", guard::visible(&path.display().to_string()))?;
         }
     }
     Ok(Exit::Done)
@@ -257,7 +257,11 @@ fn import(store: &Store, matches: &ArgMatches) -> Result<Exit> {
     for path in matches.get_many::<PathBuf>("files").into_iter().flatten() {
         for one in manage::import(cache, path)? {
             match one.result {
-                Ok(id) => writeln!(io::stdout(), "{}  {} {}", one.path.display(), id.name, id.key())?,
+                // Names of files and PDBs are not of this machine's making.
+                Ok(id) => {
+                    let line = format!("{}  {} {}", one.path.display(), id.name, id.key());
+                    writeln!(io::stdout(), "{}", guard::visible(&line))?;
+                }
                 Err(error) => {
                     super::exit::complain(&format!("{}: {error}", one.path.display()));
                     exit = Exit::Partial;

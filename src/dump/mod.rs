@@ -3,10 +3,13 @@
 //! [`Dump::open`] maps the file and recognises it; [`Dump::page`] gives a physical page straight from the map. A new
 //! container is one file that turns a header into `Pages` (runs or a bitmap), and one line in `recognise`.
 
+mod beside;
 mod bitmap;
+mod filler;
 mod full;
 mod header;
 mod map;
+mod met;
 mod minidump;
 mod pages;
 mod ranges;
@@ -20,6 +23,8 @@ mod summary;
 pub(crate) mod testing;
 mod triage;
 pub mod user;
+mod vmware;
+mod wiped;
 
 pub use pages::Runs;
 pub use secondary::{Piece, Tag};
@@ -27,9 +32,10 @@ pub use sparse::Block;
 pub use triage::{Driver, Part, Triage, UnloadedDriver};
 pub use user::UserDump;
 
-use crate::addr::{PAGE_SIZE, Pa, Pfn};
+use crate::addr::{PAGE_SIZE, Pa, Pfn, Va};
 use crate::error::{Error, Result};
 use crate::value::{Absent, Note, Value};
+use filler::Pattern;
 use header::Width;
 use map::{Map, ReadThrough};
 use pages::Pages;
@@ -81,11 +87,11 @@ pub struct Header {
     /// CR3 of the crashing context, low bits masked. Any process's.
     pub dtb: Option<Pa>,
     /// `PsLoadedModuleList`.
-    pub module_list: Option<crate::addr::Va>,
+    pub module_list: Option<Va>,
     /// `PsActiveProcessHead`.
-    pub process_head: Option<crate::addr::Va>,
+    pub process_head: Option<Va>,
     /// `KdDebuggerDataBlock`.
-    pub kdbg: Option<crate::addr::Va>,
+    pub kdbg: Option<Va>,
     /// Processors.
     pub processors: u32,
     /// Bugcheck code.
@@ -157,6 +163,7 @@ pub struct Dump {
     pages: Pages,
     triage: Option<triage::Contents>,
     user: Option<user::Contents>,
+    met: met::Met,
 }
 
 /// What a container's file found.
@@ -192,9 +199,9 @@ impl Dump {
     }
     fn from_map(path: &Path, map: Map) -> Result<Self> {
         let mut notes = Vec::new();
-        let found = recognise(&map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
+        let found = recognise(path, &map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
         let Found { kind, arch, header, pages, triage, user } = found;
-        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage, user })
+        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage, user, met: met::Met::default() })
     }
     /// The file's path, as it was given.
     #[must_use]
@@ -227,17 +234,55 @@ impl Dump {
     pub fn highest_page(&self) -> Option<Pfn> {
         self.pages.highest(&self.map)
     }
-    /// One physical page, straight from the map.
+    /// One physical page, straight from the map. `None` where the dump has none, or [a pattern](filler) in its stead.
     #[must_use]
     #[inline]
     pub fn page(&self, pfn: Pfn) -> Option<&[u8; PAGE_SIZE as usize]> {
-        let at = usize::try_from(self.pages.file(&self.map, pfn)?).ok()?;
+        let page = self.page_in_file(self.pages.file(&self.map, pfn)?)?;
+        match Pattern::of(page) {
+            None => Some(page),
+            Some(pattern) => {
+                if pattern.is_certain() {
+                    self.met.filled(pattern, pfn);
+                }
+                None
+            }
+        }
+    }
+    /// The page at a file offset.
+    #[inline]
+    fn page_in_file(&self, file: u64) -> Option<&[u8; PAGE_SIZE as usize]> {
+        let at = usize::try_from(file).ok()?;
         self.map.get(at..at.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
+    }
+    /// The file offset of a physical page that somebody needs: as [`file_offset`](Self::file_offset), but `None` where the dump's writer
+    /// filled the page with [a pattern](filler) in place of memory that it could not read. Looks at the page's first bytes.
+    #[must_use]
+    #[inline]
+    pub fn memory_at(&self, page: Pa) -> Option<u64> {
+        let file = self.pages.file(&self.map, page.pfn())?;
+        match Pattern::of(self.page_in_file(file)?) {
+            None => Some(file),
+            Some(pattern) => {
+                self.met.filled(pattern, page.pfn());
+                None
+            }
+        }
+    }
+    /// What readers have met so far that cost them values: pages without memory, texts without their end. One note for each kind, to be
+    /// given at the end of a run.
+    #[must_use]
+    pub fn met(&self) -> Vec<Note> {
+        self.met.notes()
+    }
+    /// Keeps for [`met`](Self::met) that a text at `va` goes on in memory that is not there.
+    pub fn met_cut_text(&self, va: Va) {
+        self.met.cut(va);
     }
     /// The bytes from `pa` to at most `len` or the end of its page.
     ///
     /// # Errors
-    /// [`Absent::NotInDump`].
+    /// [`Absent::NotInDump`], also where the dump's writer filled the page with a pattern.
     #[inline]
     pub fn bytes(&self, pa: Pa, len: usize) -> Value<&[u8]> {
         let page = self.page(pa.pfn()).ok_or(Absent::NotInDump)?;
@@ -245,7 +290,7 @@ impl Dump {
         let rest = page.get(from..).ok_or(Absent::Implausible)?;
         Ok(rest.get(..len).unwrap_or(rest))
     }
-    /// Where a physical byte stands in the file.
+    /// Where a physical byte stands in the file, whatever the file has there.
     #[must_use]
     #[inline]
     pub fn file_offset(&self, pa: Pa) -> Option<u64> {
@@ -267,7 +312,7 @@ impl Dump {
     /// # Errors
     /// [`Absent::NotInDump`] where the dump keeps nothing, [`Absent::NotApplicable`] of a dump of physical memory.
     #[inline]
-    pub fn virtual_bytes(&self, va: crate::addr::Va, len: usize) -> Value<(&[u8], u64)> {
+    pub fn virtual_bytes(&self, va: Va, len: usize) -> Value<(&[u8], u64)> {
         match (&self.triage, &self.user) {
             (Some(triage), _) => Triage::new(&self.map, triage).bytes(va, len),
             (_, Some(user)) => UserDump::new(&self.map, user).bytes(va, len),
@@ -278,10 +323,10 @@ impl Dump {
     /// `None` where the dump does not have `pa`.
     #[must_use]
     pub fn stretch(&self, pa: Pa, len: usize) -> Option<(&[u8], u64)> {
-        let first = self.pages.file(&self.map, pa.pfn())?;
+        let first = self.memory_at(pa.page())?;
         let wanted = pa.offset_in_page().saturating_add(len as u64);
         let mut held = PAGE_SIZE;
-        while held < wanted && self.file_offset(pa.page().add(held)) == first.checked_add(held) {
+        while held < wanted && self.memory_at(pa.page().add(held)) == first.checked_add(held) {
             held = held.saturating_add(PAGE_SIZE);
         }
         let file = first.saturating_add(pa.offset_in_page());
@@ -309,8 +354,8 @@ impl Dump {
     }
 }
 
-/// Tells the container by its signatures and opens it.
-fn recognise(map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
+/// Tells the container by its signatures and opens it. A raw image has none: its name and the files beside it have a say.
+fn recognise(path: &Path, map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
     if let Some(width) = Width::of(map) {
         return crash_dump(map, width, notes);
     }
@@ -319,7 +364,7 @@ fn recognise(map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
         let kind = Kind::UserMinidump;
         return Ok(Found { kind, arch, header: None, pages: Pages::None, triage: None, user: Some(user) });
     }
-    if let Some(why) = sniff::not_raw(map) {
+    if let Some(why) = sniff::not_raw(map).or_else(|| beside::not_raw(path, map.len() as u64, notes)) {
         return Err(why);
     }
     let pages = raw_image::open(map, notes)?;

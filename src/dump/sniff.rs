@@ -1,6 +1,6 @@
 //! What a file that is no dump looks like, so that the error can say it and what to do.
 
-use super::raw_image;
+use super::{raw_image, wiped};
 
 /// Signature at an offset, what it is, and what to do about it.
 const KNOWN: &[(usize, &[u8], &str, &str)] = &[
@@ -15,6 +15,10 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
     (0, b"\xfd7zXZ\0", "xz-compressed", "decompress it (xz -d) and open the result"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "extract the dump and open that"),
     (0, b"\x28\xb5\x2f\xfd", "zstd-compressed", "decompress it (zstd -d) and open the result"),
+    (0, b"\x50\x2a\x4d\x18", "zstd-compressed (in frames)", "decompress it (zstd -d) and open the result"),
+    (0, b"\x02\x21\x4c\x18", "LZ4-compressed (legacy form)", "decompress it (lz4 -d) and open the result"),
+    (0, b"\x89LZO\0\x0d\x0a\x1a\x0a", "LZO-compressed", "decompress it (lzop -d) and open the result"),
+    (0, b"MSWIM\0\0\0", "a WIM archive", "extract the dump and open that"),
     (0, b"BZh", "bzip2-compressed", "decompress it (bzip2 -d) and open the result"),
     (0, b"\x04\x22\x4d\x18", "LZ4-compressed", "decompress it (lz4 -d) and open the result"),
     (0, b"Rar!\x1a\x07", "a RAR archive", "extract the dump and open that"),
@@ -42,18 +46,30 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
         "convert it to a raw image first; hibernation files are not supported",
     ),
     (0, b"EMiL", "a LiME image", "acquire or convert it in raw format (LiME: format=raw or padded)"),
+    (0, b"AVML", "an AVML image (version 2, compressed)", "convert it first (`avml-convert --format raw`)"),
     (
         0,
-        b"\xd2\xbe\xd2\xbe",
-        "a VMware snapshot state (.vmss, .vmsn)",
-        "open the .vmem beside it, or suspend with a memory file",
+        b"ZDMP",
+        "a compressed dump of DumpIt (.zdmp)",
+        "uncompress it with DumpIt's own tool (Z2Dmp) and open the result",
     ),
     (
         0,
-        b"\xd1\xbe\xd2\xbe",
-        "a VMware snapshot state (.vmss, .vmsn)",
-        "open the .vmem beside it, or suspend with a memory file",
+        b"\x14\x20\x28\x01",
+        "a saved state of Hyper-V (.vmrs)",
+        "convert it to a crash dump or a raw image on a Hyper-V machine first",
     ),
+    (0, b"\xff\x06\0\0sNaPpY", "Snappy-compressed", "decompress it (snzip -d) and open the result"),
+    (0, b"\xff\x06\0\0S2sTwO", "S2-compressed", "decompress it (s2d) and open the result"),
+    (0, b"HPAK", "an HPAK image of HBGary's FastDump", "extract the memory section (its tool FDPro can) and open that"),
+    (
+        0,
+        b"\x7fVirtualBox SavedState",
+        "a saved state of VirtualBox (.sav)",
+        "write a core of the running machine (`VBoxManage debugvm NAME dumpvmcore`) and convert it to a raw image",
+    ),
+    (0, b"Xen saved domain", "a saved state of Xen", "write a core (`xl dump-core`) and convert it to a raw image"),
+    (0, b"LinuxGuestRecord", "a saved state of Xen", "write a core (`xl dump-core`) and convert it to a raw image"),
     (
         0,
         b"\xd0\xbe\xd2\xbe",
@@ -62,7 +78,19 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
     ),
     (
         0,
-        b"\xd3\xbe\xd2\xbe",
+        b"\xd1\xba\xd1\xba",
+        "a VMware snapshot state (.vmss, .vmsn)",
+        "open the .vmem beside it, or suspend with a memory file",
+    ),
+    (
+        0,
+        b"\xd2\xbe\xd2\xbe",
+        "a VMware snapshot state (.vmss, .vmsn)",
+        "open the .vmem beside it, or suspend with a memory file",
+    ),
+    (
+        0,
+        b"\xd3\xbe\xd3\xbe",
         "a VMware snapshot state (.vmss, .vmsn)",
         "open the .vmem beside it, or suspend with a memory file",
     ),
@@ -78,12 +106,39 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
         "a libvirt saved state",
         "write a raw image instead (`virsh dump --memory-only --format win-dmp`)",
     ),
-    (0, b"KDMP", "a kdump of a Linux machine", "dumpwalk reads Windows memory only"),
+    (
+        0,
+        b"LibvirtQemudPart",
+        "a libvirt saved state that was not finished",
+        "write a raw image instead (`virsh dump --memory-only --format win-dmp`)",
+    ),
+    (
+        0,
+        b"KDUMP   ",
+        "a kdump-compressed image (QEMU `dump-guest-memory -z`, `-l` or `-s`, `virsh dump --format kdump-zlib`, makedumpfile)",
+        "write a Windows dump (`dump-guest-memory -w`, `--format win-dmp`) or an uncompressed image instead",
+    ),
+    (
+        0,
+        b"makedumpfile",
+        "a kdump-compressed image in flattened form (QEMU `dump-guest-memory -z`, makedumpfile)",
+        "write a Windows dump (`dump-guest-memory -w`, `--format win-dmp`) or an uncompressed image instead",
+    ),
     (0, b"EVF\x09\x0d\x0a\xff\x00", "an EnCase image (E01)", "export it as a raw image first"),
+    (0, b"EVF2\x0d\x0a\x81\0", "an EnCase image (Ex01)", "export it as a raw image first"),
+    (0, b"LVF\x09\x0d\x0a\xff\0", "a logical EnCase image (L01)", "export the dump in it and open that"),
+    (0, b"AFF10\x0d\x0a", "an AFF disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
     (0, b"QFI\xfb", "a QCOW2 disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
     (0, b"conectix", "a VHD disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
     (0, b"vhdxfile", "a VHDX disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
     (0, b"KDMV", "a VMDK disk image", "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump"),
+    (
+        64,
+        b"\x7f\x10\xda\xbe",
+        "a VDI disk image",
+        "that is a disk, not memory; look inside it for MEMORY.DMP or Minidump",
+    ),
+    (0x8001, b"CD001", "an ISO image", "that is a disk, not memory; look inside it for a dump"),
     (0, b"MZ", "a Windows program or driver", "dumpwalk opens memory dumps"),
     (0, b"Microsoft C/C++ MSF", "a PDB symbol file", "give its directory with --symbols and name the dump here"),
     (0, b"%PDF", "a PDF document", "dumpwalk opens memory dumps"),
@@ -123,6 +178,18 @@ pub fn not_raw(map: &[u8]) -> Option<String> {
     if is_text(head) {
         return Some(format!("a text file (it begins with {}), not a memory dump", first_line(head)));
     }
+    if is_disk(map) {
+        return Some(
+            "a disk image (it has a partition table, or the footer of a VHD), not memory; look inside it for MEMORY.DMP or Minidump".into(),
+        );
+    }
+    if wiped::is_hibernation_file(map) {
+        return Some(
+            "a Windows hibernation file whose header was wiped when Windows resumed (compressed blocks follow an empty first page); what is \
+             left of it is no raw image, and hibernation files are not supported"
+                .into(),
+        );
+    }
     // A header page of zeros before a body: the writer fills the header last.
     if map.get(0x2000..0x2008).is_some_and(|m| matches!(m, b"SDMPDUMP" | b"FDMPDUMP")) {
         return Some(
@@ -142,6 +209,21 @@ pub fn not_raw(map: &[u8]) -> Option<String> {
         ));
     }
     None
+}
+
+/// A master boot record with a table of partitions, or the footer of a VHD of fixed size. Page 0 of a machine's memory holds neither:
+/// firmware loads the boot record elsewhere.
+fn is_disk(map: &[u8]) -> bool {
+    let footer = map.len().checked_sub(512).and_then(|at| map.get(at..)).is_some_and(|f| f.starts_with(b"conectix"));
+    let table = map.get(0x1be..0x1fe).filter(|_| map.get(0x1fe..0x200) == Some(b"\x55\xaa"));
+    let partitions = table.is_some_and(|table| {
+        let used = |p: &&[u8]| p.get(4).is_some_and(|kind| *kind != 0);
+        let right = |p: &[u8]| matches!(p.first(), Some(0 | 0x80)) && p.get(8..16).is_some_and(|at| !zero(at));
+        let (entries, _) = table.as_chunks::<16>();
+        let entries: Vec<&[u8]> = entries.iter().map(|e| e.as_slice()).collect();
+        entries.iter().any(used) && entries.iter().all(|p| zero(p) || (used(p) && right(p)))
+    });
+    footer || partitions
 }
 
 /// Triage dumps are smaller than this; larger files are not searched for the end mark of one.
@@ -234,6 +316,20 @@ mod tests {
         let mut late = vec![0; 0x2000];
         late.extend(b"SDMPDUMP");
         assert!(why(&late).contains("never written"));
+    }
+    #[test]
+    fn disks_are_told_from_memory() {
+        let mut disk = vec![0u8; 1 << 20];
+        disk[0x1fe..0x200].copy_from_slice(b"\x55\xaa");
+        disk[0x8000..].fill(0x5a);
+        assert_eq!(not_raw(&disk), None, "no partition");
+        disk[0x1be..0x1ce].copy_from_slice(&[0x80, 1, 1, 0, 7, 254, 255, 255, 0, 8, 0, 0, 0, 0, 16, 0]);
+        assert!(why(&disk).contains("partition table"));
+        disk[0x1ce] = 0x53;
+        assert_eq!(not_raw(&disk), None, "no table has such an entry");
+        let mut vhd = vec![0xa5; 1 << 20];
+        vhd[(1 << 20) - 512..(1 << 20) - 504].copy_from_slice(b"conectix");
+        assert!(why(&vhd).contains("VHD"));
     }
     #[test]
     fn memory_is_not_mistaken() {

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Counted, Here, Layout};
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 
 layout! {
@@ -95,7 +96,7 @@ pub struct Callback {
     /// The routine.
     pub routine: Value<Va>,
     /// What tells it from others: a registry callback's altitude, an object callback's type, a component's name, a driver's.
-    pub detail: Value<String>,
+    pub detail: Value<Text>,
 }
 
 /// What the lists of one kernel need.
@@ -163,7 +164,7 @@ impl Reader<'_> {
         let va = self.space.pointer(at)?;
         if self.kernel.in_kernel_half(va) { Ok(va) } else { Err(Absent::Implausible) }
     }
-    fn push(&mut self, kind: Kind, list: &'static str, index: u64, at: Va, routine: Value<Va>, detail: Value<String>) {
+    fn push(&mut self, kind: Kind, list: &'static str, index: u64, at: Va, routine: Value<Va>, detail: Value<Text>) {
         let place = self.space.fetch(at, 1).place(0);
         self.out.push(Callback { kind, list, index, place, routine, detail });
     }
@@ -243,7 +244,7 @@ impl Reader<'_> {
         }
     }
     /// The `_UNICODE_STRING` at an address.
-    fn text(&self, at: Va) -> Value<String> {
+    fn text(&self, at: Va) -> Value<Text> {
         let short = |at| self.space.number(at, 2).and_then(|n| u16::try_from(n).map_err(|_| Absent::Implausible));
         let buffer = self.space.pointer(at.add(self.width))?;
         match self.space.text(Counted { length: short(at)?, maximum: short(at.add(2))?, buffer })? {
@@ -266,7 +267,7 @@ impl Reader<'_> {
         self.lists = self.lists.saturating_add(1);
         for kind in types.list.values() {
             let mut index = 0u64;
-            let name = kind.name.clone().map(std::borrow::Cow::into_owned);
+            let name = kind.name.clone().map(|n| n.into_owned().into());
             for entry in self.entries(LIST, kind.at.add(offset)) {
                 let word = |n: u64| entry.add(8).add(n.saturating_mul(self.width));
                 // Two pointers, eight bytes of numbers, the registration; then the type.
@@ -306,7 +307,7 @@ impl Reader<'_> {
                     self.space.pointer(word(component)).and_then(|at| self.space.until_nul(at, 64)).and_then(|raw| {
                         let printable = !raw.is_empty() && raw.iter().all(|b| (0x20..0x7f).contains(b));
                         if printable {
-                            Ok(String::from_utf8_lossy(&raw).into_owned())
+                            Ok(String::from_utf8_lossy(&raw).into_owned().into())
                         } else {
                             Err(Absent::Implausible)
                         }

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Counted, Here, Layout};
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 layout! {
@@ -82,7 +83,7 @@ pub struct Driver {
     /// Where it stands.
     pub place: Place,
     /// `\Driver\Name`.
-    pub name: Value<String>,
+    pub name: Value<Text>,
     /// Where its image lies.
     pub start: Value<Va>,
     /// Bytes of its image.

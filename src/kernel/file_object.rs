@@ -6,6 +6,7 @@ use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Counted, Here, Layout, LayoutError};
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 layout! {
@@ -57,9 +58,9 @@ pub struct File {
     /// The object's address.
     pub object: Va,
     /// The path as the object has it: `\Windows\System32\ntdll.dll`.
-    pub name: Value<String>,
+    pub name: Value<Text>,
     /// The device: `\Device\HarddiskVolume3`.
-    pub device: Value<String>,
+    pub device: Value<Text>,
     /// Whether it will be deleted when closed.
     pub delete_pending: Value<bool>,
     /// Where it stands.
@@ -71,8 +72,8 @@ impl File {
     ///
     /// # Errors
     /// Why either is missing.
-    pub fn path(&self) -> Value<String> {
-        Ok(format!("{}{}", self.device.as_ref().map_err(|e| *e)?, self.name.as_ref().map_err(|e| *e)?))
+    pub fn path(&self) -> Value<Text> {
+        Ok(self.device.clone()?.then("", self.name.as_ref().map_err(|e| *e)?))
     }
 }
 
@@ -86,7 +87,7 @@ pub struct Files<'k> {
     /// Sizes of the creator's and the name's header, which lie in this order before the object's.
     creator_size: Option<u32>,
     name_size: Option<u32>,
-    devices: rustc_hash::FxHashMap<Va, Value<String>>,
+    devices: rustc_hash::FxHashMap<Va, Value<Text>>,
 }
 
 /// Files opened relative to files: more than the kernel ever nests.
@@ -132,22 +133,24 @@ impl<'k> Files<'k> {
                 break;
             }
             let prefix = up.name().and_then(|n| self.space.text(n));
-            name = prefix
-                .map(|p| if p.is_empty() || p.ends_with('\\') { format!("{p}{text}") } else { format!("{p}\\{text}") });
+            name = prefix.map(|p| {
+                let between = if p.is_empty() || p.ends_with('\\') { "" } else { "\\" };
+                p.then(between, text)
+            });
             related = up.related();
         }
         let device = v.device().and_then(|d| self.device(d));
         Ok(File { object, name, device, delete_pending: v.delete_pending().map(|d| d != 0), place: v.place() })
     }
     /// The name of a device object, with its directory's: devices are named in `\Device`.
-    fn device(&mut self, device: Va) -> Value<String> {
+    fn device(&mut self, device: Va) -> Value<Text> {
         if device.is_null() {
             return Err(Absent::NotApplicable);
         }
         if let Some(known) = self.devices.get(&device) {
             return known.clone();
         }
-        let name = self.object_name(device).map(|n| format!("\\Device\\{n}"));
+        let name = self.object_name(device).map(|n| Text::from("\\Device").then("\\", &n));
         self.devices.insert(device, name.clone());
         name
     }
@@ -155,7 +158,7 @@ impl<'k> Files<'k> {
     ///
     /// # Errors
     /// Unnamed, or unreadable.
-    pub fn object_name(&self, object: Va) -> Value<String> {
+    pub fn object_name(&self, object: Va) -> Value<Text> {
         let body = self.header.field("body")?.offset;
         let header = object.sub(body.into());
         let v = self.space.view(self.header, header);

@@ -177,7 +177,7 @@ impl<'k> Hive<'_, 'k> {
     pub fn name(&self) -> Value<String> {
         let text = |s: Value<Counted>| match self.kernel.text(s?)? {
             name if name.is_empty() => Err(Absent::NotApplicable),
-            name => Ok(name),
+            name => name.into_whole(),
         };
         text(self.view.mounted()).or_else(|_| text(self.view.file()))
     }

@@ -7,6 +7,7 @@ use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Counted, Here, Layout, LayoutError};
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use rustc_hash::FxHashMap;
 
@@ -81,9 +82,9 @@ pub struct Module {
     /// Entry point.
     pub entry: Value<Va>,
     /// `FullDllName`.
-    pub path: Value<String>,
+    pub path: Value<Text>,
     /// `BaseDllName`.
-    pub name: Value<String>,
+    pub name: Value<Text>,
     /// On the load-order list. Absent where that list is torn and the module was not met on what is left of it.
     pub in_load: Value<bool>,
     /// On the memory-order list.

@@ -9,6 +9,7 @@ use crate::addr::Va;
 use crate::bytes::Place;
 use crate::paging::Space;
 use crate::symbols::layout::Counted;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,9 +32,9 @@ pub struct Session {
     /// Its own token.
     pub token: Value<Va>,
     /// The account's name.
-    pub account: Value<String>,
+    pub account: Value<Text>,
     /// Its domain or computer.
-    pub authority: Value<String>,
+    pub authority: Value<Text>,
     /// Where it stands.
     pub place: Place,
 }
@@ -43,11 +44,11 @@ impl Session {
     ///
     /// # Errors
     /// Why there is no name.
-    pub fn full_name(&self) -> Value<String> {
-        let account = self.account.as_deref().map_err(|why| *why)?;
+    pub fn full_name(&self) -> Value<Text> {
+        let account = self.account.clone()?;
         Ok(match &self.authority {
-            Ok(authority) if !authority.is_empty() => format!("{authority}\\{account}"),
-            _ => account.to_owned(),
+            Ok(authority) if !authority.is_empty() => authority.clone().then("\\", &account),
+            _ => account,
         })
     }
 }

@@ -13,6 +13,7 @@ use crate::paging::{Mode, Space};
 use crate::progress::Progress;
 use crate::symbols::layout::{Counted, Layout, Link, View};
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 
 /// The fields that both names of the structure have at the same places.
@@ -72,9 +73,9 @@ pub struct Module {
     /// Where it starts to run.
     pub entry: Value<Va>,
     /// File name.
-    pub name: Value<String>,
+    pub name: Value<Text>,
     /// Path as the loader saw it: `\SystemRoot\system32\drivers\…`.
-    pub path: Value<String>,
+    pub path: Value<Text>,
     /// The loader's flags.
     pub flags: Value<u32>,
     /// How often it is loaded.

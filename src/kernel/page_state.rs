@@ -1,6 +1,7 @@
 //! The state of each page of an address space: in memory and how, or where it went.
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
+use crate::dump::Arch;
 use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::{Fault, Mapping, Mode, Regions, Rights, Space, Via};
@@ -243,6 +244,7 @@ fn absent(va: Va, size: u64, fault: Fault) -> Pages {
         | Fault::Unknown { .. }
         | Fault::NoBlock
         | Fault::NonCanonical
+        | Fault::KernelHalf
         | Fault::Unmapped => State::Unknown,
     };
     let entry = match fault {
@@ -252,16 +254,19 @@ fn absent(va: Va, size: u64, fault: Fault) -> Pages {
     Pages { va, size, state, pa: None, file: None, page_file, prototype, rights: None, entry }
 }
 
-/// The last address a process of this kernel can use: the paging mode's, or on x86 the kernel's own limit, which a boot option can move.
-#[must_use]
-pub fn last_user_address(kernel: &Kernel) -> Va {
-    match kernel.mode {
-        Mode::X64 | Mode::Arm64 | Mode::Blocks => Va(0x7fff_ffff_ffff),
-        Mode::La57 => Va(0xff_ffff_ffff_ffff),
-        Mode::X86 | Mode::Pae => {
-            let limit = kernel.global("MmHighestUserAddress").and_then(|va| kernel.space().pointer(va).ok());
-            // Without /3GB 0x7ffeffff, with it up to 0xbfffffff.
-            limit.filter(|l| (0x7ffe_ffff..0xc000_0000).contains(&l.0)).unwrap_or(Va(0x7fff_ffff))
+impl Kernel {
+    /// The last address a process of this kernel can use: the paging mode's, or on x86 the kernel's own limit, which a boot option can move.
+    #[must_use]
+    pub fn last_user_address(&self) -> Va {
+        match (self.mode, self.arch) {
+            (Mode::La57, _) => Va(0xff_ffff_ffff_ffff),
+            (Mode::X86 | Mode::Pae, _) | (_, Arch::X86) => {
+                let limit = self.global("MmHighestUserAddress").and_then(|va| self.space().pointer(va).ok());
+                // Without /3GB 0x7ffeffff, with it up to 0xbfffffff; the kernel's own image lies behind either.
+                let otherwise = if self.base.0 < 0xc000_0000 { 0x7fff_ffff } else { 0xbfff_ffff };
+                limit.filter(|l| (0x7ffe_ffff..0xc000_0000).contains(&l.0)).unwrap_or(Va(otherwise))
+            }
+            (Mode::X64 | Mode::Arm64 | Mode::Blocks, _) => Va(0x7fff_ffff_ffff),
         }
     }
 }

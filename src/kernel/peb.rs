@@ -2,14 +2,14 @@
 
 use super::narrow::Narrow;
 use crate::addr::Va;
-use crate::bytes::Place;
+use crate::bytes::{Bytes, Place};
 use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Bits, Counted, Layout, LayoutError, View};
 use crate::symbols::resolved::Resolved;
 use crate::symbols::types::Types;
-use crate::utf16;
+use crate::utf16::{self, Text};
 use crate::value::{Absent, Note, Value};
 
 layout! {
@@ -191,19 +191,19 @@ pub struct Parameters {
     /// The block's address.
     pub address: Va,
     /// Command line.
-    pub command_line: Value<String>,
+    pub command_line: Value<Text>,
     /// Image path.
-    pub image_path: Value<String>,
+    pub image_path: Value<Text>,
     /// Current directory.
-    pub directory: Value<String>,
+    pub directory: Value<Text>,
     /// Window title.
-    pub window_title: Value<String>,
+    pub window_title: Value<Text>,
     /// Desktop.
-    pub desktop: Value<String>,
+    pub desktop: Value<Text>,
     /// Shell info.
-    pub shell: Value<String>,
+    pub shell: Value<Text>,
     /// DLL search path.
-    pub dll_path: Value<String>,
+    pub dll_path: Value<Text>,
     /// Standard input, output and error.
     pub handles: [Value<Va>; 3],
     /// The console's handle.
@@ -268,8 +268,8 @@ impl Parameters {
 pub struct Variable {
     /// Its name. Names such as `=C:` hold the current directory of a drive.
     pub name: String,
-    /// Its value.
-    pub value: String,
+    /// Its value, as far as it is there.
+    pub value: Text,
     /// Where the text stands.
     pub place: Place,
 }
@@ -287,28 +287,32 @@ pub fn environment(space: &Space<'_>, address: Va, size: Option<u64>) -> (Vec<Va
     let stated = size.and_then(|s| u32::try_from(s).ok()).filter(|s| (2..=MOST_ENVIRONMENT).contains(s));
     let bytes = space.fetch(address, stated.unwrap_or(MOST_ENVIRONMENT));
     let mut ended = false;
-    'stretches: for (start, stretch) in bytes.present() {
+    'stretches: for (start, stretch, hole) in stretches(&bytes) {
         let mut at = 0usize;
         // After a hole the text begins in the middle of a variable: go on behind its end.
         if start > 0 {
             let Some(end) = next_nul(stretch, 0) else { continue };
             at = end.saturating_add(2);
         }
+        let place = |at: usize| bytes.place(start.saturating_add(u32::try_from(at).unwrap_or(u32::MAX)));
         while let Some(end) = next_nul(stretch, at) {
             let text = utf16::text(stretch.get(at..end).unwrap_or_default());
             if text.is_empty() {
                 ended = true;
                 break 'stretches;
             }
-            // A name may begin with `=` (the directory of a drive), so the divider is sought behind the first character.
-            let first = text.chars().next().map_or(0, char::len_utf8);
-            let divider = text.get(first..).and_then(|rest| rest.find('=')).map(|i| i.saturating_add(first));
-            let (name, value) = divider.map_or((text.as_str(), ""), |i| {
-                (text.get(..i).unwrap_or(""), text.get(i.saturating_add(1)..).unwrap_or(""))
-            });
-            let place = bytes.place(start.saturating_add(u32::try_from(at).unwrap_or(u32::MAX)));
-            variables.push(Variable { name: name.to_owned(), value: value.to_owned(), place });
+            let (name, value) = halves(&text).unwrap_or((&text, ""));
+            variables.push(Variable { name: name.to_owned(), value: value.into(), place: place(at) });
             at = end.saturating_add(2);
+        }
+        // The last goes on in the hole. Of a name without its end nothing is known.
+        let rest = utf16::text(stretch.get(at..).unwrap_or_default());
+        if let (Some(why), Some((name, value))) = (hole, halves(&rest)) {
+            variables.push(Variable {
+                name: name.to_owned(),
+                value: Text::cut(value.to_owned(), why),
+                place: place(at),
+            });
         }
     }
     // Without a stated size the block ends where its memory ends: only a hole inside a stated one lost something.
@@ -316,6 +320,33 @@ pub fn environment(space: &Space<'_>, address: Va, size: Option<u64>) -> (Vec<Va
     let note =
         hole.map(|(at, _, why)| Note::loss(format!("the environment at {address} is {why} from byte {at:#x} on")));
     (variables, note)
+}
+
+/// Name and value. A name may begin with `=` (the directory of a drive), so the divider is sought behind the first character.
+fn halves(text: &str) -> Option<(&str, &str)> {
+    let first = text.chars().next().map_or(0, char::len_utf8);
+    let divider = text.get(first..)?.find('=')?.checked_add(first)?;
+    Some((text.get(..divider)?, text.get(divider.checked_add(1)?..)?))
+}
+
+/// What there is between the holes: offset, bytes, and why they end, if in a hole.
+fn stretches<'b>(bytes: &'b Bytes<'_>) -> Vec<(u32, &'b [u8], Option<Absent>)> {
+    let mut out = Vec::new();
+    let mut from = 0;
+    for (at, len, why) in bytes.holes() {
+        if let Ok(stretch) = bytes.at(from, at.saturating_sub(from))
+            && !stretch.is_empty()
+        {
+            out.push((from, stretch, Some(why)));
+        }
+        from = at.saturating_add(len);
+    }
+    if let Ok(stretch) = bytes.at(from, bytes.len().saturating_sub(from))
+        && !stretch.is_empty()
+    {
+        out.push((from, stretch, None));
+    }
+    out
 }
 
 fn units(bytes: &[u8]) -> impl Iterator<Item = u16> {
@@ -329,3 +360,45 @@ fn next_nul(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// The view of a block.
 pub type Peb<'a> = View<'a, PebLayout>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::Pa;
+    use crate::paging::Mode;
+    use crate::paging::testing::Memory;
+
+    /// An environment at 0x1fc0, over pages that lie apart in memory; the third is not there.
+    fn variables(text: &str) -> (Vec<(String, String)>, bool) {
+        let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+        m.map(Va(0x1000), Pa(0x5000), 12);
+        m.map(Va(0x2000), Pa(0x9000), 12);
+        let (first, rest) = bytes.split_at(bytes.len().min(0x40));
+        m.write(Pa(0x5fc0), first);
+        m.write(Pa(0x9000), &rest[..rest.len().min(0x1000)]);
+        let dump = m.dump();
+        let (found, note) = environment(&m.space(&dump), Va(0x1fc0), Some(bytes.len() as u64));
+        (found.into_iter().map(|v| (v.name, v.value.to_string())).collect(), note.is_some_and(|n| n.loss))
+    }
+
+    #[test]
+    fn a_variable_goes_over_pages_that_lie_apart() {
+        let (found, lost) = variables("=C:=C:\\\0PATH=C:\\Windows;C:\\Windows\\System32\0X=\0\0");
+        let want = [("=C:", "C:\\"), ("PATH", "C:\\Windows;C:\\Windows\\System32"), ("X", "")];
+        assert_eq!(found, want.map(|(n, v)| (n.to_owned(), v.to_owned())));
+        assert!(!lost);
+    }
+    #[test]
+    fn the_last_before_a_hole_gives_what_there_is() {
+        let (found, lost) = variables(&format!("A=1\0LONG={}\0B=2\0\0", "x".repeat(3000)));
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[1].0, "LONG");
+        assert!(
+            found[1].1.starts_with("xxx") && found[1].1.ends_with("x…") && found[1].1.len() > 2000,
+            "{}",
+            found[1].1.len()
+        );
+        assert!(lost);
+    }
+}

@@ -11,6 +11,7 @@ use crate::layout;
 use crate::paging::{Mode, Space};
 use crate::symbols::layout::{Bits, Counted, FastRef, FirstWord, Here, Link, View};
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
 use std::sync::{Arc, OnceLock};
@@ -334,7 +335,7 @@ impl<'k> Process<'k> {
     ///
     /// # Errors
     /// Why it is not there; [`Absent::NotApplicable`] when none was recorded.
-    pub fn image_path(&self, space: &Space<'_>) -> Value<String> {
+    pub fn image_path(&self, space: &Space<'_>) -> Value<Text> {
         let at = self.view.audit_name()?;
         if at.is_null() {
             return Err(Absent::NotApplicable);
@@ -359,7 +360,7 @@ impl<'k> Process<'k> {
         if raw.len() < 14 && raw.is_ascii() {
             return Ok(short);
         }
-        match self.image_path(space) {
+        match self.image_path(space).and_then(Text::into_whole) {
             Ok(path) if raw.is_ascii() => Ok(whole_name(short, &path)),
             Ok(path) if can_be_in_a_code_page(raw, base_name(&path)) => Ok(base_name(&path).to_owned()),
             _ => Ok(short),
@@ -398,11 +399,18 @@ impl<'k> Process<'k> {
             Mode::Arm64 => raw & 0x0000_ffff_ffff_f000,
         }
     }
-    /// Its address space, for user addresses.
+    /// Its address space, for user addresses: no pointer that user mode wrote is followed into the kernel half.
     ///
     /// # Errors
     /// Why there is none.
     pub fn space(&self) -> Value<Space<'k>> {
+        Ok(self.whole_space()?.user_side(self.kernel.last_user_address()))
+    }
+    /// The same with the kernel half as this process sees it, which holds its session's part: for pointers that the kernel wrote.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn whole_space(&self) -> Value<Space<'k>> {
         if self.kernel.mode == Mode::Blocks {
             return Ok(self.kernel.space());
         }
@@ -411,9 +419,14 @@ impl<'k> Process<'k> {
     /// The PEB.
     ///
     /// # Errors
-    /// [`Absent::NotApplicable`]: the process has none (System, minimal processes, ended ones).
+    /// [`Absent::NotApplicable`]: the process has none (System, minimal processes, ended ones); [`Absent::Implausible`] where no process
+    /// can have one, in the kernel half.
     pub fn peb(&self) -> Value<Va> {
-        applicable(self.view.peb_raw()?)
+        self.user_address(applicable(self.view.peb_raw()?)?)
+    }
+    /// An address in the user half.
+    fn user_address(&self, va: Va) -> Value<Va> {
+        if va <= self.kernel.last_user_address() { Ok(va) } else { Err(Absent::Implausible) }
     }
     /// Threads not yet ended.
     ///
@@ -445,10 +458,10 @@ impl<'k> Process<'k> {
             Some(layout) => {
                 let view = space.view(layout, at);
                 let machine = view.machine().or_else(|_| self.view.machine());
-                Ok(Wow64 { peb: view.peb(), machine })
+                Ok(Wow64 { peb: view.peb().and_then(narrow_address), machine })
             }
             // Before 1607 the field itself points at the 32-bit PEB, and x86 is the only other machine.
-            None => Ok(Wow64 { peb: Ok(at), machine: self.view.machine() }),
+            None => Ok(Wow64 { peb: narrow_address(at), machine: self.view.machine() }),
         }
     }
     /// Whether it runs 32-bit code on a 64-bit kernel.
@@ -522,6 +535,11 @@ impl EProcess {
 /// [`Absent::NotApplicable`] for null.
 pub fn applicable(va: Va) -> Value<Va> {
     if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }
+}
+
+/// An address of 32-bit code.
+fn narrow_address(va: Va) -> Value<Va> {
+    if va.0 <= u64::from(u32::MAX) { Ok(va) } else { Err(Absent::Implausible) }
 }
 
 /// The last part of a Windows path.

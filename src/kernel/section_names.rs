@@ -73,7 +73,7 @@ impl<'k> Finder<'k> {
     fn named(&mut self, object: &Object<'k>) -> Option<(Va, String)> {
         let path = self.objects.path(object).ok()?;
         let area = self.section_objects.control_area(&self.objects.space, &self.sections, object.body).ok()?;
-        Some((area.address, path))
+        Some((area.address, path.to_string()))
     }
     /// All named sections in the directories of the namespace, level by level.
     fn in_namespace(&mut self) -> Vec<(Va, String)> {

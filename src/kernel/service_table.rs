@@ -172,7 +172,7 @@ impl Kernel {
         }
         let with_windows = |p: &super::process::Process<'_>| p.view.win32_process().is_ok_and(|w| !w.is_null());
         let processes = self.processes().map(|p| p.list).unwrap_or_default();
-        let mut spaces = processes.iter().filter(|p| with_windows(p)).filter_map(|p| p.space().ok());
+        let mut spaces = processes.iter().filter(|p| with_windows(p)).filter_map(|p| p.whole_space().ok());
         match spaces.find(|s| s.slice(found.base, 4).is_ok()) {
             Some(space) => entries(&space, Table::Win32k, &found, notes),
             None => {

@@ -4,14 +4,16 @@
 //! `0xFFFFF780_00000000` on x64 and ARM64, `0xFFDF0000` on x86.
 
 use super::Kernel;
+use super::system::SystemData;
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::bytes::le;
 use crate::dump::Arch;
 use crate::layout;
-use crate::paging::Space;
+use crate::paging::{Mode, Space};
+use crate::symbols::layout::{Layout, View};
 use crate::time::FileTime;
-use crate::value::{Absent, Value};
+use crate::value::{Absent, Note, Value};
 
 layout! {
     /// `_KUSER_SHARED_DATA`.
@@ -82,6 +84,30 @@ impl Kernel {
             Arch::X64 | Arch::Arm64 => Va(0xffff_f780_0000_0000),
         }
     }
+    /// The shared page seen through a layout.
+    ///
+    /// # Errors
+    /// Why it cannot be read; [`Absent::Implausible`] where what lies there is no such page: a lost page that was written as zeros has no
+    /// version of Windows in it, and its other zeros are no values either.
+    pub(super) fn shared_view<'s, L: Layout>(&self, space: &Space<'s>, layout: &'s L) -> Value<View<'s, L>> {
+        let at = self.shared_data_va();
+        // `NtMajorVersion`: 5, 6 and 10 so far.
+        match self.layout::<SystemData>().map(|system| space.view(system, at).major()) {
+            Ok(Ok(5..=20)) | Ok(Err(Absent::NotInBuild)) | Err(_) => Ok(space.view(layout, at)),
+            Ok(Ok(_)) => Err(Absent::Implausible),
+            Ok(Err(why)) => Err(why),
+        }
+    }
+    /// What is lost where the shared page is not in the dump, as a note. Dumps that keep only blocks of memory never promise it.
+    #[must_use]
+    pub fn shared_page_note(&self) -> Option<Note> {
+        let layout = self.layout::<SystemData>().ok().filter(|_| self.mode != Mode::Blocks)?;
+        let why = self.shared_view(&self.space(), layout).err()?;
+        Some(Note::loss(format!(
+            "the page KUSER_SHARED_DATA at {} is {why}: the time of the dump, the length of a clock tick, version and product are not known from it",
+            self.shared_data_va()
+        )))
+    }
     /// Where the system time stands.
     #[must_use]
     pub fn system_time_place(&self, space: &Space<'_>) -> Option<Place> {
@@ -94,7 +120,12 @@ impl Kernel {
         let Ok(layout) = self.layout::<SharedData>() else {
             return Clock { now: Err(Absent::NoSymbol), ticks: Err(Absent::NoSymbol), tick: Err(Absent::NoSymbol) };
         };
-        let data = space.view(layout, self.shared_data_va());
+        let data = match self.shared_view(space, layout) {
+            Ok(data) => data,
+            Err(why) => {
+                return Clock { now: Err(why), ticks: Err(why), tick: self.tick_of_kernel(space).map_err(|_| why) };
+            }
+        };
         let now = data.system_time_raw().and_then(|raw| system_time(&raw));
         let ticks = match data.tick_count_raw() {
             Ok(raw) => system_time(&raw),
@@ -102,10 +133,12 @@ impl Kernel {
             Err(why) => Err(why),
         };
         let shared = data.multiplier().map(|m| u64::from(m).saturating_mul(10_000) >> 24);
-        // The kernel's own copy, where the shared one says nothing.
-        let global = || space.number(self.global("KeMaximumIncrement").ok_or(Absent::NoSymbol)?, 4);
-        let tick = shared.and_then(a_tick).or_else(|why| global().and_then(a_tick).map_err(|_| why));
+        let tick = shared.and_then(a_tick).or_else(|why| self.tick_of_kernel(space).map_err(|_| why));
         Clock { now: now.map(FileTime), ticks, tick }
+    }
+    /// The kernel's own copy of the length of a tick, where the shared one says nothing.
+    fn tick_of_kernel(&self, space: &Space<'_>) -> Value<u64> {
+        space.number(self.global("KeMaximumIncrement").ok_or(Absent::NoSymbol)?, 4).and_then(a_tick)
     }
 }
 

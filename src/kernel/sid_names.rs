@@ -21,6 +21,8 @@ pub struct SidNames {
     accounts: FxHashMap<Sid, String>,
     /// Names of profile folders, of users of whom nothing else tells.
     profiles: FxHashMap<Sid, String>,
+    /// What the environment of a user's process says, of users of whom nothing else tells.
+    environments: FxHashMap<Sid, String>,
 }
 
 impl SidNames {
@@ -36,6 +38,11 @@ impl SidNames {
     pub fn add_profile(&mut self, sid: Sid, folder: &str) {
         self.profiles.entry(sid).or_insert_with(|| folder.into());
     }
+    /// Notes what the environment of a user's process calls that user. The process can have changed it: it is shown as such, and only
+    /// where nothing else is known.
+    pub fn add_environment(&mut self, sid: Sid, name: String) {
+        self.environments.entry(sid).or_insert(name);
+    }
     /// The name of a SID, as Windows prints it; `None` where nothing tells.
     #[must_use]
     pub fn name(&self, sid: &Sid) -> Option<Cow<'static, str>> {
@@ -48,6 +55,9 @@ impl SidNames {
         if let Some(folder) = self.profiles.get(sid) {
             return Some(Cow::Owned(format!("{folder} (by the profile's folder)")));
         }
+        if let Some(name) = self.environments.get(sid) {
+            return Some(Cow::Owned(by_environment(name)));
+        }
         match (sid.authority(), sid.parts()) {
             (5, [80, hash @ ..]) => {
                 let hash: [u32; 5] = hash.try_into().ok()?;
@@ -59,6 +69,12 @@ impl SidNames {
             _ => None,
         }
     }
+}
+
+/// A name that only the environment of a process tells, marked as such.
+#[must_use]
+pub fn by_environment(name: &str) -> String {
+    format!("{name} (by the environment of a process)")
 }
 
 /// The known services by hash, made once.

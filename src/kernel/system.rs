@@ -87,7 +87,7 @@ impl Kernel {
         let data = self
             .layout::<SystemData>()
             .map_err(|_| Absent::NoSymbol)
-            .map(|layout| space.view(layout, self.shared_data_va()));
+            .and_then(|layout| self.shared_view(space, layout));
         macro_rules! read {
             ($field:ident) => {
                 data.as_ref().map_err(|e| *e).and_then(|d| d.$field())

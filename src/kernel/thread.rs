@@ -10,6 +10,7 @@ use crate::layout;
 use crate::paging::{Mode, Space};
 use crate::symbols::layout::{Bits, Counted, Field, Here, Layout, Link, View};
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use std::borrow::Cow;
 
@@ -375,7 +376,7 @@ impl<'k> Thread<'k> {
     ///
     /// # Errors
     /// [`Absent::NotApplicable`] without one.
-    pub fn name(&self, space: &Space<'_>) -> Value<String> {
+    pub fn name(&self, space: &Space<'_>) -> Value<Text> {
         let at = some(self.view.name_raw()?)?;
         let layout = self.kernel.layout::<UnicodeString>().map_err(|_| Absent::NoSymbol)?;
         let view = space.view(layout, at);

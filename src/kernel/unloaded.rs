@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::paging::Space;
 use crate::symbols::layout::Counted;
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 
 /// Entries of the ring (`MI_UNLOADED_DRIVERS`, constant from XP on).
@@ -38,7 +39,7 @@ pub struct Unloaded {
     /// Where the entry stands.
     pub place: Place,
     /// File name.
-    pub name: Value<String>,
+    pub name: Value<Text>,
     /// First byte it occupied.
     pub start: Value<Va>,
     /// One past the last.

@@ -87,7 +87,7 @@ pub fn usage<'k>(
     out.put(memory, Ok(SHARED_DATA), &Use::Named("shared data"), false);
     for loaded in process_modules::modules(memory, sides).modules {
         if let Some(Ok(name)) = loaded.listed.as_ref().map(|m| m.name.clone()) {
-            out.put(memory, loaded.base, &Use::Module(name), false);
+            out.put(memory, loaded.base, &Use::Module(name.to_string()), false);
         }
     }
     for side in sides {

@@ -17,6 +17,9 @@ impl<'d> Space<'d> {
     }
     /// The bytes from `va` to at most `len` or the end of what is kept there.
     pub(super) fn kept(&self, va: Va, len: u32) -> Value<(&'d [u8], u64)> {
+        if self.forbids(va) {
+            return Err(Absent::Implausible);
+        }
         self.dump.virtual_bytes(va, len as usize).map_err(|why| match why {
             Absent::NotApplicable => Absent::NotMapped,
             why => why,

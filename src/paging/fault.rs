@@ -9,6 +9,8 @@ use std::fmt;
 pub enum Fault {
     /// No pointer of this machine can be so: neither in the user half nor in the kernel's.
     NonCanonical,
+    /// In the kernel half, and what was read is a process's own memory: no pointer of its own leads there.
+    KernelHalf,
     /// The entry is zero: nothing is there.
     Unmapped,
     /// The page that holds the page table (or the root itself) is not in the dump.
@@ -63,6 +65,7 @@ impl From<Fault> for Absent {
             Fault::DemandZero => Self::DemandZero,
             Fault::PageFile { .. } | Fault::FileBacked { .. } => Self::PagedOut,
             Fault::Compressed { .. } => Self::Compressed,
+            Fault::KernelHalf => Self::Implausible,
             Fault::Prototype { why, .. } => why,
         }
     }
@@ -72,6 +75,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NonCanonical => f.write_str("not an address"),
+            Self::KernelHalf => f.write_str("in the kernel half"),
             Self::Unmapped => f.write_str("not mapped"),
             Self::TableNotInDump { table } => write!(f, "page table {table} not in the dump"),
             Self::DemandZero => f.write_str("demand-zero"),

@@ -25,10 +25,11 @@ pub use tables::Rights;
 pub use walk::{Mapping, Via};
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
+use crate::bytes::Bytes;
 use crate::bytes::le;
 use crate::dump::{Arch, Dump};
 use crate::symbols::layout::{Counted, Layout, View};
-use crate::utf16;
+use crate::utf16::{self, Text};
 use crate::value::{Absent, Value};
 use cache::{Cache, Hit};
 use pte::Format;
@@ -102,6 +103,8 @@ pub struct Space<'d> {
     cache: Cache,
     /// The virtual page the last prototype entry lay in, and its file offset.
     prototypes_page: Cell<Option<(u64, u64)>>,
+    /// The last address that may be read: see [`Space::user_side`].
+    last: Va,
 }
 
 impl fmt::Debug for Space<'_> {
@@ -123,7 +126,20 @@ impl<'d> Space<'d> {
             vads: None,
             cache: Cache::new(),
             prototypes_page: Cell::new(None),
+            last: Va(u64::MAX),
         }
+    }
+    /// The same space as its own process sees it: nothing behind `last` is read. What user mode wrote (a PEB, a list of the loader, a
+    /// string) may name any address; one in the kernel half leads to nothing the process could have there, and is
+    /// [`Absent::Implausible`].
+    #[must_use]
+    pub fn user_side(mut self, last: Va) -> Self {
+        self.last = last;
+        self
+    }
+    /// Whether an address lies behind [the last](Self::user_side) that may be read.
+    fn forbids(&self, va: Va) -> bool {
+        va > self.last
     }
     /// The same space, reading not-valid entries as this kernel writes them.
     #[must_use]
@@ -193,7 +209,7 @@ impl<'d> Space<'d> {
             return Ok(hit);
         }
         let pa = self.step(va, Follow::Prototypes).found?.pa.page();
-        let hit = Hit { pa, file: self.dump.file_offset(pa) };
+        let hit = Hit { pa, file: self.dump.memory_at(pa) };
         self.cache.keep_page(number, hit);
         Ok(hit)
     }
@@ -253,21 +269,47 @@ impl<'d> Space<'d> {
     pub fn pointer(&self, va: Va) -> Value<Va> {
         self.number(va, self.pointer_size()).map(Va)
     }
-    /// The text of a `_UNICODE_STRING`. Lone surrogates become U+FFFD.
+    /// The text of a `_UNICODE_STRING`, as far as its memory is there. Lone surrogates become U+FFFD.
     ///
     /// # Errors
-    /// Why it is not there: an odd length, or a length above the maximum, is implausible.
-    pub fn text(&self, s: Counted) -> Value<String> {
+    /// Why its first character is not there: an odd length, or a length above the maximum, is implausible.
+    pub fn text(&self, s: Counted) -> Value<Text> {
         if !s.length.is_multiple_of(2) || s.length > s.maximum {
             return Err(Absent::Implausible);
         }
         if s.length == 0 {
-            return Ok(String::new());
+            return Ok(Text::default());
         }
         if s.buffer.is_null() {
             return Err(Absent::NotApplicable);
         }
-        Ok(utf16::text(self.fetch(s.buffer, s.length.into()).all()?))
+        self.text_of(&self.fetch(s.buffer, s.length.into()))
+    }
+    /// Text that takes up all of these bytes, as far as they are there. What is cut is kept for the note at the end of the run.
+    ///
+    /// # Errors
+    /// Why its first character is not there.
+    pub fn text_of(&self, bytes: &Bytes<'_>) -> Value<Text> {
+        self.as_far(bytes, utf16::text)
+    }
+    /// The same of text with one byte for a character: the low halves of UTF-16.
+    ///
+    /// # Errors
+    /// Why its first character is not there.
+    pub fn latin_of(&self, bytes: &Bytes<'_>) -> Value<Text> {
+        self.as_far(bytes, |bytes| bytes.iter().map(|b| char::from(*b)).collect())
+    }
+    fn as_far(&self, bytes: &Bytes<'_>, decode: impl Fn(&[u8]) -> String) -> Value<Text> {
+        let why = match bytes.all() {
+            Ok(all) => return Ok(decode(all).into()),
+            Err(why) => why,
+        };
+        let there = decode(bytes.prefix());
+        if there.is_empty() {
+            return Err(why);
+        }
+        self.dump.met_cut_text(bytes.va().unwrap_or_default());
+        Ok(Text::cut(there, why))
     }
     /// The bytes from `va` up to a NUL, or `max` of them. Text that runs into a hole ends there when it has any byte.
     ///

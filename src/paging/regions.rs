@@ -113,6 +113,9 @@ impl Regions<'_, '_> {
     fn answer(&mut self, va: Va) -> Step {
         let space = self.space;
         self.alike = false;
+        if space.forbids(va) {
+            return Step { found: Err(Fault::KernelHalf), next: None };
+        }
         let Some(shape) = space.mode.shape().filter(|s| s.holds(va)) else { return space.step_outside(va) };
         let (found, next) = self.tables(shape, va);
         match found {

@@ -266,6 +266,69 @@ fn a_missing_table_is_not_a_missing_mapping() {
 }
 
 #[test]
+fn a_page_of_a_pattern_is_not_in_the_dump() {
+    let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+    for (va, pa) in [(0x1000, 0x5000), (0x2000, 0x6000), (0x3000, 0x7000)] {
+        m.map(Va(va), Pa(pa), 12);
+    }
+    m.write(Pa(0x5000), &[0x11; 0x1000]);
+    m.write(Pa(0x6000), &[0xed, 0xfe, 0xad, 0xde].repeat(0x400));
+    m.write(Pa(0x7000), &[0x22; 0x1000]);
+    let dump = m.dump();
+    let space = m.space(&dump);
+    assert_eq!(space.translate(Va(0x2000)), Ok(Pa(0x6000)), "the machine had it there");
+    assert_eq!(space.number(Va(0x2008), 8), Err(Absent::NotInDump));
+    let across = space.fetch(Va(0x1800), 0x2000);
+    assert_eq!(across.holes().collect::<Vec<_>>(), [(0x800, 0x1000, Absent::NotInDump)]);
+    assert_eq!(across.at(0x1800, 2), Ok(&[0x22, 0x22][..]));
+    assert_eq!(dump.met().len(), 1);
+}
+#[test]
+fn a_page_table_of_a_pattern_maps_nothing() {
+    let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+    m.map(Va(0x1000), Pa(0x5000), 12);
+    let table = m.entry(Va(0x1000), 12).page();
+    m.write(table, &[0xed, 0xfe, 0xad, 0xde].repeat(0x400));
+    let dump = m.dump();
+    assert_eq!(m.space(&dump).translate(Va(0x1000)), Err(Absent::NotInDump));
+    assert!(dump.met()[0].loss);
+}
+#[test]
+fn the_user_side_ends_where_the_kernel_begins() {
+    let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+    let (user, kernel) = (Va(0x7fff_ffff_f000), Va(0xffff_8000_0000_0000));
+    m.map(user, Pa(0x5000), 12);
+    m.map(kernel, Pa(0x6000), 12);
+    m.write(Pa(0x5000), &[0x11; 0x1000]);
+    m.write(Pa(0x6000), &[0x22; 0x1000]);
+    let dump = m.dump();
+    assert_eq!(m.space(&dump).number(kernel, 1), Ok(0x22));
+    let space = m.space(&dump).user_side(Va(0x7fff_ffff_ffff));
+    assert_eq!(space.number(user, 1), Ok(0x11));
+    assert_eq!(space.number(kernel, 1), Err(Absent::Implausible));
+    assert_eq!(space.fetch(user.add(0xff0), 0x20).at(0, 0x10), Ok(&[0x11; 16][..]));
+    assert_eq!(space.fetch(user.add(0xff0), 0x20).at(0, 0x11), Err(Absent::Implausible));
+    assert!(space.regions(Va(0), Va(u64::MAX)).all(|r| r.va <= Va(0x8000_0000_0000)));
+}
+#[test]
+fn a_text_gives_the_part_there_is() {
+    use crate::symbols::layout::Counted;
+    let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
+    m.map(Va(0x1000), Pa(0x5000), 12);
+    let text: Vec<u8> = "whoami /all".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    m.write(Pa(0x5ff0), &text[..16]);
+    let dump = m.dump();
+    let space = m.space(&dump);
+    let of = |buffer, length| space.text(Counted { length, maximum: length, buffer });
+    let cut = of(Va(0x1ff0), 22).unwrap();
+    assert_eq!((&*cut, cut.cut_by()), ("whoami /", Some(Absent::NotMapped)));
+    assert_eq!(of(Va(0x1ff0), 12).unwrap().whole(), Ok("whoami"));
+    assert_eq!(of(Va(0x2000), 12), Err(Absent::NotMapped));
+    assert_eq!(of(Va(0x1ff0), 13), Err(Absent::Implausible));
+    let notes = dump.met();
+    assert!(notes[0].loss && notes[0].text.starts_with("1 texts"), "{notes:?}");
+}
+#[test]
 fn a_table_on_the_standby_list_is_still_good() {
     let mut m = Memory::new(Mode::X64, Pa(0x10_0000));
     m.map(Va(0x1000), Pa(0x5000), 12);

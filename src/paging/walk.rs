@@ -121,6 +121,10 @@ impl<'d> Space<'d> {
     /// One walk.
     pub(super) fn step(&self, va: Va, follow: Follow) -> Step {
         let own = follow == Follow::Prototypes;
+        // Prototype entries lie in the kernel half, and it is the kernel that names them.
+        if own && self.forbids(va) {
+            return Step { found: Err(Fault::KernelHalf), next: None };
+        }
         let Some(shape) = self.mode.shape().filter(|s| s.holds(va)) else { return self.step_outside(va) };
         let root = if own { self.root } else { self.kernel.unwrap_or(self.root) };
         let Descent { found, shift, .. } = self.descend(shape, root, va, own);
@@ -171,7 +175,7 @@ impl<'d> Space<'d> {
         let mut rights = Rights::ALL;
         for level in shape.levels {
             // Of PAE's root, the offset inside its page is part of `at`.
-            let file = self.dump.file_offset(at.page());
+            let file = self.dump.memory_at(at.page());
             let page = file.and_then(|f| self.page_at(f));
             let entry = page.and_then(|page| entry_in(page, shape.entry_at(at, *level, va), shape.entry));
             let (Some(file), Some(page), Some(entry)) = (file, page, entry) else {
@@ -258,7 +262,7 @@ impl<'d> Space<'d> {
             Some((key, file)) if key == number => file,
             _ => {
                 let table = self.step(pte, Follow::Nothing).found.map_err(|f| unread(f.into()))?;
-                let file = self.dump.file_offset(table.pa.page()).ok_or(unread(Absent::NotInDump))?;
+                let file = self.dump.memory_at(table.pa.page()).ok_or(unread(Absent::NotInDump))?;
                 self.prototypes_page.set(Some((number, file)));
                 file
             }

@@ -2,6 +2,7 @@
 
 use crate::addr::{Pa, Va};
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -23,6 +24,8 @@ pub enum Cell {
     Time(FileTime),
     /// Text. Text from the dump is attacker-chosen: writers guard it.
     Text(Cow<'static, str>),
+    /// The beginning of a text, and why the rest is absent.
+    Cut(Cow<'static, str>, Absent),
     /// Several values.
     List(Vec<Cell>),
     /// Named values.
@@ -49,6 +52,14 @@ from! {
     &'static str => |v| Self::Text(v.into()),
     Cow<'static, str> => |v| Self::Text(v),
     Absent => |v| Self::Absent(v),
+}
+impl From<Text> for Cell {
+    fn from(v: Text) -> Self {
+        match v.into_parts() {
+            (text, None) => Self::Text(text.into()),
+            (text, Some(why)) => Self::Cut(text.into(), why),
+        }
+    }
 }
 impl<T> From<Value<T>> for Cell
 where
@@ -77,7 +88,7 @@ impl Cell {
             _ => None,
         }
     }
-    /// Adds the value as people read it, unguarded: absent values as their mark, lists joined by `|`, objects as
+    /// Adds the value as people read it, unguarded: absent values as their mark, cut texts with `…` and the mark, lists joined by `|`, objects as
     /// `key=value key=value`.
     pub fn write_text(&self, out: &mut String) {
         if let Some(why) = self.absent() {
@@ -96,6 +107,7 @@ impl Cell {
                 out.push_str(v);
                 Ok(())
             }
+            Self::Cut(v, why) => write!(out, "{v}…{}", why.mark()),
             Self::List(items) => {
                 for (i, item) in items.iter().enumerate() {
                     if i > 0 {
@@ -118,12 +130,13 @@ impl Cell {
             }
         };
     }
-    /// Whether it or anything inside it is absent: calls `seen` with each reason.
+    /// Whether it or anything inside it is absent, or cut: calls `seen` with each reason.
     pub fn each_absent(&self, seen: &mut dyn FnMut(Absent)) {
         if let Some(why) = self.absent() {
             seen(why);
         }
         match self {
+            Self::Cut(_, why) => seen(*why),
             Self::List(items) => items.iter().for_each(|c| c.each_absent(seen)),
             Self::Object(fields) => fields.iter().for_each(|(_, c)| c.each_absent(seen)),
             _ => {}

@@ -1,4 +1,5 @@
-//! CSV for spreadsheets: a heading, a field for each column, and a column `absent` that says why fields are empty.
+//! CSV for spreadsheets: a heading, a field for each column, and a column `absent` that says why fields are empty, or (`key=cut:reason`) why texts
+//! have no end.
 
 use super::cell::Cell;
 use super::row::{Column, Row};
@@ -62,9 +63,11 @@ impl<'w> Csv<'w> {
             c if c.absent().is_some() => {}
             Cell::List(items) if items.iter().any(needs_json) => self.field = json::text_of(cell),
             Cell::Object(_) => self.field = json::text_of(cell),
+            // As in JSON, the field holds what there is; the mark stands in the column for reasons.
+            Cell::Cut(text, _) => self.field.push_str(text),
             c => c.write_text(&mut self.field),
         }
-        if matches!(cell, Cell::Text(_) | Cell::List(_)) && guard::is_formula(&self.field) {
+        if matches!(cell, Cell::Text(_) | Cell::Cut(..) | Cell::List(_)) && guard::is_formula(&self.field) {
             self.field.insert(0, '\'');
         }
         if self.terminal {
@@ -77,7 +80,7 @@ impl<'w> Csv<'w> {
 
 fn needs_json(item: &Cell) -> bool {
     match item {
-        Cell::Object(_) | Cell::List(_) | Cell::Absent(_) => true,
+        Cell::Object(_) | Cell::List(_) | Cell::Absent(_) | Cell::Cut(..) => true,
         Cell::Text(text) => text.contains('|'),
         _ => false,
     }
@@ -105,9 +108,13 @@ impl Writer for Csv<'_> {
         let mut absent = String::new();
         for (column, cell) in self.columns.iter().zip(&row.cells) {
             self.cell(cell);
-            if let Some(why) = cell.absent() {
+            let (mark, why) = match cell {
+                Cell::Cut(_, why) => ("cut:", Some(*why)),
+                cell => ("", cell.absent()),
+            };
+            if let Some(why) = why {
                 let gap = if absent.is_empty() { "" } else { ";" };
-                let _ = write!(absent, "{gap}{}={}", column.key, why.key());
+                let _ = write!(absent, "{gap}{}={mark}{}", column.key, why.key());
             }
         }
         self.record.push_field(&absent);

@@ -5,6 +5,8 @@
 //!
 //! * **Absent values** keep their reason: JSON `null` and `"absent": {key: reason}`, CSV an empty field and a column
 //!   `absent`, tables one of the marks `-` `?` `!` and a legend.
+//! * **Cut texts** show what there is of them and why the rest is missing: JSON `"cut": {key: reason}`, CSV `key=cut:reason` in the column
+//!   `absent`, tables `…` and the reason's mark.
 //! * **Text from a dump is chosen by whoever wrote to that memory.** [`guard`] keeps it from steering a terminal or a
 //!   spreadsheet; JSON keeps every character (dangerous ones as `\u` escapes, which mean the same to a parser).
 //! * **Order** is the analysis' own; nothing here depends on a hash or on time.

@@ -18,6 +18,14 @@ pub fn of(name: &str, about: &str, columns: &[Column]) -> Value {
             "additionalProperties": {"$ref": "#/$defs/reason"},
         }),
     );
+    properties.insert(
+        "cut".into(),
+        json!({
+            "type": "object",
+            "description": "Why the ends of texts are missing, by key: the value is the beginning.",
+            "additionalProperties": {"$ref": "#/$defs/reason"},
+        }),
+    );
     properties.insert("place".into(), json!({"$ref": "#/$defs/place"}));
     properties.insert(
         "places".into(),

@@ -299,3 +299,29 @@ fn the_schema_fits_the_json() {
         assert!(check(&schema, &wrong, &schema).is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn a_cut_text_is_marked_in_every_format() {
+    use crate::utf16::Text;
+    static COLUMNS: [Column; 2] = [col("line", Kind::Text, "A line"), col("more", Kind::Nested, "More")];
+    let cut = || Cell::from(Text::cut("cmd /c ab".into(), Absent::PagedOut));
+    let row = || Row::new(vec![cut(), Cell::Object(vec![("path".into(), cut())])]);
+    let written = |format| {
+        let out = Shared::default();
+        let mut report = Report::new(Box::new(out.clone()), &COLUMNS, Style { format, ..Style::default() });
+        report.row(row()).unwrap();
+        let finished = report.finish().unwrap();
+        (String::from_utf8(out.0.lock().unwrap().clone()).unwrap(), finished)
+    };
+    let (lines, _) = written(Format::Jsonl);
+    let json: serde_json::Value = serde_json::from_str(&lines).unwrap();
+    assert_eq!(json["line"], "cmd /c ab");
+    assert_eq!(json["cut"], serde_json::json!({"line": "paged_out"}));
+    assert_eq!(json["more"], serde_json::json!({"path": "cmd /c ab", "cut": {"path": "paged_out"}}));
+    assert!(json.get("absent").is_none());
+    let (csv, _) = written(Format::Csv);
+    assert!(csv.contains("cmd /c ab,") && csv.contains("line=cut:paged_out"), "{csv}");
+    let (table, finished) = written(Format::Table);
+    assert!(table.contains("cmd /c ab…?"), "{table}");
+    assert!(finished.legend.is_some_and(|l| l.contains("paged out")));
+}

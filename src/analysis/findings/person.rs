@@ -15,6 +15,7 @@ use crate::kernel::sid::Sid;
 use crate::kernel::standing::Sort;
 use crate::symbols::layout::Layout;
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -67,10 +68,13 @@ impl Person<'_> {
     pub fn lives(&self) -> bool {
         !self.ended && matches!(self.sort, Ok(Sort::User | Sort::Secure))
     }
-    /// Whether it runs as `NT AUTHORITY\SYSTEM`.
+    /// Whether it runs as `NT AUTHORITY\SYSTEM`. The process System does, even where its token is lost.
     #[must_use]
     pub fn is_system(&self) -> bool {
-        self.user.is_ok_and(|u| u.authority() == 5 && u.parts() == [18])
+        match self.user {
+            Ok(user) => user.authority() == 5 && user.parts() == [18],
+            Err(_) => self.sort == Ok(Sort::System),
+        }
     }
     /// Whether it runs as an account of a person (of a domain or machine), not of the system or a service.
     #[must_use]
@@ -151,7 +155,7 @@ pub fn people<'k>(
                     pid: process.pid(),
                     ppid: process.ppid(),
                     name: process.long_name(space).unwrap_or_else(|_| "?".to_owned()),
-                    path: process.image_path(space),
+                    path: process.image_path(space).and_then(Text::into_whole),
                     created: process.create_time(),
                     ended,
                     session: process.session(space),

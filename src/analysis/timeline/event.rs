@@ -3,6 +3,7 @@
 use crate::bytes::Place;
 pub use crate::kernel::stamp::{Bounds, Doubt, Stamp};
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use std::cmp::Ordering;
 
@@ -81,7 +82,7 @@ pub struct Event {
     /// Whose.
     pub pid: Option<u64>,
     /// Process, module or object.
-    pub name: Value<String>,
+    pub name: Value<Text>,
     /// What else is known.
     pub description: Option<String>,
     /// Where the stamp stands.

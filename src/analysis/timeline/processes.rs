@@ -16,6 +16,7 @@ use crate::paging::{Mode, Space};
 use crate::progress::Progress;
 use crate::symbols::layout::Layout;
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Note, Value};
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
@@ -115,14 +116,14 @@ fn threads_scanned<'k>(
         let Ok(owner) = thread.view.owner() else { continue };
         let owner = kernel.process_at(space, owner)?;
         if wanted(&owner) {
-            events.extend(of_thread(&thread, owner.name()));
+            events.extend(of_thread(&thread, owner.name().map(Text::from)));
         }
     }
     Ok(())
 }
 
 /// When a thread was made and ended.
-fn of_thread(thread: &Thread<'_>, name: Value<String>) -> Vec<Event> {
+fn of_thread(thread: &Thread<'_>, name: Value<Text>) -> Vec<Event> {
     let tid = thread.tid().map_or_else(|_| "?".to_owned(), |t| t.to_string());
     let start = thread.win32_start().map_or_else(|_| String::new(), |va| format!(" starting at {va}"));
     let pid = thread.view.pid().ok();
@@ -147,7 +148,7 @@ struct Part<'a, 'k> {
 impl<'k> Part<'_, 'k> {
     fn push(&mut self, time: Value<FileTime>, kind: Kind, description: Option<String>, place: Place) {
         if let Ok(time) = time {
-            let (pid, name) = (self.process.pid().ok(), self.process.name());
+            let (pid, name) = (self.process.pid().ok(), self.process.name().map(Text::from));
             self.events.push(Event { time, kind, pid, name, description, place, stamp: Stamp::Time });
         }
     }
@@ -156,7 +157,7 @@ impl<'k> Part<'_, 'k> {
         let place = |accessor| p.view.place_of(accessor).unwrap_or_default();
         let parent = p.ppid().map_or_else(|_| String::new(), |pp| format!("parent {pp}"));
         let path = p.image_path(self.space).unwrap_or_default();
-        let what = [parent, path].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ");
+        let what = [parent, path.to_string()].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ");
         self.push(p.create_time(), Kind::ProcessCreated, Some(what), place("created"));
         let status = p.exit_status().map(|s| format!("exit status {s:#x}")).ok();
         self.push(p.exit_time(), Kind::ProcessExited, status, place("exited"));
@@ -165,7 +166,7 @@ impl<'k> Part<'_, 'k> {
         // The notes on torn lists are those of `threads`: what the lists lack, the scan has.
         let Ok(threads) = self.process.thread_list(self.space) else { return };
         for thread in &threads.list {
-            self.events.extend(of_thread(thread, self.process.name()));
+            self.events.extend(of_thread(thread, self.process.name().map(Text::from)));
         }
     }
     fn modules(&mut self, sides: &Sides<'k>) {
@@ -174,10 +175,10 @@ impl<'k> Part<'_, 'k> {
             let Ok(found) = side.modules(&memory) else { continue };
             for module in found.modules {
                 let name = module.path.or(module.name).ok();
-                self.push(module.load_time, Kind::ModuleLoaded, name.clone(), module.place);
+                self.push(module.load_time, Kind::ModuleLoaded, name.as_ref().map(ToString::to_string), module.place);
                 if let (Ok(stamp), Some(path)) = (module.timestamp, name) {
                     let kind = Stamp::of(&memory, module.base);
-                    self.events.extend(built(stamp, kind, path, module.place));
+                    self.events.extend(built(stamp, kind, path.to_string(), module.place));
                 }
             }
         }
@@ -202,7 +203,7 @@ impl<'k> Part<'_, 'k> {
                     continue;
                 }
                 if let Ok(key) = objects.key_written(object.body) {
-                    let path = key.path.unwrap_or_else(|why| format!("(its path is {why})"));
+                    let path = key.path.map_or_else(|why| format!("(its path is {why})"), |p| p.to_string());
                     self.push(Ok(key.time), Kind::KeyWritten, Some(path), key.place);
                 }
             }
@@ -217,5 +218,13 @@ pub(super) fn built(seconds: u32, stamp: Stamp, path: String, place: Place) -> O
     }
     let name = base_name(&path).to_owned();
     let time = FileTime::from_unix(seconds);
-    Some(Event { time, kind: Kind::ImageBuilt, pid: None, name: Ok(name), description: Some(path), place, stamp })
+    Some(Event {
+        time,
+        kind: Kind::ImageBuilt,
+        pid: None,
+        name: Ok(name.into()),
+        description: Some(path),
+        place,
+        stamp,
+    })
 }

@@ -10,12 +10,13 @@ use crate::kernel::file_object::Files;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::paging::Mode;
 use crate::progress::Progress;
-use crate::value::{Absent, Note};
+use crate::utf16::Text;
+use crate::value::{Absent, Note, Value};
 
 /// Gathers them.
 pub(super) fn gather(case: &Case, kernel: &Kernel, events: &mut Vec<Event>, notes: &mut Vec<Note>) {
     let space = kernel.space();
-    let mut push = |time, kind, name: Result<String, Absent>, description, place| {
+    let mut push = |time, kind, name: Value<Text>, description, place| {
         events.push(Event { time, kind, pid: None, name, description, place, stamp: Stamp::Time });
     };
     let nothing = || Err(Absent::NotApplicable);
@@ -50,7 +51,7 @@ pub(super) fn gather(case: &Case, kernel: &Kernel, events: &mut Vec<Event>, note
         Ok(found) => {
             notes.extend(found.notes);
             let of = |m: crate::kernel::module::Module| {
-                built(m.timestamp.ok()?, Stamp::of(&space, m.base), m.path.or(m.name).ok()?, m.place)
+                built(m.timestamp.ok()?, Stamp::of(&space, m.base), m.path.or(m.name).ok()?.to_string(), m.place)
             };
             events.extend(found.list.into_iter().filter_map(of));
         }

@@ -12,6 +12,7 @@ use crate::paging::{Mode, Space};
 use crate::report::{Cell, Row, Sink};
 use crate::symbols::layout::Layout;
 use crate::symbols::{Fallback, Machine, builtin};
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 
 /// What the PEB says.
@@ -73,7 +74,7 @@ pub(in crate::analysis) fn cmdline(dump: &Dump, user: &UserDump<'_>, ask: &Ask, 
     let found = find(dump, user);
     let found = found.as_ref().map_err(|why| *why);
     let p = found.and_then(|f| f.parameters.as_ref().map_err(|why| *why));
-    let text = |get: fn(&Parameters) -> &Value<String>| Cell::from(p.and_then(|p| get(p).clone()));
+    let text = |get: fn(&Parameters) -> &Value<Text>| Cell::from(p.and_then(|p| get(p).clone()));
     let number = |value: Value<u32>| value.map_or_else(Cell::Absent, |v| Cell::Hex(v.into()));
     let [pid, name] = whose(user);
     let known = vec![

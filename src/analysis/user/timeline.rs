@@ -20,7 +20,7 @@ pub(in crate::analysis) fn events(user: &UserDump<'_>, ask: &Ask) -> Vec<Event> 
         if let Ok(time) = time {
             let place = file.map_or_else(Place::default, record);
             let stamp = if kind == Kind::ImageBuilt { Stamp::Unknown } else { Stamp::Time };
-            out.push(Event { time, kind, pid, name: name.clone(), description, place, stamp });
+            out.push(Event { time, kind, pid, name: name.clone().map(Into::into), description, place, stamp });
         }
     };
     push(info.written, Kind::DumpWritten, &program, None, None);

@@ -46,7 +46,7 @@ pub(super) fn name_by_guid(kind: &str, description: &mut Description) {
         return;
     }
     if let Some((_, Fact::Text(guid))) = description.facts.iter().find(|(key, _)| *key == "provider") {
-        description.name = Ok(guid.to_string());
+        description.name = Ok(guid.to_string().into());
     }
 }
 

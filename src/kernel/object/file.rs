@@ -71,7 +71,7 @@ pub(super) fn describe(objects: &mut Objects<'_>, body: Va) -> Description {
     };
     // A device opened as a whole has no file name: the device is what it stands for.
     let name = match (&file.device, &file.name) {
-        (Ok(device), Ok(name)) => Ok(format!("{device}{name}")),
+        (Ok(device), Ok(name)) => Ok(device.clone().then("", name)),
         (Ok(device), Err(Absent::NotApplicable)) => Ok(device.clone()),
         (Err(_), Ok(name)) if !name.is_empty() => Ok(name.clone()),
         (Err(why), _) | (_, Err(why)) => Err(*why),

@@ -4,9 +4,9 @@ use super::{Description, Fact, Facts, Objects};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::layout;
-use crate::symbols::layout::{Bits, Here};
+use crate::symbols::layout::{Bits, Here, View};
 use crate::time::FileTime;
-use crate::utf16;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 layout! {
@@ -31,6 +31,8 @@ layout! {
         hive: Va = "KeyHive",
         /// `KeyCell`: the key's cell in its hive.
         cell: u32 = "KeyCell",
+        /// `Flags`: those of the key's cell.
+        flags: Option<Bits> = "Flags",
         /// `Delete` (up to 1511): the key is gone.
         deleted: Bits = "Delete",
     }
@@ -58,7 +60,7 @@ pub struct Written {
     /// Where it stands.
     pub place: Place,
     /// The key's path.
-    pub path: Value<String>,
+    pub path: Value<Text>,
 }
 
 impl Objects<'_> {
@@ -103,14 +105,20 @@ fn read(objects: &mut Objects<'_>, body: Va) -> Value<Description> {
     Ok(Description { name: path(objects, at), facts })
 }
 
+/// Of a key's flags: the root cell of a hive (`KEY_HIVE_ENTRY` of the public descriptions of hive files).
+const HIVE_ENTRY: u64 = 4;
+/// The key in another hive that stands for that root cell (`KEY_HIVE_EXIT`).
+const HIVE_EXIT: u64 = 2;
+
 /// The path of a key control block: its name after its parents'.
-fn path(objects: &mut Objects<'_>, at: Va) -> Value<String> {
+fn path(objects: &mut Objects<'_>, at: Va) -> Value<Text> {
+    let layout = objects.kernel.layout::<KeyBlock>().map_err(|_| Absent::NoSymbol)?;
     // From the key up to one that is known, or to the root.
     let mut above = Vec::new();
     let mut here = at;
     let mut path = loop {
         if here.is_null() {
-            break Ok(String::new());
+            break Ok(Text::default());
         }
         if let Some(known) = objects.keys.get(&here) {
             break known.clone();
@@ -118,30 +126,47 @@ fn path(objects: &mut Objects<'_>, at: Va) -> Value<String> {
         if above.len() >= DEEPEST {
             break Err(Absent::Implausible);
         }
-        let layout = objects.kernel.layout::<KeyBlock>().map_err(|_| Absent::NoSymbol)?;
         let v = objects.space.view(layout, here);
-        above.push((here, v.name().and_then(|n| name(objects, n))));
+        above.push((here, part(objects, layout, &v)));
         here = match v.parent() {
             Ok(parent) => parent,
             Err(why) => break Err(why),
         };
     };
-    for (block, name) in above.into_iter().rev() {
-        path = path.and_then(|p| Ok(format!("{p}\\{}", name?)));
+    for (block, part) in above.into_iter().rev() {
+        path = match part {
+            Ok(Some(name)) => path.map(|p| p.then("\\", &name)),
+            Ok(None) => path,
+            Err(why) => path.and(Err(why)),
+        };
         objects.keys.insert(block, path.clone());
     }
     path
 }
 
-fn name(objects: &Objects<'_>, at: Va) -> Value<String> {
+/// What a key control block adds to the path: its name, or nothing. From 14393 on there are two blocks where a hive is attached, one for
+/// the key in the hive above and under it one for the hive's own root cell, whose name (`ROOT`, `CMI-CreateHive{…}`) is in no path. Up to
+/// 1511 one block stands for both: it has the root cell's flags and the name of the key above.
+fn part(objects: &Objects<'_>, layout: &KeyBlock, v: &View<'_, KeyBlock>) -> Value<Option<Text>> {
+    let has = |v: &View<'_, KeyBlock>, flag: u64| v.flags().is_ok_and(|flags| flags & flag != 0);
+    if has(v, HIVE_ENTRY)
+        && let Ok(parent) = v.parent()
+        && has(&objects.space.view(layout, parent), HIVE_EXIT)
+    {
+        return Ok(None);
+    }
+    v.name().and_then(|at| name(objects, at)).map(Some)
+}
+
+/// The name in a name control block, as far as it is there.
+fn name(objects: &Objects<'_>, at: Va) -> Value<Text> {
     let layout = objects.kernel.layout::<KeyName>().map_err(|_| Absent::NoSymbol)?;
     let v = objects.space.view(layout, at);
     let length = v.length()?;
     let bytes = objects.space.fetch(v.name()?, length.into());
-    let raw = bytes.all()?;
     // One byte for a character is Latin-1: the low half of its UTF-16.
     if v.compressed()? & 1 != 0 {
-        return Ok(raw.iter().map(|b| char::from(*b)).collect());
+        return objects.space.latin_of(&bytes);
     }
-    Ok(utf16::text(raw))
+    objects.space.text_of(&bytes)
 }

@@ -22,6 +22,7 @@ use crate::addr::Va;
 use crate::error::{Error, Result};
 use crate::paging::Space;
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use header::{Header, Headers};
 use rustc_hash::FxHashMap;
@@ -45,6 +46,8 @@ pub enum Fact {
     Time(FileTime),
     /// Text.
     Text(Cow<'static, str>),
+    /// Text from the dump, as far as it is there.
+    Read(Text),
     /// Names of flags.
     Names(Vec<&'static str>),
 }
@@ -63,6 +66,7 @@ fact! {
     Va => |v| Self::Hex(v.0),
     FileTime => |v| Self::Time(v),
     String => |v| Self::Text(v.into()),
+    Text => |v| Self::Read(v),
     &'static str => |v| Self::Text(v.into()),
     Cow<'static, str> => |v| Self::Text(v),
     Vec<&'static str> => |v| Self::Names(v),
@@ -83,7 +87,7 @@ pub type Facts = Vec<(&'static str, Fact)>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
     /// What people know it by: its path, or what it stands for.
-    pub name: Value<String>,
+    pub name: Value<Text>,
     /// What its kind has besides.
     pub facts: Facts,
 }
@@ -108,12 +112,18 @@ pub struct Objects<'k> {
     headers: Headers<'k>,
     files: Option<Files<'k>>,
     tokens: Option<super::token::Tokens>,
-    paths: FxHashMap<Va, Value<String>>,
-    keys: FxHashMap<Va, Value<String>>,
+    paths: FxHashMap<Va, Value<Text>>,
+    keys: FxHashMap<Va, Value<Text>>,
     owners: FxHashMap<Va, Owner>,
     old_types: FxHashMap<Va, Value<Cow<'static, str>>>,
     /// The root directory, where the symbols tell.
     root: Option<Va>,
+}
+
+/// The path of a name in a directory.
+fn inside(directory: Text, name: &Text) -> Text {
+    let between = if directory.ends_with('\\') { "" } else { "\\" };
+    directory.then(between, name)
 }
 
 /// A process as others name it.
@@ -185,7 +195,7 @@ impl<'k> Objects<'k> {
     ///
     /// # Errors
     /// [`Absent::NotApplicable`]: it has none.
-    pub fn own_name(&self, object: &Object<'_>) -> Value<String> {
+    pub fn own_name(&self, object: &Object<'_>) -> Value<Text> {
         let info = self.headers.name_info(&self.space, &object.header)?;
         match self.space.text(info.name()?)? {
             name if name.is_empty() => Err(Absent::NotApplicable),
@@ -196,7 +206,7 @@ impl<'k> Objects<'k> {
     ///
     /// # Errors
     /// [`Absent::NotApplicable`]: it has no name.
-    pub fn path(&mut self, object: &Object<'_>) -> Value<String> {
+    pub fn path(&mut self, object: &Object<'_>) -> Value<Text> {
         let info = self.headers.name_info(&self.space, &object.header)?;
         let name = self.space.text(info.name()?)?;
         let directory = info.directory()?;
@@ -208,15 +218,14 @@ impl<'k> Objects<'k> {
             return Ok(name);
         }
         match self.directory_path(directory, 0) {
-            Ok(above) if above.ends_with('\\') => Ok(format!("{above}{name}")),
-            Ok(above) => Ok(format!("{above}\\{name}")),
+            Ok(above) => Ok(inside(above, &name)),
             // In a directory without a name (a private namespace): what is known is the object's own.
             Err(Absent::NotApplicable) => Ok(name),
             Err(why) => Err(why),
         }
     }
     /// The path of a directory by its body. Directories nest a few deep; a loop of them is cut.
-    fn directory_path(&mut self, body: Va, depth: u8) -> Value<String> {
+    fn directory_path(&mut self, body: Va, depth: u8) -> Value<Text> {
         if let Some(known) = self.paths.get(&body) {
             return known.clone();
         }
@@ -227,9 +236,9 @@ impl<'k> Objects<'k> {
         self.paths.insert(body, path.clone());
         path
     }
-    fn directory_path_above(&mut self, body: Va, depth: u8) -> Value<String> {
+    fn directory_path_above(&mut self, body: Va, depth: u8) -> Value<Text> {
         if self.root == Some(body) {
-            return Ok("\\".to_owned());
+            return Ok("\\".into());
         }
         let object = self.with_body(body);
         let info = self.headers.name_info(&self.space, &object.header)?;
@@ -241,10 +250,7 @@ impl<'k> Objects<'k> {
         if above.is_null() {
             return Ok(name); // the root is called "\"
         }
-        match self.directory_path(above, depth.saturating_add(1))? {
-            above if above.ends_with('\\') => Ok(format!("{above}{name}")),
-            above => Ok(format!("{above}\\{name}")),
-        }
+        Ok(inside(self.directory_path(above, depth.saturating_add(1))?, &name))
     }
     /// A process by its `_EPROCESS`, as others name it.
     pub fn owner(&mut self, eprocess: Va) -> Owner {

@@ -2,6 +2,7 @@
 
 use super::{Description, Objects, Owner};
 use crate::addr::Va;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// `lsass.exe Pid 632`.
@@ -25,15 +26,15 @@ pub(super) fn describe_thread(objects: &mut Objects<'_>, body: Va) -> Descriptio
     let pid = thread.view.pid().or(owner.pid);
     let name = tid.and_then(|tid| {
         let name = owner.name.as_ref().map(|n| format!(" {n}")).unwrap_or_default();
-        Ok(format!("Tid {tid} Pid {}{name}", pid?))
+        Ok(format!("Tid {tid} Pid {}{name}", pid?).into())
     });
     Description { name, facts: vec![("tid", tid.into()), ("pid", pid.into()), ("name", owner.name.into())] }
 }
 
-fn named(owner: &Owner) -> Value<String> {
+fn named(owner: &Owner) -> Value<Text> {
     let pid = owner.pid?;
     Ok(match &owner.name {
-        Ok(name) => format!("{name} Pid {pid}"),
-        Err(_) => format!("Pid {pid}"),
+        Ok(name) => format!("{name} Pid {pid}").into(),
+        Err(_) => format!("Pid {pid}").into(),
     })
 }

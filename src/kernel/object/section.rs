@@ -4,6 +4,7 @@ use super::{Description, Fact, Facts, Object, Objects};
 use crate::addr::Va;
 use crate::kernel::section::Sections;
 use crate::layout;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 layout! {
@@ -43,7 +44,7 @@ pub(super) fn describe(objects: &mut Objects<'_>, object: &Object<'_>) -> Descri
     Description { name: own.or(file), facts }
 }
 
-fn read(objects: &mut Objects<'_>, body: Va) -> Value<(Facts, Value<String>)> {
+fn read(objects: &mut Objects<'_>, body: Va) -> Value<(Facts, Value<Text>)> {
     let kernel = objects.kernel;
     let (address, size) = match kernel.described::<Section>() {
         Some(layout) => {
@@ -85,7 +86,7 @@ fn read(objects: &mut Objects<'_>, body: Va) -> Value<(Facts, Value<String>)> {
     Ok((facts, file))
 }
 
-fn file_of(objects: &mut Objects<'_>, file: Value<Va>) -> Value<String> {
+fn file_of(objects: &mut Objects<'_>, file: Value<Va>) -> Value<Text> {
     let files = objects.files.as_mut().ok_or(Absent::NoSymbol)?;
     let file = files.read(file?)?;
     file.path().or(file.name)

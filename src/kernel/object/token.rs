@@ -37,5 +37,5 @@ pub(super) fn describe(objects: &mut Objects<'_>, body: Va) -> Description {
         ("token_id", token.view.token_id().map_or_else(super::Fact::Absent, super::Fact::Hex)),
         ("logon_id", token.view.logon_id().map_or_else(super::Fact::Absent, super::Fact::Hex)),
     ];
-    Description { name, facts }
+    Description { name: name.map(Into::into), facts }
 }

@@ -136,7 +136,7 @@ fn types_at(kernel: &Kernel, space: &Space<'_>, at: Va) -> BTreeMap<u8, ObjectTy
             break;
         }
         let v = space.view(layout, pointer);
-        let name = v.name().and_then(|n| space.text(n)).map(known);
+        let name = v.name().and_then(|n| space.text(n)?.into_whole()).map(known);
         let Ok(index) = u8::try_from(index) else { break };
         out.insert(index, ObjectType { at: pointer, name, objects: v.objects(), handles: v.handles() });
     }
@@ -149,7 +149,7 @@ fn types_at(kernel: &Kernel, space: &Space<'_>, at: Va) -> BTreeMap<u8, ObjectTy
 /// Why it cannot be read.
 pub fn name_of(kernel: &Kernel, space: &Space<'_>, at: Va) -> Value<Cow<'static, str>> {
     let layout = kernel.layout::<TypeLayout>().map_err(|_| Absent::NoSymbol)?;
-    space.view(layout, at).name().and_then(|n| space.text(n)).map(known)
+    space.view(layout, at).name().and_then(|n| space.text(n)?.into_whole()).map(known)
 }
 
 /// How headers write their type's index.
@@ -207,7 +207,7 @@ fn by_appearance(kernel: &Kernel, space: &Space<'_>) -> Option<Va> {
         let v = space.view(layout, at);
         let right = v.index().ok()? == index;
         let called = space.text(v.name().ok()?).ok()?;
-        Some(right && !called.is_empty() && name.is_none_or(|n| n == called))
+        Some(right && !called.is_empty() && name.is_none_or(|n| called == *n))
     };
     let pages = u64::from(kernel.size?).div_ceil(PAGE_SIZE);
     for page in 0..pages {

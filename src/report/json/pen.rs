@@ -17,8 +17,36 @@ pub struct Pen {
     provenance: Provenance,
     /// Rows are parts of an array: a comma before each.
     array: bool,
-    /// The `absent` object of the row in the making: kept to be reused.
+    /// What is missing of the row in the making: kept to be reused.
+    missing: Missing,
+}
+
+/// Why values of an object are not there as a whole: the insides of its `absent` and `cut` objects.
+#[derive(Clone, Debug, Default)]
+struct Missing {
+    /// Values that are null.
     absent: Vec<u8>,
+    /// Texts of which only the beginning is there.
+    cut: Vec<u8>,
+}
+
+impl Missing {
+    fn clear(&mut self) {
+        self.absent.clear();
+        self.cut.clear();
+    }
+    /// Writes what there is into the object.
+    fn write(&self, out: &mut Vec<u8>) {
+        for (name, reasons) in [("absent", &self.absent), ("cut", &self.cut)] {
+            if !reasons.is_empty() {
+                out.push(b',');
+                key(out, name);
+                out.push(b'{');
+                out.extend_from_slice(reasons);
+                out.push(b'}');
+            }
+        }
+    }
 }
 
 /// What the rows of a section have in common.
@@ -52,7 +80,7 @@ pub(super) const COMMA: &[u8] = b",\n";
 impl Pen {
     pub(super) fn new(columns: &'static [Column], style: Style, array: bool) -> Self {
         let sections = vec![Section::of(None, columns)];
-        Self { sections, current: 0, provenance: style.provenance, array, absent: Vec::new() }
+        Self { sections, current: 0, provenance: style.provenance, array, missing: Missing::default() }
     }
     /// Whether rows are parts of an array.
     pub(super) fn array(&self) -> bool {
@@ -73,19 +101,15 @@ impl Pen {
     /// Appends a row.
     pub fn row(&mut self, line: &mut Vec<u8>, row: &Row) {
         let Some(section) = self.sections.get(self.current) else { return };
-        self.absent.clear();
+        self.missing.clear();
         if self.array {
             line.extend_from_slice(COMMA);
         }
         for ((column, head), cell) in section.columns.iter().zip(&section.heads).zip(&row.cells) {
             line.extend_from_slice(head);
-            value(line, &mut self.absent, column.key, cell);
+            value(line, &mut self.missing, column.key, cell);
         }
-        if !self.absent.is_empty() {
-            line.extend_from_slice(b",\"absent\":{");
-            line.extend_from_slice(&self.absent);
-            line.push(b'}');
-        }
+        self.missing.write(line);
         if self.provenance != Provenance::None {
             line.extend_from_slice(b",\"place\":");
             place(line, row.place.unwrap_or_default());
@@ -110,41 +134,45 @@ impl Pen {
 
 /// One value as JSON text on its own, for formats that have no nesting.
 pub fn text_of(cell: &Cell) -> String {
-    let (mut out, mut absent) = (Vec::new(), Vec::new());
-    value(&mut out, &mut absent, "", cell);
+    let mut out = Vec::new();
+    value(&mut out, &mut Missing::default(), "", cell);
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Writes a value; reasons of absent ones go to `absent` under `path` (`key`, `key[3]`), those inside an object into that
-/// object's own `"absent"`.
-fn value(out: &mut Vec<u8>, absent: &mut Vec<u8>, path: &str, cell: &Cell) {
+/// Writes a value; reasons of absent and cut ones go to `missing` under `path` (`key`, `key[3]`), those inside an object into that
+/// object's own `"absent"` and `"cut"`.
+fn value(out: &mut Vec<u8>, missing: &mut Missing, path: &str, cell: &Cell) {
     match cell {
-        Cell::Absent(why) => missing(out, absent, path, *why),
+        Cell::Absent(why) => null(out, missing, path, *why),
         Cell::Bool(v) => out.extend_from_slice(if *v { b"true" } else { b"false" }),
         Cell::Dec(v) => number(out, *v),
         Cell::Int(v) => number(out, *v),
         Cell::Hex(v) => hex(out, *v),
         Cell::Time(v) => match v.rfc3339() {
             Some(text) => string(out, &text),
-            None => missing(out, absent, path, Absent::Implausible),
+            None => null(out, missing, path, Absent::Implausible),
         },
         Cell::Text(v) => string(out, v),
+        Cell::Cut(v, why) => {
+            string(out, v);
+            reason(&mut missing.cut, path, *why);
+        }
         Cell::List(items) => {
             out.push(b'[');
             for (i, item) in items.iter().enumerate() {
                 if i > 0 {
                     out.push(b',');
                 }
-                if matches!(item, Cell::Absent(_) | Cell::Time(_) | Cell::List(_)) {
-                    value(out, absent, &format!("{path}[{i}]"), item);
+                if matches!(item, Cell::Absent(_) | Cell::Cut(..) | Cell::Time(_) | Cell::List(_)) {
+                    value(out, missing, &format!("{path}[{i}]"), item);
                 } else {
-                    value(out, absent, path, item);
+                    value(out, missing, path, item);
                 }
             }
             out.push(b']');
         }
         Cell::Object(fields) => {
-            let mut inner = Vec::new();
+            let mut inner = Missing::default();
             out.push(b'{');
             for (i, (name, field)) in fields.iter().enumerate() {
                 if i > 0 {
@@ -154,27 +182,28 @@ fn value(out: &mut Vec<u8>, absent: &mut Vec<u8>, path: &str, cell: &Cell) {
                 out.push(b':');
                 value(out, &mut inner, name, field);
             }
-            if !inner.is_empty() {
-                out.extend_from_slice(b",\"absent\":{");
-                out.extend_from_slice(&inner);
-                out.push(b'}');
-            }
+            inner.write(out);
             out.push(b'}');
         }
     }
 }
 
 /// A value that is not there, and why.
-fn missing(out: &mut Vec<u8>, absent: &mut Vec<u8>, path: &str, why: Absent) {
+fn null(out: &mut Vec<u8>, missing: &mut Missing, path: &str, why: Absent) {
     out.extend_from_slice(b"null");
-    if !absent.is_empty() {
-        absent.push(b',');
+    reason(&mut missing.absent, path, why);
+}
+
+/// Adds a reason to an object of reasons.
+fn reason(reasons: &mut Vec<u8>, path: &str, why: Absent) {
+    if !reasons.is_empty() {
+        reasons.push(b',');
     }
-    absent.push(b'"');
-    escaped(absent, path);
-    absent.extend_from_slice(b"\":\"");
-    absent.extend_from_slice(why.key().as_bytes());
-    absent.push(b'"');
+    reasons.push(b'"');
+    escaped(reasons, path);
+    reasons.extend_from_slice(b"\":\"");
+    reasons.extend_from_slice(why.key().as_bytes());
+    reasons.push(b'"');
 }
 
 fn place(out: &mut Vec<u8>, place: Place) {

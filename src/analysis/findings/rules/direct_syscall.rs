@@ -29,7 +29,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         }
         let (severity, place) = match scene.vad(ip) {
             Some(vad) if vad.is_image() => {
-                let Ok(file) = scene.file_of(vad).and_then(|f| f.name) else { continue };
+                let Ok(file) = scene.file_of(vad).and_then(|f| f.name?.into_whole()) else { continue };
                 // Windows' own libraries have stubs: ntdll, win32u; gdi32, user32 and others before 10; those of the 32-bit side.
                 if paths::plain(&file).starts_with(r"\windows\") {
                     continue;

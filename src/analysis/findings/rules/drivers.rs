@@ -69,7 +69,7 @@ fn unlisted(world: &World<'_>, out: &mut Vec<Finding>) {
         if modules.of(start).is_some() || !world.kernel.in_kernel_half(start) {
             continue;
         }
-        let name = driver.name.clone().unwrap_or_else(|_| driver.object.to_string());
+        let name = driver.name.as_ref().map_or_else(|_| driver.object.to_string(), ToString::to_string);
         let mut finding = Finding::new(
             &UNLISTED,
             Severity::High,
@@ -86,7 +86,7 @@ fn unlisted(world: &World<'_>, out: &mut Vec<Finding>) {
     for found in &world.loader_entries {
         let Some(at) = found.va else { continue };
         let Ok(entry) = world.kernel.module_at(&space, at) else { continue };
-        let (Ok(base), Ok(name)) = (entry.base, entry.name.clone()) else { continue };
+        let (Ok(base), Ok(name)) = (entry.base, entry.name.as_ref().map(ToString::to_string)) else { continue };
         // The entry of a driver that was unloaded stays in the pool for a while: only an image that is still there counts.
         let there = Image::read(&space, base).is_ok_and(|i| entry.size.is_ok_and(|s| s == i.size));
         if !there || !world.kernel.in_kernel_half(base) || modules.of(base).is_some() || told.contains(&base) {
@@ -112,7 +112,7 @@ fn place(world: &World<'_>, out: &mut Vec<Finding>) {
         if !paths::user_writable(&plain) {
             continue;
         }
-        let name = module.name.clone().unwrap_or_else(|_| paths::base(path).to_owned());
+        let name = module.name.as_ref().map_or_else(|_| paths::base(path).to_owned(), ToString::to_string);
         let mut finding =
             Finding::new(&PLACE, Severity::Medium, Subject::Driver(name), format!("was loaded from {path}"));
         finding = match module.offset {
@@ -134,7 +134,7 @@ pub fn was_unloaded(world: &World<'_>, va: Va) -> Option<String> {
         return None;
     }
     let at = |u: &&crate::kernel::unloaded::Unloaded| matches!((u.start, u.end), (Ok(start), Ok(end)) if start <= va && va < end);
-    world.unloaded.iter().find(at).map(|u| u.name.clone().unwrap_or_else(|_| "a driver".to_owned()))
+    world.unloaded.iter().find(at).map(|u| u.name.as_ref().map_or_else(|_| "a driver".to_owned(), ToString::to_string))
 }
 
 fn unloaded(world: &World<'_>, out: &mut Vec<Finding>) {
@@ -144,7 +144,8 @@ fn unloaded(world: &World<'_>, out: &mut Vec<Finding>) {
         let routines = [driver.start, driver.init, driver.unload, driver.start_io];
         let gone = routines.into_iter().filter_map(|r| r.ok()).find_map(|va| Some((va, was_unloaded(world, va)?)));
         let Some((va, name)) = gone else { continue };
-        let subject = Subject::Driver(driver.name.clone().unwrap_or_else(|_| driver.object.to_string()));
+        let subject =
+            Subject::Driver(driver.name.as_ref().map_or_else(|_| driver.object.to_string(), ToString::to_string));
         let what = format!("leads to {va}, where {name} was before it was unloaded");
         let mut finding = Finding::new(&UNLOADED, Severity::High, subject, what);
         if let Ok(layout) = world.kernel.layout::<DriverObject>() {
@@ -169,7 +170,7 @@ fn dispatch(world: &World<'_>, out: &mut Vec<Finding>) {
             let Some(va) = routine.ok().filter(|va| !va.is_null()) else { continue };
             let lead = routines.look(&space, va);
             let Some(text) = out_of_modules(world, &lead) else { continue };
-            let name = driver.name.clone().unwrap_or_else(|_| driver.object.to_string());
+            let name = driver.name.as_ref().map_or_else(|_| driver.object.to_string(), ToString::to_string);
             let what = format!("IRP_MJ_{major} {text}");
             let mut finding = Finding::new(&DISPATCH, Severity::High, Subject::Driver(name), what);
             if let Some(table) = table {

@@ -85,7 +85,8 @@ fn services(world: &World<'_>, out: &mut Vec<Finding>) {
         if let Some(text) = out_of_modules(world, &lead) {
             odd.push((service, lead, Severity::High, text));
         } else if let Some(module) = foreign {
-            let name = module.name.clone().unwrap_or_else(|why| format!("a module whose name is {why}"));
+            let name =
+                module.name.as_ref().map_or_else(|why| format!("a module whose name is {why}"), ToString::to_string);
             let text = format!("goes to {at}, in {name}, not in the kernel");
             odd.push((service, lead, Severity::Medium, text));
         }

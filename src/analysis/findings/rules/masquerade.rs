@@ -5,6 +5,7 @@ use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use crate::kernel::process::NameInformation;
 use crate::kernel::sides::Side;
+use crate::utf16::Text;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -32,7 +33,8 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     short_name(scene, path, &own, out);
     let (Some(memory), sides) = (scene.memory(), scene.sides()) else { return };
     let Some(parameters) = sides.first().and_then(|s: &Side<'_>| s.parameters(&memory.space).ok()) else { return };
-    if let Ok(shown) = &parameters.image_path {
+    // Of a text without its end nobody can say that it differs.
+    if let Ok(Ok(shown)) = parameters.image_path.as_ref().map(Text::whole) {
         let there = paths::plain(shown);
         let other = paths::base(&there) != paths::base(&own);
         if !there.is_empty() && there != own && (other || there.starts_with('\\')) {
@@ -41,14 +43,18 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             out.push(
                 scene
                     .finding(&RULE, severity, format!("shows the path {shown}, but runs {path}"))
-                    .with(Evidence::memory("_RTL_USER_PROCESS_PARAMETERS", &memory.space, at, 32, shown.clone()))
+                    .with(Evidence::memory("_RTL_USER_PROCESS_PARAMETERS", &memory.space, at, 32, shown.to_owned()))
                     .with(audit_name(scene, path)),
             );
             return;
         }
     }
     if let (Ok(line), Ok(at)) = (&parameters.command_line, parameters.command_line_text) {
-        let program = paths::plain(paths::program(line));
+        let first = paths::program(line);
+        if line.cut_by().is_some() && line.trim_end().trim_matches('"').len() <= first.len() {
+            return;
+        }
+        let program = paths::plain(first);
         let stem = |p: &str| paths::base(p).trim_end_matches(".exe").to_owned();
         if !program.is_empty() && stem(&program) != stem(&own) {
             out.push(

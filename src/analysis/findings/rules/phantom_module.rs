@@ -33,7 +33,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             continue;
         }
         let Some((severity, what)) = wrong(scene, module, base) else { continue };
-        let name = module.name.clone().unwrap_or_else(|_| "?".to_owned());
+        let name = module.name.as_ref().map_or_else(|_| "?".to_owned(), ToString::to_string);
         let at = module.entry_address;
         out.push(
             scene
@@ -48,8 +48,8 @@ fn wrong(scene: &Scene<'_, '_>, module: &Module, base: Va) -> Option<(Severity, 
     let Some(vad) = scene.vad(base) else { return Some((Severity::Low, "where nothing is mapped".to_owned())) };
     match vad.kind {
         Ok(VadKind::Image) => {
-            let there = scene.file_of(vad).ok()?.name.ok()?;
-            let listed = module.path.as_ref().ok()?;
+            let there = scene.file_of(vad).ok()?.name.ok()?.into_whole().ok()?;
+            let listed = module.path.as_ref().ok()?.whole().ok()?;
             let (a, b) = (paths::plain(&there), paths::plain(listed));
             // The two sides of a 32-bit process call the same folder by two names; only the file's name is compared.
             let same = paths::base(&a) == paths::base(&b);

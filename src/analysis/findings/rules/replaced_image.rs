@@ -105,7 +105,8 @@ fn other_file(scene: &Scene<'_, '_>, base: Va, out: &mut Vec<Finding>) {
     if of_section.address == of_range.address {
         return;
     }
-    let name = |area: crate::kernel::section::ControlArea| area.file.and_then(|f| scene.desk.file(f)?.name);
+    let name =
+        |area: crate::kernel::section::ControlArea| area.file.and_then(|f| scene.desk.file(f)?.name?.into_whole());
     let (Ok(wanted), Ok(there)) = (name(of_section), name(of_range)) else { return };
     // One file can have several control areas: another version of the same path is told by `deleted-image`.
     if paths::plain(&wanted) == paths::plain(&there) {

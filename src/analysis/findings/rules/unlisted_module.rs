@@ -41,7 +41,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         if native_ntdll_on_wow64 && paths::base(&plain) == "ntdll.dll" {
             continue;
         }
-        let name = file.clone().unwrap_or_else(|_| "an unnamed image".to_owned());
+        let name = file.as_ref().map_or_else(|_| "an unnamed image".to_owned(), ToString::to_string);
         let executes = executable_code(scene, vad);
         let starts = scene.threads().iter().any(|t| t.win32_start().is_ok_and(|va| vad.contains(va)));
         let severity = match () {

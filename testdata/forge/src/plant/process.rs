@@ -123,7 +123,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
         processes: BTreeMap::new(),
         threads: BTreeMap::new(),
         tokens: BTreeMap::new(),
-        keys: Keys::default(),
+        keys: Keys::of(s.build),
     };
     for d in &drafts {
         targets.processes.entry(d.p.name.clone()).or_insert(d.va);
