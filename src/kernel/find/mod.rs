@@ -4,6 +4,8 @@
 //! the image names its PDB, the symbols are fetched, and the kernel is put together and held against the dump.
 
 mod copied;
+mod evidence;
+mod exact;
 mod harvest;
 mod header;
 mod image;

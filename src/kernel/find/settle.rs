@@ -13,9 +13,10 @@
 //! | the kernel by processes alone: no header, record, self map, low stub or symbols | 6 of 6 |
 
 use super::shared_page::{arch, machine, plausible_build};
-use super::{Candidate, Road};
+use super::{Candidate, Road, exact};
 use crate::addr::Va;
 use crate::dump::{Arch, Dump};
+use crate::error::in_one_line;
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::Kdbg;
 use crate::kernel::pe::Exports;
@@ -69,24 +70,18 @@ pub(super) fn settle(
             kernel.road.failed.join("; ")
         )));
     }
-    let loaded = match &found.pdb {
-        Some(id) => source.load(id).map_err(|e| e.to_string()),
-        None => Err("the dump does not hold the record that names the kernel's PDB".into()),
-    };
-    match loaded {
-        Ok(symbols) => take(&mut kernel, symbols),
-        Err(why) => match fall_back(&mut kernel, source, &found, &why) {
-            Ok(()) => {}
-            // A triage dump answers much without any structure: drivers, bug check, registers, the block itself.
-            Err(why) if kernel.mode == Mode::Blocks => {
-                let text = format!("{} structures cannot be read: {why}", word(arch));
-                kernel.symbols.origin = format!("nowhere ({text})");
-                kernel.kdbg = Kdbg::find(&kernel);
-                kernel.copied = super::copied::read(&kernel, source);
-                kernel.notes.push(Note::loss(text));
-            }
-            Err(why) => return Err(why),
-        },
+    let mut near = |kernel: &mut Kernel, why: &str| fall_back(kernel, source, &found, why);
+    match exact::choose(&mut kernel, &found, source, &mut near) {
+        Ok(()) => {}
+        // A triage dump answers much without any structure: drivers, bug check, registers, the block itself.
+        Err(why) if kernel.mode == Mode::Blocks => {
+            let text = format!("{} structures cannot be read: {}", word(arch), in_one_line(&why));
+            kernel.symbols.origin = format!("nowhere ({text})");
+            kernel.kdbg = Kdbg::find(&kernel);
+            kernel.copied = super::copied::read(&kernel, source);
+            kernel.notes.push(Note::loss(text));
+        }
+        Err(why) => return Err(why),
     }
     Ok(kernel)
 }
@@ -101,7 +96,7 @@ const fn word(arch: Arch) -> &'static str {
 }
 
 /// Gives a kernel its symbols, and settles all that hangs on them.
-fn take(kernel: &mut Kernel, symbols: Symbols) {
+pub(super) fn take(kernel: &mut Kernel, symbols: Symbols) {
     kernel.notes.extend(symbols.notes.iter().cloned());
     kernel.symbols = symbols;
     kernel.system = None;
