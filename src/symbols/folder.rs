@@ -98,7 +98,7 @@ fn compressed_name(name: &str) -> String {
 
 /// Reads a file and checks that it is of the PDB wanted.
 fn take(path: &Path, id: &PdbId, known: &dyn Fn(&Path) -> Option<Symbols>) -> Offer {
-    let found = |symbols| Offer::Symbols(Box::new(Found { symbols, file: Some(path.to_path_buf()) }));
+    let found = |symbols, file| Offer::Symbols(Box::new(Found { symbols, file }));
     let other = |of: &PdbId| Offer::Refused(format!("{}: is of {}, not of {}", path.display(), of.key(), id.key()));
     match file::identify(path) {
         Ok(Some(of)) if !same(&of, id) => return other(&of),
@@ -106,14 +106,14 @@ fn take(path: &Path, id: &PdbId, known: &dyn Fn(&Path) -> Option<Symbols>) -> Of
         Ok(_) => {}
     }
     if let Some(symbols) = known(path) {
-        return found(symbols);
+        return found(symbols, None);
     }
     match file::read(path) {
         Ok(mut symbols) => match &symbols.id {
             Some(of) if same(of, id) => {
                 // A renamed file is still that PDB.
                 symbols.id = Some(id.clone());
-                found(symbols)
+                found(symbols, Some(path.to_path_buf()))
             }
             Some(of) => other(of),
             None => Offer::Refused(format!("{}: does not say which PDB it is of", path.display())),

@@ -106,12 +106,12 @@ impl Symbols {
     }
 }
 
-/// Symbols that were read, and the file they were read from.
+/// Symbols that were read, and the file they were read from just now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// What was read.
     pub symbols: Symbols,
-    /// The file; `None` for what is compiled in.
+    /// The file; `None` for what the cache has already, and for what is compiled in.
     pub file: Option<PathBuf>,
 }
 
@@ -212,8 +212,8 @@ pub trait SymbolSource {
     fn named_by(&self, _image: &ImageId, _stage: Stage) -> Result<PdbId, String> {
         Err("no image is looked for".into())
     }
-    /// Symbols that have proved to fit: a cache may keep them.
-    fn keep(&self, _found: &Symbols, _file: Option<&Path>) {}
+    /// Symbols read from this file that have proved to fit: a cache may keep them.
+    fn keep(&self, _symbols: &Symbols, _file: &Path) {}
     /// Structure layouts (no globals) to try when the exact symbols are not to be had, nearest build first.
     /// They serve only after checks against the dump itself.
     fn fallbacks(&self, wanted: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_>;

@@ -287,7 +287,9 @@ impl SymbolSource for Store {
             for offer in self.offers(&id, stage) {
                 match offer {
                     Offer::Symbols(found) if found.is_whole() => {
-                        self.keep(&found.symbols, found.file.as_deref());
+                        if let Some(file) = &found.file {
+                            self.keep(&found.symbols, file);
+                        }
                         return Ok(found.symbols);
                     }
                     Offer::Symbols(found) => partial = partial.or(Some(found.symbols)),
@@ -331,7 +333,10 @@ impl SymbolSource for Store {
             Ok(true) => {
                 left = left.saturating_sub(1);
                 Some(match file::read(&path) {
-                    Ok(symbols) => Offer::Symbols(Box::new(Found { symbols, file: Some(path) })),
+                    Ok(symbols) => {
+                        let of_cache = path.extension().is_some_and(|e| e == "sym");
+                        Offer::Symbols(Box::new(Found { symbols, file: (!of_cache).then_some(path) }))
+                    }
                     Err(why) => Offer::Refused(why.to_string()),
                 })
             }
@@ -345,9 +350,9 @@ impl SymbolSource for Store {
             Stage::BuiltIn => Err("no image is built in".into()),
         }
     }
-    fn keep(&self, symbols: &Symbols, file: Option<&Path>) {
+    fn keep(&self, symbols: &Symbols, file: &Path) {
         if let Some(cache) = &self.options.cache
-            && let Err(e) = cache.store(symbols, file)
+            && let Err(e) = cache.store(symbols, Some(file))
         {
             log::warn!("the symbol cache {} cannot be written: {e}", cache.root().display());
         }

@@ -2,6 +2,7 @@
 //! taken. What cannot be used is named, with the reason, and the next source is asked.
 
 use super::evidence::Evidence;
+use super::image::is_kernel_pdb;
 use super::settle::take;
 use super::{Candidate, Road};
 use crate::addr::Pa;
@@ -10,7 +11,7 @@ use crate::error::{Error, one_line};
 use crate::kernel::Kernel;
 use crate::kernel::process::EProcess;
 use crate::kernel::thread::EThread;
-use crate::symbols::{Chosen, Found, ImageId, KERNEL_PDBS, Offer, PdbId, Stage, SymbolSource, Symbols, file, store};
+use crate::symbols::{Chosen, Found, ImageId, KERNEL_PDBS, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, file, store};
 use crate::value::Note;
 
 /// Layouts of a near build, as the next source: given the reason why none before serves.
@@ -160,8 +161,8 @@ impl Hunt<'_> {
             }
             return false;
         }
-        if keep {
-            self.source.keep(&self.kernel.symbols, file.as_deref());
+        if keep && let Some(file) = &file {
+            self.source.keep(&self.kernel.symbols, file);
         }
         if let Some(best) = self.best.take() {
             self.refused.push(format!("{}: {}", best.symbols.origin, shortcoming(&best.symbols, &best.faults)));
@@ -198,7 +199,7 @@ impl Hunt<'_> {
         match chosen {
             Chosen::File(path) => {
                 let offer = match file::read(path) {
-                    Ok(symbols) => Offer::Symbols(Box::new(Found { symbols, file: None })),
+                    Ok(symbols) => Offer::Symbols(Box::new(Found { symbols: of_kernel(symbols, found.pdb.as_ref()), file: None })),
                     Err(why) => Offer::Refused(why.to_string()),
                 };
                 let of = match &offer {
@@ -294,7 +295,7 @@ impl Hunt<'_> {
         let mut best: Vec<(Found, usize)> = Vec::new();
         for offer in self.source.candidates(machine) {
             let found = match offer {
-                Offer::Symbols(found) => *found,
+                Offer::Symbols(found) => Found { symbols: of_kernel(found.symbols, None), file: found.file },
                 Offer::Refused(why) => {
                     self.refused.push(one_line(&why));
                     continue;
@@ -377,6 +378,19 @@ fn of_choice(id: Option<&PdbId>, found: &Candidate) -> Said {
         (_, None) => Note::info("symbols are those of --pdb; the dump does not hold the record that names its PDB"),
     };
     Said { check: None, note: Some(note) }
+}
+
+/// A PDB does not say its own name: one under any other file name gets a kernel's.
+fn of_kernel(mut symbols: Symbols, record: Option<&PdbId>) -> Symbols {
+    let usual = if symbols.machine == Some(Machine::X86) { "ntkrpamp.pdb" } else { "ntkrnlmp.pdb" };
+    if let Some(id) = &mut symbols.id {
+        match record {
+            Some(own) if (&own.guid, own.age) == (&id.guid, id.age) => id.name.clone_from(&own.name),
+            _ if is_kernel_pdb(&id.name) => {}
+            _ => usual.clone_into(&mut id.name),
+        }
+    }
+    symbols
 }
 
 /// What speaks against symbols that can be read.
