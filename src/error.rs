@@ -79,7 +79,10 @@ mod tests {
 
     #[test]
     fn messages_of_several_lines_fit_one() {
-        assert_eq!(in_one_line("none for x; tried:\n  a: not there\n  b: empty\nDo this,\nthen that."), "none for x; tried: a: not there; b: empty; Do this, then that.");
+        assert_eq!(
+            in_one_line("none for x; tried:\n  a: not there\n  b: empty\nDo this,\nthen that."),
+            "none for x; tried: a: not there; b: empty; Do this, then that."
+        );
         assert_eq!(in_one_line("one"), "one");
         assert_eq!(one_line("a\nb\r"), "a<U+000A>b<U+000D>");
     }

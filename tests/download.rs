@@ -218,7 +218,11 @@ fn a_server_that_dawdles_is_given_up() {
             std::thread::sleep(Duration::from_millis(20));
         }
     });
-    refused(&server, Limits { silence: Duration::from_millis(300), attempts: 1, ..Limits::default() }, "sends less than");
+    refused(
+        &server,
+        Limits { silence: Duration::from_millis(300), attempts: 1, ..Limits::default() },
+        "sends less than",
+    );
 }
 
 /// A PE32+ image of the identity that a triage sample states, whose debug directory names a PDB.

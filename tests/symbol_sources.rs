@@ -1,6 +1,12 @@
 //! Where a kernel's symbols come from: one source after another, each held against the dump, whatever is refused named.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod small_pdb;
 
@@ -36,7 +42,8 @@ struct Lab {
 impl Lab {
     fn of(sample: &str) -> Self {
         let dump = dump(sample);
-        let kernel = open(&dump, Options { folders: vec![root().join("symbols")], offline: true, ..Options::default() });
+        let kernel =
+            open(&dump, Options { folders: vec![root().join("symbols")], offline: true, ..Options::default() });
         let id = kernel.symbols.id.clone().unwrap();
         Self { dir: tempfile::tempdir().unwrap(), dump, id }
     }
@@ -217,12 +224,17 @@ fn a_damaged_cache_is_named_and_made_anew() {
 fn a_triage_dump_finds_its_own_among_all_kernels() {
     for sample in ["win10-2004/triage.dmp", "win11-21h2/triage.dmp", "win10-1507-x86/triage.dmp"] {
         let path = dump(sample);
-        let kernel = open(&path, Options { folders: vec![root().join("symbols")], offline: true, ..Options::default() });
+        let kernel =
+            open(&path, Options { folders: vec![root().join("symbols")], offline: true, ..Options::default() });
         let truth = std::fs::read_to_string(path.with_file_name("truth.json")).unwrap();
         let truth: serde_json::Value = serde_json::from_str(&truth).unwrap();
         let id = kernel.symbols.id.clone().unwrap();
         assert_eq!(truth["pdb"].as_str().unwrap(), id.key(), "{sample}");
-        let told = kernel.road.checks.iter().any(|c| c.starts_with("exact: ") && c.contains("debugger-block pointers are symbols of"));
+        let told = kernel
+            .road
+            .checks
+            .iter()
+            .any(|c| c.starts_with("exact: ") && c.contains("debugger-block pointers are symbols of"));
         assert!(told, "{sample}: {:?}", kernel.road.checks);
         assert_eq!(kernel.verify().failed, [""; 0], "{sample}");
     }
@@ -295,7 +307,8 @@ fn a_full_dump_without_the_record_finds_its_own() {
 #[test]
 fn the_user_may_know_better() {
     let lab = Lab::of("win10-22h2/full.dmp");
-    let with = |chosen: Chosen, folders: &[&Path]| open(&lab.dump, Options { chosen: Some(chosen), ..lab.options(folders) });
+    let with =
+        |chosen: Chosen, folders: &[&Path]| open(&lab.dump, Options { chosen: Some(chosen), ..lab.options(folders) });
     let symbols = root().join("symbols");
     // Its own, by file and by GUID.
     let own = with(Chosen::File(lab.file_in(&symbols)), &[]);

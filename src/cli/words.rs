@@ -280,7 +280,9 @@ fn chosen(text: &str) -> Result<Chosen, String> {
         return Ok(Chosen::File(path));
     }
     let id = manage::identity("ntkrnlmp.pdb", text);
-    let id = id.map_err(|_| format!("'{text}' is neither a file nor a GUID with its age (89284D0CA6ACC8274B9A44BD5AF9290B1)"))?;
+    let id = id.map_err(|_| {
+        format!("'{text}' is neither a file nor a GUID with its age (89284D0CA6ACC8274B9A44BD5AF9290B1)")
+    })?;
     Ok(Chosen::Id { guid: id.guid, age: id.age })
 }
 

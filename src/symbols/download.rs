@@ -123,7 +123,9 @@ impl Fetch<'_> {
         match self.one(&client, &packed).await? {
             Some(cab) => {
                 let unpacked = file::unpack_cab_within(&cab, self.limits.bytes);
-                unpacked.map(|(_, bytes)| bytes).map_err(|why| Failure::last(format!("what it sent cannot be unpacked: {why}")))
+                unpacked
+                    .map(|(_, bytes)| bytes)
+                    .map_err(|why| Failure::last(format!("what it sent cannot be unpacked: {why}")))
             }
             None => Err(Failure::last("it does not have it (404)")),
         }
@@ -151,7 +153,12 @@ impl Fetch<'_> {
     }
     /// Where an answer sends us, when we go there.
     #[allow(clippy::unused_self, reason = "one step of the fetch")]
-    fn onwards(&self, first: &reqwest::Url, from: &reqwest::Url, answer: &reqwest::Response) -> Result<reqwest::Url, Failure> {
+    fn onwards(
+        &self,
+        first: &reqwest::Url,
+        from: &reqwest::Url,
+        answer: &reqwest::Response,
+    ) -> Result<reqwest::Url, Failure> {
         let to = answer.headers().get("location").and_then(|l| l.to_str().ok());
         let to = to.and_then(|l| from.join(l).ok()).ok_or_else(|| Failure::last("it sends us on, but not where to"))?;
         if may_follow(first, from, &to) {
@@ -166,7 +173,8 @@ impl Fetch<'_> {
         if let Some(length) = total.filter(|l| *l > self.limits.bytes) {
             return Err(Failure::last(format!("the file has {} MiB there, which no symbol file has", length >> 20)));
         }
-        let packed = answer.headers().get("content-encoding").is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"gzip"));
+        let packed =
+            answer.headers().get("content-encoding").is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"gzip"));
         let _shown = self.progress.map(|progress| {
             progress.begin(url);
             Shown(progress)
@@ -187,7 +195,10 @@ impl Fetch<'_> {
             }
             if since.elapsed() > self.limits.silence {
                 if done.saturating_sub(then) < LEAST {
-                    return Err(Failure::again(format!("it sends less than {LEAST} bytes in {} seconds", self.seconds())));
+                    return Err(Failure::again(format!(
+                        "it sends less than {LEAST} bytes in {} seconds",
+                        self.seconds()
+                    )));
                 }
                 (since, then) = (Instant::now(), done);
             }

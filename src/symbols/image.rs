@@ -84,7 +84,11 @@ impl Headers {
         let table = optional.checked_add(24)?;
         let section = |i: usize| {
             let at = table.checked_add(i.checked_mul(40)?)?;
-            Some((u32_at(head, at.checked_add(12)?)?, u32_at(head, at.checked_add(16)?)?, u32_at(head, at.checked_add(20)?)?))
+            Some((
+                u32_at(head, at.checked_add(12)?)?,
+                u32_at(head, at.checked_add(16)?)?,
+                u32_at(head, at.checked_add(20)?)?,
+            ))
         };
         Some(Self {
             time_stamp: u32_at(head, 8)?,
@@ -120,10 +124,22 @@ mod tests {
         put(&mut f, 0x98 + 56, &0x5000u32.to_le_bytes());
         put(&mut f, 0x98 + 108, &16u32.to_le_bytes());
         put(&mut f, 0x98 + 112 + 48, &[0x1100u32.to_le_bytes(), 56u32.to_le_bytes()].concat());
-        put(&mut f, 0x98 + 240 + 12, &[0x1000u32.to_le_bytes(), 0x400u32.to_le_bytes(), 0x400u32.to_le_bytes()].concat());
+        put(
+            &mut f,
+            0x98 + 240 + 12,
+            &[0x1000u32.to_le_bytes(), 0x400u32.to_le_bytes(), 0x400u32.to_le_bytes()].concat(),
+        );
         put(&mut f, 0x500 + 12, &16u32.to_le_bytes());
-        put(&mut f, 0x500 + 28 + 12, &[2u32.to_le_bytes(), 40u32.to_le_bytes(), 0u32.to_le_bytes(), 0x600u32.to_le_bytes()].concat());
-        put(&mut f, 0x600, b"RSDS\x67\x45\x23\x01\xab\x89\xef\xcd\x01\x23\x45\x67\x89\xab\xcd\xef\x01\0\0\0nt\\ntkrnlmp.pdb\0");
+        put(
+            &mut f,
+            0x500 + 28 + 12,
+            &[2u32.to_le_bytes(), 40u32.to_le_bytes(), 0u32.to_le_bytes(), 0x600u32.to_le_bytes()].concat(),
+        );
+        put(
+            &mut f,
+            0x600,
+            b"RSDS\x67\x45\x23\x01\xab\x89\xef\xcd\x01\x23\x45\x67\x89\xab\xcd\xef\x01\0\0\0nt\\ntkrnlmp.pdb\0",
+        );
         f
     }
     fn wanted() -> ImageId {

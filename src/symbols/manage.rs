@@ -4,7 +4,9 @@
 use super::cache::{Cache, entries, write_atomically};
 use super::ntpath::Place;
 use super::store::{Store, address, checked, checked_image, image_address};
-use super::{Fallback, ImageId, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, builtin, compact, file, pdb, read_file};
+use super::{
+    Fallback, ImageId, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, builtin, compact, file, pdb, read_file,
+};
 use crate::error::{Error, Result, one_line};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -269,7 +271,10 @@ pub fn import(cache: &Cache, path: &Path) -> Result<Vec<Imported>> {
         let failed = |source| Error::Io { path: cache.root().to_path_buf(), source };
         if symbols.notes.iter().any(|n| n.loss) {
             let what = symbols.notes.iter().find(|n| n.loss).map(|n| n.text.clone()).unwrap_or_default();
-            return Err(Error::BadSymbols { origin: path.display().to_string(), what: format!("{what}; not taken into the cache") });
+            return Err(Error::BadSymbols {
+                origin: path.display().to_string(),
+                what: format!("{what}; not taken into the cache"),
+            });
         }
         cache.store(&Symbols { id: Some(id.clone()), ..symbols }, Some(path)).map_err(failed)?;
         Ok(id)

@@ -6,8 +6,8 @@
 use super::cache::Cache;
 use super::ntpath::{self, Place};
 use super::{
-    Chosen, Fallback, Found, ImageId, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, builtin, candidates, file, folder,
-    image, read_file,
+    Chosen, Fallback, Found, ImageId, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, builtin, candidates, file,
+    folder, image, read_file,
 };
 use crate::error::{Error, Result, one_line};
 use std::path::{Path, PathBuf};
@@ -158,7 +158,7 @@ impl Store {
                 let cache = self.options.cache.as_ref();
                 if let Some(cache) = cache.filter(|c| c.pdbs() == *path) {
                     out.push(cached(cache, id));
-                    if matches!(out.last(), Some(Offer::Symbols(_))) {
+                    if matches!(out.last(), Some(Offer::Symbols(_))) || !path.exists() {
                         return out;
                     }
                 }

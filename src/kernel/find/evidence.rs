@@ -37,7 +37,9 @@ impl Evidence {
         };
         let mut named = FxHashMap::default();
         for (name, _) in block.iter().flat_map(|b| b.fields()) {
-            if name != "KernBase" && let Some(rva) = block.as_ref().and_then(|b| inside(b.address(name)?)) {
+            if name != "KernBase"
+                && let Some(rva) = block.as_ref().and_then(|b| inside(b.address(name)?))
+            {
                 named.insert(name.into(), rva);
             }
         }
@@ -47,7 +49,11 @@ impl Evidence {
             }
         }
         let exports = kernel.exports.names.iter().take(EXPORTS);
-        let what = if kernel.exports.names.is_empty() { "debugger-block pointers" } else { "exports and debugger-block pointers" };
+        let what = if kernel.exports.names.is_empty() {
+            "debugger-block pointers"
+        } else {
+            "exports and debugger-block pointers"
+        };
         named.extend(exports.map(|(name, rva)| (name.clone(), *rva)));
         Self { machine: machine(kernel.arch), named, block, what }
     }

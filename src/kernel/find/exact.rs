@@ -11,7 +11,9 @@ use crate::error::{Error, one_line};
 use crate::kernel::Kernel;
 use crate::kernel::process::EProcess;
 use crate::kernel::thread::EThread;
-use crate::symbols::{Chosen, Found, ImageId, KERNEL_PDBS, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, file, store};
+use crate::symbols::{
+    Chosen, Found, ImageId, KERNEL_PDBS, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, file, store,
+};
 use crate::value::Note;
 
 /// Layouts of a near build, as the next source: given the reason why none before serves.
@@ -167,8 +169,17 @@ impl Hunt<'_> {
         if let Some(best) = self.best.take() {
             self.refused.push(format!("{}: {}", best.symbols.origin, shortcoming(&best.symbols, &best.faults)));
         }
+        self.name_faults(&checks.failed);
         self.say(said);
         true
+    }
+    /// What does not fit symbols that are taken all the same: of a damaged dump something always may not.
+    fn name_faults(&mut self, faults: &[String]) {
+        if !faults.is_empty() {
+            let (origin, faults) = (&self.kernel.symbols.origin, faults.join(", "));
+            let text = format!("{origin}: not all of the dump fits these symbols: {faults}");
+            self.kernel.notes.push(Note::info(text));
+        }
     }
     /// Takes symbols away from the kernel again.
     fn give_back(&mut self) -> Symbols {
@@ -199,7 +210,9 @@ impl Hunt<'_> {
         match chosen {
             Chosen::File(path) => {
                 let offer = match file::read(path) {
-                    Ok(symbols) => Offer::Symbols(Box::new(Found { symbols: of_kernel(symbols, found.pdb.as_ref()), file: None })),
+                    Ok(symbols) => {
+                        Offer::Symbols(Box::new(Found { symbols: of_kernel(symbols, found.pdb.as_ref()), file: None }))
+                    }
                     Err(why) => Offer::Refused(why.to_string()),
                 };
                 let of = match &offer {
@@ -211,7 +224,8 @@ impl Hunt<'_> {
             Chosen::Id { guid, age } => {
                 let source = self.source;
                 let own = found.pdb.iter().map(|id| id.name.as_str());
-                let names: Vec<&str> = own.clone().chain(KERNEL_PDBS.into_iter().filter(|n| !own.clone().any(|o| o == *n))).collect();
+                let names: Vec<&str> =
+                    own.clone().chain(KERNEL_PDBS.into_iter().filter(|n| !own.clone().any(|o| o == *n))).collect();
                 let ids = |stage| {
                     let id = |name: &&str| PdbId { name: (*name).into(), guid: guid.clone(), age: *age };
                     names.iter().map(move |name| (id(name), stage)).collect::<Vec<_>>()
@@ -223,8 +237,12 @@ impl Hunt<'_> {
                         }
                     }
                 }
-                let tried = std::mem::take(&mut self.nothing).join("; ");
-                self.refused.push(format!("{guid}{age:X} (--pdb): found nowhere that fits ({tried})"));
+                let mut tried = std::mem::take(&mut self.nothing);
+                tried.sort();
+                tried.dedup();
+                if self.best.is_none() && self.refused.is_empty() {
+                    self.refused.push(format!("{guid}{age:X} (--pdb): found nowhere ({})", tried.join("; ")));
+                }
                 false
             }
         }
@@ -242,10 +260,9 @@ impl Hunt<'_> {
                 return false;
             }
         }
-        if !taken && self.best.as_ref().is_some_and(|b| !b.faults.is_empty()) {
-            if let Some(mine) = self.best.take() {
-                self.refused.push(format!("{} (--pdb): {}", mine.symbols.origin, shortcoming(&mine.symbols, &mine.faults)));
-            }
+        if let Some(mine) = self.best.take_if(|mine| !taken && !mine.faults.is_empty()) {
+            let why = shortcoming(&mine.symbols, &mine.faults);
+            self.refused.push(format!("{} (--pdb): {why}", mine.symbols.origin));
         }
         self.best = self.best.take().or(best);
         taken
@@ -315,12 +332,18 @@ impl Hunt<'_> {
         let different = best.iter().any(|(b, _)| Some(&b.symbols.id) != best.first().map(|(f, _)| &f.symbols.id));
         if different {
             let names: Vec<&str> = best.iter().map(|(f, _)| f.symbols.origin.as_str()).collect();
-            self.refused.push(format!("{}: the dump's pointers fit them all alike; --pdb FILE says which", names.join(", ")));
+            self.refused
+                .push(format!("{}: the dump's pointers fit them all alike; --pdb FILE says which", names.join(", ")));
             return false;
         }
         for (found, hits) in best {
             let of = found.symbols.id.as_ref().map(|id| format!(" ({} {})", id.name, id.key())).unwrap_or_default();
-            let says = format!("exact: {hits} of {} {} are symbols of {}", evidence.len(), evidence.what(), found.symbols.origin);
+            let says = format!(
+                "exact: {hits} of {} {} are symbols of {}",
+                evidence.len(),
+                evidence.what(),
+                found.symbols.origin
+            );
             let note = Note::info(format!("the dump does not hold the record that names the kernel's PDB; {says}{of}"));
             if self.weigh(Offer::Symbols(Box::new(found)), &Said { check: Some(says), note: Some(note) }, true) {
                 return true;
@@ -333,7 +356,8 @@ impl Hunt<'_> {
     fn second_best(mut self, why: &str, fall_back: FallBack<'_>) -> Result<(), String> {
         self.before.restore(self.kernel);
         if self.best.as_ref().is_none_or(|best| best.unfit) {
-            let unfit = self.best.as_ref().map(|b| format!("{}: {}", b.symbols.origin, shortcoming(&b.symbols, &b.faults)));
+            let unfit =
+                self.best.as_ref().map(|b| format!("{}: {}", b.symbols.origin, shortcoming(&b.symbols, &b.faults)));
             match fall_back(self.kernel, unfit.as_deref().unwrap_or(why)) {
                 Ok(()) => {
                     self.refused.extend(unfit);
@@ -349,12 +373,8 @@ impl Hunt<'_> {
         }
         let Some(best) = self.best.take() else { return Err(why.to_owned()) };
         self.before.restore(self.kernel);
-        let origin = best.symbols.origin.clone();
         take(self.kernel, best.symbols);
-        if !best.faults.is_empty() {
-            let faults = best.faults.join(", ");
-            self.kernel.notes.push(Note::info(format!("{origin}: not all of the dump fits these symbols: {faults}")));
-        }
+        self.name_faults(&best.faults);
         self.say(&best.said);
         Ok(())
     }
@@ -368,7 +388,10 @@ fn of_choice(id: Option<&PdbId>, found: &Candidate) -> Said {
     let note = match (id, &found.pdb) {
         (Some(id), Some(own)) if (&id.guid, id.age) == (&own.guid, own.age) => Note::info("symbols are those of --pdb"),
         (id, Some(own)) => {
-            let of = id.map_or_else(|| "a file that does not say which PDB it is of".into(), |id| format!("{} {}", id.name, id.key()));
+            let of = id.map_or_else(
+                || "a file that does not say which PDB it is of".into(),
+                |id| format!("{} {}", id.name, id.key()),
+            );
             Note::loss(format!(
                 "symbols are those of --pdb, {of}, while the dump names {} {}: every value rests on that choice",
                 own.name,

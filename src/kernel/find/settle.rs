@@ -67,7 +67,7 @@ pub(super) fn settle(
         kernel.notes.push(Note::info(format!(
             "the kernel was found by {}; before that: {}",
             kernel.road.taken,
-            kernel.road.failed.join("; ")
+            in_one_line(&kernel.road.failed.join("; "))
         )));
     }
     let mut near = |kernel: &mut Kernel, why: &str| fall_back(kernel, source, &found, why);
