@@ -74,7 +74,7 @@ impl Cache {
             _ => {}
         }
         let bytes = read_file(&path, LARGEST).map_err(|e| e.to_string())?;
-        if compact::is_of_another_version(&bytes) {
+        if compact::is_of_earlier_version(&bytes) {
             return Ok(None);
         }
         let symbols = compact::decode(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;

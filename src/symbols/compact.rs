@@ -94,9 +94,9 @@ pub fn decode(file: &[u8]) -> Result<Symbols, &'static str> {
     Ok(Symbols { types, machine, version, globals, id, origin, notes })
 }
 
-/// Whether another version of dumpwalk wrote a cache file: nothing is wrong with it, it is made anew.
-pub(super) fn is_of_another_version(file: &[u8]) -> bool {
-    file.starts_with(MAGIC) && u32_at(file, 12).is_some_and(|format| format != FORMAT)
+/// Whether an earlier version of dumpwalk wrote a cache file: nothing is wrong with it, it is made anew.
+pub(super) fn is_of_earlier_version(file: &[u8]) -> bool {
+    file.starts_with(MAGIC) && u32_at(file, 12).is_some_and(|format| (1..FORMAT).contains(&format))
 }
 
 /// The checksum that a cache file states.
