@@ -49,3 +49,41 @@ pub enum Error {
 
 /// The library's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Text that was met on the way (a path, a server's words, a name in the dump) as a part of a message of several lines: its
+/// own line breaks must not look like the message's.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.replace('\r', "<U+000D>").replace('\n', "<U+000A>")
+}
+
+/// A message of several lines on one: what a note or a cell of a table can hold.
+#[must_use]
+pub fn in_one_line(message: &str) -> String {
+    let lines: Vec<&str> = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut out = String::with_capacity(message.len());
+    for line in lines {
+        match out.chars().last() {
+            None => {}
+            Some(':' | ',' | ';') => out.push(' '),
+            Some(_) => out.push_str("; "),
+        }
+        out.push_str(line);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_several_lines_fit_one() {
+        assert_eq!(
+            in_one_line("none for x; tried:\n  a: not there\n  b: empty\nDo this,\nthen that."),
+            "none for x; tried: a: not there; b: empty; Do this, then that."
+        );
+        assert_eq!(in_one_line("one"), "one");
+        assert_eq!(one_line("a\nb\r"), "a<U+000A>b<U+000D>");
+    }
+}

@@ -190,6 +190,126 @@ fn a_server_that_sends_us_elsewhere_is_not_followed() {
     refused(&circle, limits(), "without end");
 }
 
+/// A server that answers `HEAD` well and sends `GET` elsewhere.
+#[test]
+fn every_answer_is_judged_by_where_it_sends_us() {
+    let elsewhere = serving(SmallPdb::default().bytes());
+    let to = elsewhere.url.clone();
+    let server = Server::new(move |method, path, stream| {
+        if method == "HEAD" {
+            respond(stream, method, "200 OK", "", b"");
+        } else {
+            respond(stream, method, "302 Found", &format!("Location: {to}{path}\r\n"), b"");
+        }
+    });
+    refused(&server, limits(), "which is not followed");
+    assert_eq!(elsewhere.requests.lock().unwrap().len(), 0);
+}
+
+/// A byte now and then is no download.
+#[test]
+fn a_server_that_dawdles_is_given_up() {
+    let server = Server::new(|method, path, stream| {
+        if !path.ends_with(".pdb") {
+            return not_found(stream, method);
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\nConnection: close\r\n\r\n");
+        while stream.write_all(b"x").is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    });
+    refused(
+        &server,
+        Limits { silence: Duration::from_millis(300), attempts: 1, ..Limits::default() },
+        "sends less than",
+    );
+}
+
+/// A PE32+ image of the identity that a triage sample states, whose debug directory names a PDB.
+fn image(time_stamp: u32, size: u32, id: &PdbId) -> Vec<u8> {
+    let mut out = vec![0u8; 0x800];
+    let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
+    let n = |numbers: &[u32]| numbers.iter().flat_map(|n| n.to_le_bytes()).collect::<Vec<u8>>();
+    put(0, b"MZ");
+    put(0x3c, &n(&[0x80]));
+    put(0x80, b"PE\0\0\x64\x86\x01\0");
+    put(0x88, &n(&[time_stamp]));
+    put(0x94, &240u16.to_le_bytes());
+    put(0x98, &0x20bu16.to_le_bytes());
+    put(0x98 + 56, &n(&[size]));
+    put(0x98 + 108, &n(&[16]));
+    put(0x98 + 112 + 6 * 8, &n(&[0x1000, 28]));
+    put(0x98 + 240 + 12, &n(&[0x1000, 0x400, 0x400]));
+    put(0x400 + 12, &n(&[2, 24 + 13, 0x1100, 0x500]));
+    let part = |r: std::ops::Range<usize>| u32::from_str_radix(&id.guid[r], 16).unwrap();
+    put(0x500, b"RSDS");
+    put(0x504, &n(&[part(0..8)]));
+    put(0x508, &[(part(8..12) as u16).to_le_bytes(), (part(12..16) as u16).to_le_bytes()].concat());
+    put(0x50c, &(16..32).step_by(2).map(|i| part(i..i + 2) as u8).collect::<Vec<_>>());
+    put(0x514, &n(&[id.age]));
+    put(0x518, b"ntkrnlmp.pdb\0");
+    out
+}
+
+/// A triage dump does not name its PDB. Its kernel's image does, and both are fetched; afterwards no server is needed.
+#[test]
+fn a_triage_dump_is_served_by_its_image() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let dump = root.join("testdata/win10-2004/triage.dmp");
+    let opened = Arc::new(dumpwalk::dump::Dump::open(&dump).unwrap());
+    let driver = opened.triage().unwrap().drivers()[0].clone();
+    let id = PdbId { name: "ntkrnlmp.pdb".into(), guid: "5278AFF86C341677D7D7835C85B7B844".into(), age: 1 };
+    let pdb = std::fs::read(root.join("symbols/ntkrnlmp.pdb").join(id.key()).join("ntkrnlmp.pdb")).unwrap();
+    let key = format!("{:08X}{:x}", driver.time_stamp, driver.size);
+    let there = format!("/ntoskrnl.exe/{key}/ntoskrnl.exe");
+    let exe = image(driver.time_stamp, driver.size, &id);
+    let server = Server::new(move |method, path, stream| match path {
+        p if p == there => respond(stream, method, "200 OK", "", &exe),
+        p if p.ends_with("/ntkrnlmp.pdb") && p.contains("5278AFF86C341677D7D7835C85B7B8441") => {
+            respond(stream, method, "200 OK", "", &pdb);
+        }
+        _ => not_found(stream, method),
+    });
+    let dir = tempfile::tempdir().unwrap();
+    let options = |offline| Options {
+        symbol_path: Some(format!("srv**{}", server.url)),
+        cache: Some(Cache::new(dir.path().join("cache"))),
+        limits: limits(),
+        offline,
+        ..Options::default()
+    };
+    for offline in [false, true] {
+        let kernel = dumpwalk::kernel::find::find(&opened, &Store::new(options(offline))).unwrap();
+        assert_eq!(kernel.symbols.id.as_ref(), Some(&id), "{:?}", kernel.notes);
+        let told = format!("the image ntoskrnl.exe {key} names the PDB ntkrnlmp.pdb {}", id.key());
+        assert!(kernel.notes.iter().any(|n| n.text.contains(&told)), "{:?}", kernel.notes);
+    }
+    assert_eq!(server.requests.lock().unwrap().len(), 2);
+
+    // For a machine without network: the folder has both.
+    let wanted = dumpwalk::symbols::ImageId {
+        name: driver.name.clone().unwrap(),
+        time_stamp: driver.time_stamp,
+        size: driver.size,
+    };
+    let usb = dir.path().join("usb");
+    let fresh = Store::new(Options { cache: None, ..options(false) });
+    let named = dumpwalk::symbols::manage::fetch_image(&fresh, &wanted, &usb).unwrap();
+    assert_eq!(named, id);
+    dumpwalk::symbols::manage::fetch(&fresh, &named, &usb).unwrap();
+    let alone = Store::new(Options { folders: vec![usb.clone()], offline: true, ..Options::default() });
+    let kernel = dumpwalk::kernel::find::find(&opened, &alone).unwrap();
+    assert_eq!(kernel.symbols.id.as_ref(), Some(&id));
+    assert!(kernel.notes.iter().any(|n| n.text.contains("the image ntoskrnl.exe")), "{:?}", kernel.notes);
+
+    // Another image under that name is refused by name.
+    let liar = Server::new(move |method, _, stream| respond(stream, method, "200 OK", "", &image(1, 0x1000, &id)));
+    let store = Store::new(Options { symbol_path: Some(liar.url.clone()), limits: limits(), ..Options::default() });
+    let error = dumpwalk::symbols::manage::fetch_image(&store, &wanted, &dir.path().join("x")).unwrap_err().to_string();
+    assert!(error.contains("it is the image 000000011000, not") && error.contains(&liar.url), "{error}");
+    assert_eq!(files(&dir.path().join("x")), Vec::<PathBuf>::new());
+}
+
 #[test]
 fn a_server_may_send_us_on_within_itself() {
     let pdb = SmallPdb::default().bytes();
@@ -326,7 +446,8 @@ fn several_may_fetch_at_once() {
             });
         }
     });
-    assert_eq!(files(dir.path()).len(), 2, "{:?}", files(dir.path()));
+    // The PDB, its table, and which file the table was made of.
+    assert_eq!(files(dir.path()).len(), 3, "{:?}", files(dir.path()));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn damaged_cache_files() {
     let dir = tempfile::tempdir().unwrap();
     let cache = Cache::new(dir.path().into());
     let symbols = pdb::parse(&SmallPdb::default().bytes(), "a.pdb", "a").unwrap();
-    cache.store(&symbols).unwrap();
+    cache.store(&symbols, None).unwrap();
     let path = cache.path(symbols.id.as_ref().unwrap());
     let good = std::fs::read(&path).unwrap();
     let mut damaged = Damaged { good: &good, state: 99 };

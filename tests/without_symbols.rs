@@ -14,6 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Analysis, column, and why it needs the PDB.
 const NEED_PDB: &[(&str, &str, &str)] = &[
     ("info", "symbols", "says where symbols came from"),
+    ("info", "pdb", OF_TRIAGE),
+    ("info", "pdb_guid", OF_TRIAGE),
+    ("info", "pdb_age", OF_TRIAGE),
+    ("info", "found_by", OF_TRIAGE),
     ("info", "boot_time", "KeBootTime: a global that neither header nor debugger block names"),
     ("callstacks", "symbol", "names of functions inside the kernel"),
     ("threads", "start_location", "names of functions inside the kernel"),
@@ -38,6 +42,7 @@ const NEED_PDB: &[(&str, &str, &str)] = &[
 /// Analyses of globals that only symbols name.
 const NEED_GLOBALS: &[(&str, &str)] = &[("callbacks", "the lists of callbacks have no other name than their symbols'")];
 
+const OF_TRIAGE: &str = "a triage dump does not name its PDB: the symbols that its own pointers agree with do";
 const NO_MASK: &str =
     "MiState tells the mask of entries that are not valid; where no entry shows it, offsets are not told";
 

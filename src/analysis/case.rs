@@ -4,6 +4,7 @@ use crate::dump::Dump;
 use crate::error::{Error, Result};
 use crate::kernel::{Kernel, find};
 use crate::progress::Progress;
+use crate::symbols::Chosen;
 use crate::symbols::store::{Options, Store};
 use crate::time::FileTime;
 use crate::value::Note;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 pub struct OpenOptions {
     /// Folders and files to look in first.
     pub symbols: Vec<PathBuf>,
+    /// The kernel's symbols, whatever the dump names.
+    pub pdb: Option<Chosen>,
     /// Never use the network.
     pub offline: bool,
     /// Use nothing of the user's: no cache, no `_NT_SYMBOL_PATH`. What comes out then depends on dump and options only.
@@ -31,6 +34,7 @@ impl OpenOptions {
         if self.isolated {
             (options.symbol_path, options.cache) = (None, None);
         }
+        options.chosen.clone_from(&self.pdb);
         options.progress = Some(Arc::new(self.progress.clone()));
         Store::new(options)
     }

@@ -3,7 +3,7 @@
 use super::{Analysis, Ask, Case, user};
 use crate::addr::PAGE_SIZE;
 use crate::dump::{Arch, Dump, Header, Kind as Container};
-use crate::error::Result;
+use crate::error::{Result, in_one_line};
 use crate::kernel::Kernel;
 use crate::kernel::secondary;
 use crate::kernel::smbios::Smbios;
@@ -167,7 +167,7 @@ fn of_kernel(case: &Case) -> Vec<Cell> {
         kernel!(|k| pdb(k).map(|id| id.age).ok_or(Absent::NotRecorded)),
         kernel!(|k| k.symbols.origin.clone()),
         kernel!(|k| roads(k)),
-        case.kernel.as_ref().err().map_or(Cell::Absent(Absent::NotApplicable), |why| why.clone().into()),
+        case.kernel.as_ref().err().map_or(Cell::Absent(Absent::NotApplicable), |why| in_one_line(why).into()),
     ]
 }
 

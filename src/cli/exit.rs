@@ -51,7 +51,7 @@ pub(super) fn of_clap(answer: &clap::Error) -> Exit {
     }
 }
 
-/// Prints an error on one line and gives its exit code.
+/// Prints an error and gives its exit code.
 pub(super) fn of_error(error: &anyhow::Error) -> Exit {
     let exit = code(error);
     if exit != Exit::Done {
@@ -60,11 +60,17 @@ pub(super) fn of_error(error: &anyhow::Error) -> Exit {
     exit
 }
 
-/// One line on standard error. Text of a dump may be in it.
+/// A message on standard error. Its line breaks are its own: what comes from a dump, a file or a server is in it with none.
+/// All lines but the first are indented, so that whatever else stands in them is seen to belong to it.
 pub(super) fn complain(text: &str) {
     use std::io::Write;
     // Nobody is left to tell if standard error is closed.
-    let _ = writeln!(std::io::stderr(), "dumpwalk: {}", guard::visible(text));
+    let _ = std::io::stderr().write_all(message(text).as_bytes());
+}
+
+fn message(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| guard::visible(line)).collect();
+    format!("dumpwalk: {}\n", lines.join("\n  "))
 }
 
 fn code(error: &anyhow::Error) -> Exit {
@@ -94,6 +100,12 @@ mod tests {
         assert_eq!(code(&pipe().into()), Exit::Done);
         assert_eq!(code(&anyhow::Error::from(pipe()).context("writing")), Exit::Done);
         assert_eq!(code(&Error::Output(io::Error::from(ErrorKind::StorageFull)).into()), Exit::Output);
+    }
+    #[test]
+    fn messages_keep_their_lines_and_no_others() {
+        let text = format!("tried:\n  a: {}\n\u{1b}[2Jb", crate::error::one_line("x\ndumpwalk: fine"));
+        assert_eq!(message(&text), "dumpwalk: tried:\n    a: x<U+000A>dumpwalk: fine\n  <U+001B>[2Jb\n");
+        assert_eq!(message("one"), "dumpwalk: one\n");
     }
     #[test]
     fn each_failure_has_its_code() {

@@ -6,6 +6,7 @@ use crate::analysis::{Analysis, Ask, OpenOptions};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::report::{Format, Provenance};
+use crate::symbols::Chosen;
 use clap::ArgMatches;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -58,6 +59,7 @@ impl Job {
             dump,
             open: OpenOptions {
                 symbols: words.get_many::<PathBuf>("symbols").into_iter().flatten().cloned().collect(),
+                pdb: words.get_one::<Chosen>("pdb").cloned(),
                 offline: words.get_flag("offline"),
                 isolated: false,
                 progress: progress.clone(),

@@ -5,12 +5,12 @@ use super::progress::Bar;
 use super::{job, logging, words};
 use crate::analysis::OpenOptions;
 use crate::dump::Dump;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, in_one_line};
 use crate::kernel::find;
 use crate::report::{Cell, Column, Kind, Report, Row, Sink, Style, col, guard};
 use crate::symbols::manage::{self, Wanted};
-use crate::symbols::store::{MICROSOFT, Store};
-use crate::symbols::{PdbId, SymbolSource, Symbols, file};
+use crate::symbols::store::{MICROSOFT, Store, checked_image, image_address};
+use crate::symbols::{ImageId, PdbId, Stage, SymbolSource, Symbols, file};
 use crate::value::{Absent, Note};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::io::{self, Write};
@@ -54,7 +54,12 @@ pub(super) fn command() -> Command {
                         .required(true)
                         .num_args(1..)
                         .value_parser(value_parser!(std::ffi::OsString))
-                        .help("Dumps that need them, or GUIDs with age (89284D0CA6ACC8274B9A44BD5AF9290B1)"),
+                        .help("Dumps that need them, or GUIDs with age (89284D0CA6ACC8274B9A44BD5AF9290B1)")
+                        .long_help(
+                            "Dumps that need them, or GUIDs with age (89284D0CA6ACC8274B9A44BD5AF9290B1). A triage dump does not \
+                             name its kernel's PDB but the kernel's image, by time stamp and size: the image is fetched first, \
+                             and its debug directory names the PDB.",
+                        ),
                 )
                 .arg(
                     Arg::new("pdb")
@@ -164,7 +169,7 @@ fn needed(store: &Store, dumps: &[&PathBuf], style: Style, bar: &Bar) -> Result<
     let mut exit = Exit::Done;
     for path in dumps {
         let name = || Cell::from(path.display().to_string());
-        let wanted = wanted_by(path);
+        let wanted = wanted_by(store, path);
         if wanted.is_err() {
             exit = Exit::Unreadable;
         }
@@ -185,7 +190,7 @@ fn needed(store: &Store, dumps: &[&PathBuf], style: Style, bar: &Bar) -> Result<
             Err(error) => {
                 let mut cells = vec![name()];
                 cells.extend((0..4).map(|_| or_absent(None::<String>)));
-                cells.push(error.to_string().into());
+                cells.push(in_one_line(&error.to_string()).into());
                 report.row(Row::new(cells))?;
             }
         }
@@ -195,36 +200,46 @@ fn needed(store: &Store, dumps: &[&PathBuf], style: Style, bar: &Bar) -> Result<
 }
 
 /// The PDBs that opening a dump asks for.
-fn wanted_by(path: &Path) -> Result<Vec<PdbId>> {
-    let dump = Arc::new(Dump::open(path)?);
-    let wanted = Wanted::default();
-    let found = find::find(&dump, &wanted);
-    let mut asked = wanted.asked();
-    asked.sort();
-    asked.dedup();
-    match found {
-        Err(why) if asked.is_empty() => Err(Error::NoKernel(why)),
-        Ok(_) if asked.is_empty() => Err(Error::NoSymbols(by_image(&dump))),
-        _ => Ok(asked),
+fn wanted_by(store: &Store, path: &Path) -> Result<Vec<PdbId>> {
+    match asked_by(path)? {
+        (ids, _) if !ids.is_empty() => Ok(ids),
+        (_, images) => {
+            let known = images.iter().find_map(|image| store.named_by(image, Stage::Files).ok());
+            known.map(|id| vec![id]).ok_or_else(|| Error::NoSymbols(by_image(&images)))
+        }
     }
 }
 
-/// What leads to the PDB of a kernel whose debug record is not in the dump: its image, which a symbol server keeps under
-/// time stamp and size (Microsoft's SSQP key conventions, "PE-timestamp-filesize").
-fn by_image(dump: &Dump) -> String {
+/// The PDBs that opening a dump asks for, and the images whose PDB it asks for.
+fn asked_by(path: &Path) -> Result<(Vec<PdbId>, Vec<ImageId>)> {
+    let dump = Arc::new(Dump::open(path)?);
+    let wanted = Wanted::default();
+    let found = find::find(&dump, &wanted);
+    let (mut asked, images) = (wanted.asked(), wanted.images());
+    asked.sort();
+    asked.dedup();
+    match found {
+        Err(why) if asked.is_empty() && images.is_empty() => Err(Error::NoKernel(why)),
+        _ => Ok((asked, images)),
+    }
+}
+
+/// What leads to the PDB of a kernel whose debug record is not in the dump.
+fn by_image(images: &[ImageId]) -> String {
     let none = "the dump does not hold the record that names the kernel's PDB";
-    let kernel = dump.triage().and_then(|t| t.drivers().first());
-    let Some((driver, Ok(path))) = kernel.map(|d| (d, &d.name)) else { return none.into() };
-    let name = path.rsplit('\\').next().unwrap_or(path);
-    let key = format!("{:08X}{:x}", driver.time_stamp, driver.size);
-    format!("{none}; the debug directory of its image does: {MICROSOFT}/{name}/{key}/{name}")
+    match images.first().and_then(|image| checked_image(image).ok()) {
+        Some(image) => {
+            format!("{none}; `symbols fetch` finds it by the image: {}", image_address(MICROSOFT, &image))
+        }
+        None => none.into(),
+    }
 }
 
 fn fetch(store: &Store, matches: &ArgMatches) -> Result<Exit> {
     let pdb = matches.get_one::<String>("pdb").map_or("ntkrnlmp.pdb", String::as_str);
     let into = matches.get_one::<PathBuf>("output").cloned().unwrap_or_default();
     for what in matches.get_many::<std::ffi::OsString>("what").into_iter().flatten() {
-        for id in identities(what, pdb)? {
+        for id in to_fetch(store, what, pdb, &into)? {
             let path = manage::fetch(store, &id, &into)?;
             writeln!(io::stdout(), "{}", guard::visible(&path.display().to_string()))?;
         }
@@ -232,11 +247,25 @@ fn fetch(store: &Store, matches: &ArgMatches) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// What to fetch for a word. Of a dump that does not name its PDB, the kernel's image is fetched first: that names it.
+fn to_fetch(store: &Store, what: &std::ffi::OsStr, pdb: &str, into: &Path) -> Result<Vec<PdbId>> {
+    let path = Path::new(what);
+    if !path.exists() {
+        return identities(store, what, pdb);
+    }
+    let (ids, images) = asked_by(path)?;
+    match images.first() {
+        Some(image) if ids.is_empty() => Ok(vec![manage::fetch_image(store, image, into)?]),
+        _ if ids.is_empty() => Err(Error::NoSymbols(by_image(&images))),
+        _ => Ok(ids),
+    }
+}
+
 /// A word is a dump when there is such a file, else a GUID with its age.
-fn identities(what: &std::ffi::OsStr, pdb: &str) -> Result<Vec<PdbId>> {
+fn identities(store: &Store, what: &std::ffi::OsStr, pdb: &str) -> Result<Vec<PdbId>> {
     let path = Path::new(what);
     if path.exists() {
-        return wanted_by(path);
+        return wanted_by(store, path);
     }
     let text = what.to_str().unwrap_or_default();
     manage::identity(pdb, text).map(|id| vec![id]).map_err(|_| {
@@ -294,7 +323,7 @@ fn show(store: &Store, matches: &ArgMatches, bar: &Bar) -> Result<Exit> {
 fn symbols_of(store: &Store, of: &std::ffi::OsStr) -> Result<(Symbols, Vec<Note>)> {
     let path = Path::new(of);
     if !path.exists() {
-        let id = identities(of, "ntkrnlmp.pdb")?;
+        let id = identities(store, of, "ntkrnlmp.pdb")?;
         let id = id.first().ok_or_else(|| Error::Usage("no identity is given".into()))?;
         return Ok((store.load(id)?, Vec::new()));
     }

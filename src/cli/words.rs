@@ -3,6 +3,7 @@
 use super::exit;
 use crate::analysis::{ALL, Analysis};
 use crate::report::Format;
+use crate::symbols::{Chosen, manage};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, Command, value_parser};
 use std::path::PathBuf;
@@ -153,6 +154,7 @@ fn of_analysis(analysis: &'static Analysis) -> Command {
         )
         .args(output())
         .args(symbols())
+        .arg(pdb())
         .arg(
             Arg::new("threads")
                 .long("threads")
@@ -240,13 +242,48 @@ pub(super) fn symbols() -> [Arg; 2] {
             .value_parser(value_parser!(PathBuf))
             .value_hint(clap::ValueHint::AnyPath)
             .help_heading("Symbols")
-            .help("Look for PDB and ISF files here first (repeatable); then _NT_SYMBOL_PATH, cache, server"),
+            .help("Look for PDB and ISF files here first (repeatable); then _NT_SYMBOL_PATH, cache, server")
+            .long_help(
+                "A folder (a symbol store, a Volatility pack, or files under any name) or a file to look in first, before \
+                 _NT_SYMBOL_PATH, the cache and the server. A file that cannot be used (damaged, of another kernel, no symbol \
+                 file) is named in a note with the reason, and the next place is asked. Where the dump does not name its PDB, \
+                 as triage dumps do not, every kernel's symbols found here are held against the dump's own pointers.",
+            ),
         Arg::new("offline")
             .long("offline")
             .action(ArgAction::SetTrue)
             .help_heading("Symbols")
             .help("Never use the network"),
     ]
+}
+
+/// The symbols that the user names.
+fn pdb() -> Arg {
+    Arg::new("pdb")
+        .long("pdb")
+        .value_name("GUID|FILE")
+        .value_parser(chosen)
+        .value_hint(clap::ValueHint::FilePath)
+        .help_heading("Symbols")
+        .help("Use the kernel symbols of this GUID and age, or this PDB or ISF file, whatever the dump names")
+        .long_help(
+            "Use the kernel symbols of this GUID and age (89284D0CA6ACC8274B9A44BD5AF9290B1, or \
+             89284D0C-A6AC-C827-4B9A-44BD5AF9290B-1), or this PDB or ISF file, whatever the dump names. A note says so; where \
+             the dump names another PDB the run ends with 4. Symbols that do not fit the dump are named and not used.",
+        )
+}
+
+/// A file that exists, or GUID and age.
+fn chosen(text: &str) -> Result<Chosen, String> {
+    let path = PathBuf::from(text);
+    if path.is_file() {
+        return Ok(Chosen::File(path));
+    }
+    let id = manage::identity("ntkrnlmp.pdb", text);
+    let id = id.map_err(|_| {
+        format!("'{text}' is neither a file nor a GUID with its age (89284D0CA6ACC8274B9A44BD5AF9290B1)")
+    })?;
+    Ok(Chosen::Id { guid: id.guid, age: id.age })
 }
 
 pub(super) fn verbose() -> Arg {
@@ -290,6 +327,18 @@ mod tests {
                 assert!(column.key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'));
             }
         }
+    }
+    #[test]
+    fn symbols_are_named_by_guid_or_file() {
+        let id = Chosen::Id { guid: "89284D0CA6ACC8274B9A44BD5AF9290B".into(), age: 0x1a };
+        for text in ["89284D0CA6ACC8274B9A44BD5AF9290B1a", "{89284D0C-A6AC-C827-4B9A-44BD5AF9290B}-1a"] {
+            assert_eq!(chosen(text), Ok(id.clone()), "{text}");
+        }
+        for text in ["", "89284D0CA6ACC8274B9A44BD5AF9290B", "no/such/file.pdb"] {
+            assert!(chosen(text).is_err(), "{text}");
+        }
+        let file = std::env::current_exe().unwrap();
+        assert_eq!(chosen(file.to_str().unwrap()), Ok(Chosen::File(file)));
     }
     #[test]
     fn addresses_are_hexadecimal() {

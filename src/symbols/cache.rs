@@ -2,14 +2,21 @@
 //!
 //! `<root>/compact/<pdb name>/<GUID><age>.sym` and `<root>/pdb/<pdb name>/<GUID><age>/<pdb name>` (the symbol-store
 //! layout, so that a debugger can use it too). Files appear by renaming, so two processes may fill it at once.
+//!
+//! Beside a table, `<GUID><age>.from` says which file it was made of, so that a folder named by `--symbols` is looked at
+//! first and its file still read only once. `<root>/images/<image>/<time stamp><size>` names the PDB of an image.
+//! Only what is whole is kept: a table with a loss among its notes is written by no one and read by no one.
 
-use super::{PdbId, Symbols, compact, read_file};
+use super::{ImageId, PdbId, Symbols, compact, read_file};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The largest cache file that is read. A full kernel's has 2 MB.
 const LARGEST: u64 = 256 << 20;
+
+/// The largest record of a table's or an image's origin.
+const LONGEST_STAMP: u64 = 64 << 10;
 
 /// A symbol cache in a folder.
 #[derive(Clone, Debug)]
@@ -67,19 +74,65 @@ impl Cache {
             _ => {}
         }
         let bytes = read_file(&path, LARGEST).map_err(|e| e.to_string())?;
+        if compact::is_of_earlier_version(&bytes) {
+            return Ok(None);
+        }
         let symbols = compact::decode(&bytes).map_err(|e| format!("{}: {e}", path.display()))?;
         if symbols.id.as_ref() != Some(id) {
             return Err(format!("{}: it is of another PDB", path.display()));
         }
-        Ok(Some(symbols))
+        // An earlier version kept what it had read with a loss.
+        Ok(Some(symbols).filter(|s| !s.notes.iter().any(|n| n.loss)))
     }
-    /// Writes a table. Symbols without an identity are not cached.
+    /// Writes a table, and which file it was made of. Symbols without an identity, or with a loss, are not cached.
     ///
     /// # Errors
     /// What the system said.
-    pub fn store(&self, symbols: &Symbols) -> std::io::Result<()> {
+    pub fn store(&self, symbols: &Symbols, file: Option<&Path>) -> std::io::Result<()> {
         let Some(id) = &symbols.id else { return Ok(()) };
-        write_atomically(&self.path(id), &compact::encode(symbols))
+        if symbols.notes.iter().any(|n| n.loss) {
+            return Ok(());
+        }
+        let bytes = compact::encode(symbols);
+        write_atomically(&self.path(id), &bytes)?;
+        match file.and_then(|f| stamp(f, &bytes)) {
+            Some(stamp) => write_atomically(&self.stamp_path(id), stamp.as_bytes()),
+            None => Ok(()),
+        }
+    }
+    /// The table made of exactly this file, as long as neither has changed.
+    #[must_use]
+    pub fn made_of(&self, id: &PdbId, file: &Path) -> Option<Symbols> {
+        let told = read_file(&self.stamp_path(id), LONGEST_STAMP).ok()?;
+        let bytes = read_file(&self.path(id), LARGEST).ok()?;
+        if stamp(file, &bytes)?.as_bytes() != told {
+            return None;
+        }
+        let symbols = compact::decode(&bytes).ok()?;
+        (symbols.id.as_ref() == Some(id)).then_some(symbols)
+    }
+    fn stamp_path(&self, id: &PdbId) -> PathBuf {
+        self.path(id).with_extension("from")
+    }
+    fn image_path(&self, image: &ImageId) -> PathBuf {
+        self.root.join("images").join(image.name.to_ascii_lowercase()).join(image.key())
+    }
+    /// The PDB that an image named when it was last looked at. The image's name must be safe ([`checked_image`]).
+    ///
+    /// [`checked_image`]: super::store::checked_image
+    #[must_use]
+    pub fn pdb_of(&self, image: &ImageId) -> Option<PdbId> {
+        let bytes = read_file(&self.image_path(image), LONGEST_STAMP).ok()?;
+        let mut words = std::str::from_utf8(&bytes).ok()?.split_ascii_whitespace();
+        let (name, guid, age) = (words.next()?, words.next()?, words.next()?.parse().ok()?);
+        super::store::checked(&PdbId { name: name.into(), guid: guid.into(), age }).ok()
+    }
+    /// Remembers the PDB that an image names.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn remember(&self, image: &ImageId, id: &PdbId) -> std::io::Result<()> {
+        write_atomically(&self.image_path(image), format!("{} {} {}\n", id.name, id.guid, id.age).as_bytes())
     }
     /// Every compact table, by path: PDB name and file.
     #[must_use]
@@ -89,6 +142,15 @@ impl Cache {
         found.sort();
         found
     }
+}
+
+/// What ties a table to the file it was made of: the table's own check sum, and the file's length, time and path.
+fn stamp(file: &Path, table: &[u8]) -> Option<String> {
+    let path = std::fs::canonicalize(file).ok()?;
+    let data = std::fs::metadata(&path).ok()?;
+    let time = data.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+    let sum = compact::sum_of(table)?;
+    Some(format!("{sum:016x} {} {time} {}\n", data.len(), path.display()))
 }
 
 /// What a folder holds, sorted; nothing when it cannot be read.
@@ -165,7 +227,7 @@ mod tests {
         let s = symbols('A');
         let id = s.id.clone().unwrap();
         assert_eq!(cache.load(&id), Ok(None));
-        cache.store(&s).unwrap();
+        cache.store(&s, None).unwrap();
         assert_eq!(cache.load(&id), Ok(Some(s)));
         assert_eq!(cache.tables(), [cache.path(&id)]);
         let mut bytes = std::fs::read(cache.path(&id)).unwrap();
@@ -174,9 +236,55 @@ mod tests {
         std::fs::write(cache.path(&id), bytes).unwrap();
         assert!(cache.load(&id).unwrap_err().contains("checksum"));
         // A file under the wrong name.
-        cache.store(&symbols('B')).unwrap();
+        cache.store(&symbols('B'), None).unwrap();
         std::fs::copy(cache.path(&symbols('B').id.unwrap()), cache.path(&id)).unwrap();
         assert!(cache.load(&id).unwrap_err().contains("another PDB"));
+    }
+    #[test]
+    fn a_table_serves_for_the_very_file_it_was_made_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().join("cache"));
+        let (s, file) = (symbols('A'), dir.path().join("a.pdb"));
+        let id = s.id.clone().unwrap();
+        std::fs::write(&file, "one").unwrap();
+        cache.store(&s, Some(&file)).unwrap();
+        assert_eq!(cache.made_of(&id, &file), Some(s.clone()));
+        // Another file of the same content is another file.
+        let copy = dir.path().join("b.pdb");
+        std::fs::write(&copy, "one").unwrap();
+        assert_eq!(cache.made_of(&id, &copy), None);
+        // The file has changed.
+        std::fs::write(&file, "more").unwrap();
+        assert_eq!(cache.made_of(&id, &file), None);
+        // The table was made anew of something else.
+        cache.store(&s, Some(&file)).unwrap();
+        cache.store(&Symbols { origin: "elsewhere".into(), ..s }, None).unwrap();
+        assert_eq!(cache.made_of(&id, &file), None);
+    }
+    #[test]
+    fn symbols_with_a_loss_are_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().into());
+        let mut s = symbols('A');
+        s.notes.push(crate::value::Note::loss("half of it is missing"));
+        cache.store(&s, None).unwrap();
+        assert_eq!(cache.tables(), [] as [PathBuf; 0]);
+        // Nor believed where an earlier version kept them.
+        write_atomically(&cache.path(s.id.as_ref().unwrap()), &compact::encode(&s)).unwrap();
+        assert_eq!(cache.load(s.id.as_ref().unwrap()), Ok(None));
+    }
+    #[test]
+    fn the_pdb_of_an_image_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::new(dir.path().into());
+        let image = ImageId { name: "ntoskrnl.exe".into(), time_stamp: 0xd83_33e6, size: 0x104_6000 };
+        let id = symbols('A').id.unwrap();
+        assert_eq!(cache.pdb_of(&image), None);
+        cache.remember(&image, &id).unwrap();
+        assert_eq!(cache.pdb_of(&image), Some(id));
+        assert_eq!(cache.pdb_of(&ImageId { size: 1, ..image.clone() }), None);
+        std::fs::write(cache.image_path(&image), "../../x 12 1").unwrap();
+        assert_eq!(cache.pdb_of(&image), None);
     }
     #[test]
     fn many_may_write_at_once() {
@@ -187,7 +295,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        cache.store(&s).unwrap();
+                        cache.store(&s, None).unwrap();
                         assert_eq!(cache.load(s.id.as_ref().unwrap()), Ok(Some(s.clone())));
                     }
                 });

@@ -94,6 +94,16 @@ pub fn decode(file: &[u8]) -> Result<Symbols, &'static str> {
     Ok(Symbols { types, machine, version, globals, id, origin, notes })
 }
 
+/// Whether an earlier version of dumpwalk wrote a cache file: nothing is wrong with it, it is made anew.
+pub(super) fn is_of_earlier_version(file: &[u8]) -> bool {
+    file.starts_with(MAGIC) && u32_at(file, 12).is_some_and(|format| (1..FORMAT).contains(&format))
+}
+
+/// The checksum that a cache file states.
+pub(super) fn sum_of(file: &[u8]) -> Option<u64> {
+    u64_at(file, 16)
+}
+
 const CUT: &str = "it ends early";
 
 /// 64 bits over the whole, eight bytes a step. Guards against damage, not against malice.

@@ -1,21 +1,23 @@
-//! Fetching a PDB from a symbol server, through `symsrv`.
+//! Fetching from a symbol server: a PDB by GUID and age, an image by time stamp and size.
 //!
-//! What comes is kept apart until it has proved to be the PDB that was asked for; only then does it appear in the
-//! store. A server that says nothing, sends too much, fails, or sends something else is refused in words.
+//! What comes is kept in memory until it has proved to be what was asked for; only then does it appear in the store. A
+//! server that says nothing, dawdles, sends too much, fails, sends something else or sends us on to a place where we do not
+//! go is refused in words. Addresses are those of Microsoft's SSQP key conventions; a file may be there as it is or packed
+//! into a CAB archive (`.pd_`).
 
-use super::cache::{unique_name, write_atomically};
-use super::store::{Limits, Progress, address};
-use super::{PdbId, file, pdb, read_file};
+use super::cache::write_atomically;
+use super::store::{Limits, Progress, address, image_address};
+use super::{ImageId, PdbId, file, image, pdb};
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-use symsrv::{CabExtractionError, CachePath, DownloadError, NtSymbolPathEntry, SymsrvDownloader, SymsrvObserver};
 
-/// How often the limits are looked at while bytes flow.
-const TICK: Duration = Duration::from_millis(100);
 /// How many times a server may send us on.
 const REDIRECTS: u32 = 5;
+/// Bytes that must come in every stretch of [`Limits::silence`]: a server that sends less never gets done.
+const LEAST: u64 = 4096;
 
 /// Why a download failed, and whether it is worth trying again.
 struct Failure {
@@ -43,14 +45,46 @@ pub fn fetch(
     limits: &Limits,
     progress: Option<Arc<dyn Progress>>,
 ) -> Result<PathBuf, String> {
+    let bytes = get(&address(server, id), limits, progress)?;
+    if file::Kind::of(&bytes) != Some(file::Kind::Pdb) {
+        return Err(format!("what it sent is no PDB: {}", file::beginning(&bytes)));
+    }
+    let found = pdb::identify(&bytes, &id.name, "what it sent").map_err(|e| e.to_string())?;
+    if (&found.guid, found.age) != (&id.guid, id.age) {
+        return Err(format!("it sent the PDB {}, not {}", found.key(), id.key()));
+    }
+    let path = into.join(&id.name).join(id.key()).join(&id.name);
+    write_atomically(&path, &bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(path)
+}
+
+/// Fetches an image and reads which PDB it names: the identity and the image's bytes.
+///
+/// # Errors
+/// In words, why not.
+pub fn fetch_image(
+    server: &str,
+    wanted: &ImageId,
+    limits: &Limits,
+    progress: Option<Arc<dyn Progress>>,
+) -> Result<(PdbId, Vec<u8>), String> {
+    let limits = Limits { bytes: limits.bytes.min(image::LARGEST), ..*limits };
+    let bytes = get(&image_address(server, wanted), &limits, progress)?;
+    let id = image::pdb_of(&bytes, wanted).map_err(|why| format!("what it sent cannot be used: {why}"))?;
+    Ok((id, bytes))
+}
+
+/// The file at an address, or packed beside it; tried again when the connection or the server fails.
+fn get(address: &str, limits: &Limits, progress: Option<Arc<dyn Progress>>) -> Result<Vec<u8>, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     let mut wait = Duration::from_millis(300);
     let mut attempt = 1;
     let result = loop {
-        match runtime.block_on(attempt_once(server, id, into, limits, progress.clone())) {
-            Ok(path) => break Ok(path),
+        let fetch = Fetch { limits, progress: progress.as_deref(), begun: Instant::now() };
+        match runtime.block_on(fetch.either(address)) {
+            Ok(bytes) => break Ok(bytes),
             Err(failure) if failure.again && attempt < limits.attempts => {
-                log::info!("{server}: {}; trying again", failure.text);
+                log::info!("{address}: {}; trying again", failure.text);
                 std::thread::sleep(wait);
                 wait = wait.saturating_mul(3);
                 attempt = attempt.saturating_add(1);
@@ -59,286 +93,183 @@ pub fn fetch(
             Err(failure) => break Err(failure.text),
         }
     };
-    // An archive that is still being unpacked must not be waited for.
     runtime.shutdown_background();
     result
 }
 
-/// A folder that goes away with the attempt.
-struct Staging(PathBuf);
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+/// One attempt.
+struct Fetch<'f> {
+    limits: &'f Limits,
+    progress: Option<&'f dyn Progress>,
+    begun: Instant,
 }
 
-async fn attempt_once(
-    server: &str,
-    id: &PdbId,
-    into: &Path,
-    limits: &Limits,
-    progress: Option<Arc<dyn Progress>>,
-) -> Result<PathBuf, Failure> {
-    look_ahead(server, id, limits).await?;
-    // In the store itself, so that the last step is a rename.
-    let staging = Staging(into.join(unique_name(".incoming-")));
-    std::fs::create_dir_all(&staging.0).map_err(|e| Failure::last(format!("{}: {e}", into.display())))?;
-    let watch = Arc::new(Watch::new(limits.bytes, progress));
-    let mut downloader = SymsrvDownloader::new(vec![NtSymbolPathEntry::Chain {
-        dll: "symsrv.dll".into(),
-        cache_paths: vec![CachePath::Path(staging.0.clone())],
-        urls: vec![server.into()],
-    }]);
-    downloader.set_observer(Some(watch.clone()));
-    let key = format!("{}{:x}", id.guid, id.age);
-    let outcome = {
-        let mut get = std::pin::pin!(downloader.get_file(&id.name, &key));
-        let begun = Instant::now();
-        loop {
-            if let Ok(done) = tokio::time::timeout(TICK, get.as_mut()).await {
-                break Ok(done);
-            }
-            if let Some(failure) = watch.trouble(limits, begun, &staging.0) {
-                break Err(failure);
-            }
+impl Fetch<'_> {
+    /// The file itself, else its packed form.
+    async fn either(&self, address: &str) -> Result<Vec<u8>, Failure> {
+        // Every answer is judged here, above all where it sends us.
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .http1_only()
+            .connect_timeout(self.limits.silence)
+            .build()
+            .map_err(|e| Failure::last(chain(&e)))?;
+        if let Some(plain) = self.one(&client, address).await? {
+            return Ok(plain);
         }
-    };
-    watch.finished();
-    let came = match outcome {
-        Err(failure) => return Err(failure),
-        Ok(Err(e)) => return Err(watch.explain(&e)),
-        Ok(Ok(path)) => path,
-    };
-    if let Some(failure) = watch.trouble(limits, Instant::now(), &staging.0) {
-        return Err(failure);
-    }
-    accept(&came, id, into)
-}
-
-/// Checks what came and lets it appear in the store.
-fn accept(came: &Path, id: &PdbId, into: &Path) -> Result<PathBuf, Failure> {
-    let bytes = read_file(came, pdb::LARGEST).map_err(|e| Failure::last(e.to_string()))?;
-    if file::Kind::of(&bytes) != Some(file::Kind::Pdb) {
-        return Err(Failure::last(format!("what it sent is no PDB: {}", file::beginning(&bytes))));
-    }
-    let found = pdb::identify(&bytes, &id.name, "what it sent").map_err(|e| Failure::last(e.to_string()))?;
-    if (&found.guid, found.age) != (&id.guid, id.age) {
-        return Err(Failure::last(format!("it sent the PDB {}, not {}", found.key(), id.key())));
-    }
-    let path = into.join(&id.name).join(id.key()).join(&id.name);
-    write_atomically(&path, &bytes).map_err(|e| Failure::last(format!("{}: {e}", path.display())))?;
-    Ok(path)
-}
-
-/// Asks for the head of the file first: a server that does not have it, would send too much, or sends us to where
-/// we do not go is known before anything is written.
-async fn look_ahead(server: &str, id: &PdbId, limits: &Limits) -> Result<(), Failure> {
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .http1_only()
-        .timeout(limits.silence)
-        .build()
-        .map_err(|e| Failure::last(e.to_string()))?;
-    let mut packed = address(server, id);
-    packed.pop();
-    packed.push('_');
-    let mut missing = 0;
-    for first in [address(server, id), packed] {
-        let mut url = reqwest::Url::parse(&first).map_err(|e| Failure::last(format!("{first}: {e}")))?;
-        for hop in 0.. {
-            if hop > REDIRECTS {
-                return Err(Failure::last("it sends us on without end"));
+        let mut packed = address.to_owned();
+        packed.pop();
+        packed.push('_');
+        match self.one(&client, &packed).await? {
+            Some(cab) => {
+                let unpacked = file::unpack_cab_within(&cab, self.limits.bytes);
+                unpacked
+                    .map(|(_, bytes)| bytes)
+                    .map_err(|why| Failure::last(format!("what it sent cannot be unpacked: {why}")))
             }
-            let Ok(answer) = client.head(url.clone()).send().await else {
-                // The download itself will say what is wrong; some servers do not know HEAD.
-                return Ok(());
-            };
+            None => Err(Failure::last("it does not have it (404)")),
+        }
+    }
+    /// The file at one address; `None` where the server does not have it.
+    async fn one(&self, client: &reqwest::Client, address: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let first = reqwest::Url::parse(address).map_err(|e| Failure::last(format!("{address}: {e}")))?;
+        let mut url = first.clone();
+        for _ in 0..=REDIRECTS {
+            let answer = self.patiently(client.get(url.clone()).send()).await?;
+            let answer = answer.map_err(|e| Failure::again(format!("it cannot be reached: {}", chain(&e))))?;
             let status = answer.status();
             if status.is_redirection() {
-                let to = answer.headers().get("location").and_then(|l| l.to_str().ok());
-                let Some(to) = to.and_then(|l| url.join(l).ok()) else {
-                    return Err(Failure::last("it sends us on, but not where to"));
-                };
-                if !may_follow(&url, &to) {
-                    return Err(Failure::last(format!("it sends us on to {to}, which is not followed")));
-                }
-                url = to;
-                continue;
+                url = self.onwards(&first, &url, &answer)?;
+            } else if status == 404 || status == 410 {
+                return Ok(None);
+            } else if !status.is_success() {
+                let again = status.is_server_error() || status == 429;
+                return Err(Failure { text: format!("it answers {status}"), again });
+            } else {
+                return self.body(url.as_str(), answer).await.map(Some);
             }
-            if status == 404 || status == 410 {
-                missing += 1;
-            }
-            let length = answer.headers().get("content-length").and_then(|l| l.to_str().ok()?.parse::<u64>().ok());
-            if status.is_success() && length.is_some_and(|l| l > limits.bytes) {
-                let mib = length.unwrap_or_default() >> 20;
-                return Err(Failure::last(format!("the file has {mib} MiB there, which no symbol file has")));
-            }
-            break;
+        }
+        Err(Failure::last("it sends us on without end"))
+    }
+    /// Where an answer sends us, when we go there.
+    #[allow(clippy::unused_self, reason = "one step of the fetch")]
+    fn onwards(
+        &self,
+        first: &reqwest::Url,
+        from: &reqwest::Url,
+        answer: &reqwest::Response,
+    ) -> Result<reqwest::Url, Failure> {
+        let to = answer.headers().get("location").and_then(|l| l.to_str().ok());
+        let to = to.and_then(|l| from.join(l).ok()).ok_or_else(|| Failure::last("it sends us on, but not where to"))?;
+        if may_follow(first, from, &to) {
+            Ok(to)
+        } else {
+            Err(Failure::last(format!("it sends us on to {to}, which is not followed")))
         }
     }
-    if missing == 2 { Err(Failure::last("it does not have it (404)")) } else { Ok(()) }
+    /// What follows an answer's head, unpacked where the transport packed it.
+    async fn body(&self, url: &str, mut answer: reqwest::Response) -> Result<Vec<u8>, Failure> {
+        let total = answer.content_length();
+        if let Some(length) = total.filter(|l| *l > self.limits.bytes) {
+            return Err(Failure::last(format!("the file has {} MiB there, which no symbol file has", length >> 20)));
+        }
+        let packed =
+            answer.headers().get("content-encoding").is_some_and(|e| e.as_bytes().eq_ignore_ascii_case(b"gzip"));
+        let _shown = self.progress.map(|progress| {
+            progress.begin(url);
+            Shown(progress)
+        });
+        let mut bytes = Vec::new();
+        let (mut since, mut then) = (Instant::now(), 0u64);
+        loop {
+            let chunk = self.patiently(answer.chunk()).await?;
+            let chunk = chunk.map_err(|e| Failure::again(format!("the download broke off: {}", chain(&e))))?;
+            let Some(chunk) = chunk else { break };
+            bytes.extend_from_slice(&chunk);
+            let done = bytes.len() as u64;
+            if done > self.limits.bytes {
+                return Err(self.too_much());
+            }
+            if let Some(progress) = self.progress {
+                progress.at(done, total);
+            }
+            if since.elapsed() > self.limits.silence {
+                if done.saturating_sub(then) < LEAST {
+                    return Err(Failure::again(format!(
+                        "it sends less than {LEAST} bytes in {} seconds",
+                        self.seconds()
+                    )));
+                }
+                (since, then) = (Instant::now(), done);
+            }
+        }
+        if packed { self.unpack(&bytes) } else { Ok(bytes) }
+    }
+    fn unpack(&self, bytes: &[u8]) -> Result<Vec<u8>, Failure> {
+        let mut out = Vec::new();
+        let mut reader = flate2::read::MultiGzDecoder::new(bytes).take(self.limits.bytes.saturating_add(1));
+        reader.read_to_end(&mut out).map_err(|e| Failure::last(format!("what it sent cannot be unpacked: {e}")))?;
+        if out.len() as u64 > self.limits.bytes { Err(self.too_much()) } else { Ok(out) }
+    }
+    /// Waits no longer than the limits allow.
+    async fn patiently<T>(&self, step: impl Future<Output = T>) -> Result<T, Failure> {
+        if self.begun.elapsed() > self.limits.whole {
+            return Err(Failure::last("it takes too long"));
+        }
+        let silent = |_| Failure::again(format!("it has said nothing for {} seconds", self.seconds()));
+        tokio::time::timeout(self.limits.silence, step).await.map_err(silent)
+    }
+    fn seconds(&self) -> f32 {
+        self.limits.silence.as_secs_f32()
+    }
+    fn too_much(&self) -> Failure {
+        Failure::last(format!("it sends more than {} MiB, which no symbol file has", self.limits.bytes >> 20))
+    }
 }
 
-/// A server may send us on within itself, or to an encrypted place (Microsoft's sends on to its file store), but
-/// never from an encrypted place to one that is not, nor from a plain one to another plain one.
-fn may_follow(from: &reqwest::Url, to: &reqwest::Url) -> bool {
-    let same = (from.host_str(), from.port_or_known_default()) == (to.host_str(), to.port_or_known_default());
+/// A download that is shown, until it is over, well or not.
+struct Shown<'p>(&'p dyn Progress);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// A server may send us on within itself, or to an encrypted place (Microsoft's sends on to its file store), but never from
+/// an encrypted place to one that is not, nor from a plain one to another plain one, nor into a private network that the
+/// user's own server is not in.
+fn may_follow(first: &reqwest::Url, from: &reqwest::Url, to: &reqwest::Url) -> bool {
+    let place = |url: &reqwest::Url| (url.host_str().map(str::to_owned), url.port_or_known_default());
+    let same = place(from) == place(to);
+    let inwards = is_private(to) && !is_private(first);
     match to.scheme() {
-        "https" => true,
+        "https" => !inwards,
         "http" => from.scheme() == "http" && same,
         _ => false,
     }
 }
 
-/// Sees every step of a download.
-struct Watch {
-    progress: Option<Arc<dyn Progress>>,
-    largest: u64,
-    /// Nothing may be written any more.
-    stop: AtomicBool,
-    state: Mutex<State>,
-}
-
-struct State {
-    /// When something last happened.
-    last: Instant,
-    /// The download whose bytes flow.
-    running: Option<u64>,
-    too_much: bool,
-    failures: Vec<(u64, String, bool)>,
-    /// Addresses by download.
-    urls: Vec<(u64, String)>,
-}
-
-impl Watch {
-    fn new(largest: u64, progress: Option<Arc<dyn Progress>>) -> Self {
-        let state =
-            State { last: Instant::now(), running: None, too_much: false, failures: Vec::new(), urls: Vec::new() };
-        Self { progress, largest, stop: AtomicBool::new(false), state: Mutex::new(state) }
-    }
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-    fn finished(&self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(p) = &self.progress {
-            p.end();
+/// Whether a host is this machine or on a private network, as far as its name or number says.
+fn is_private(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let number = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    let v4 = |ip: Ipv4Addr| {
+        // 100.64.0.0/10 is shared address space (RFC 6598).
+        let [a, b, ..] = ip.octets();
+        ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || (a == 100 && b & 0xc0 == 64)
+    };
+    match number {
+        Ok(IpAddr::V4(ip)) => v4(ip),
+        Ok(IpAddr::V6(ip)) => {
+            ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_unique_local()
+                || ip.is_unicast_link_local()
+                || ip.to_ipv4_mapped().is_some_and(v4)
         }
+        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
     }
-    /// Whether a limit is passed.
-    fn trouble(&self, limits: &Limits, begun: Instant, staging: &Path) -> Option<Failure> {
-        let state = self.state();
-        let mib = limits.bytes >> 20;
-        if state.too_much || size_of(staging) > limits.bytes.saturating_mul(2) {
-            return Some(Failure::last(format!("it sends more than {mib} MiB, which no symbol file has")));
-        }
-        if state.last.elapsed() > limits.silence {
-            let seconds = limits.silence.as_secs_f32();
-            return Some(Failure::again(format!("it has said nothing for {seconds} seconds")));
-        }
-        (begun.elapsed() > limits.whole).then(|| Failure::last("it takes too long"))
-    }
-    /// What went wrong, from the failures seen.
-    fn explain(&self, e: &symsrv::Error) -> Failure {
-        let state = self.state();
-        // Both the file and its compressed form were asked for; "not found" of one says nothing.
-        match state.failures.iter().find(|(_, text, _)| !text.contains("404")).or(state.failures.first()) {
-            Some((_, text, again)) => Failure { text: text.clone(), again: *again },
-            None => Failure::last(e.to_string()),
-        }
-    }
-}
-
-/// Bytes of all files in a folder, three levels down.
-fn size_of(folder: &Path) -> u64 {
-    fn walk(folder: &Path, depth: u32) -> u64 {
-        let mut sum = 0u64;
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.metadata() {
-                Ok(m) if m.is_file() => sum = sum.saturating_add(m.len()),
-                Ok(m) if m.is_dir() && depth > 0 => sum = sum.saturating_add(walk(&entry.path(), depth - 1)),
-                _ => {}
-            }
-        }
-        sum
-    }
-    walk(folder, 3)
-}
-
-impl SymsrvObserver for Watch {
-    fn on_new_download_before_connect(&self, download: u64, url: &str) {
-        let mut state = self.state();
-        state.last = Instant::now();
-        state.urls.push((download, url.into()));
-    }
-    fn on_download_started(&self, download: u64) {
-        let mut state = self.state();
-        state.last = Instant::now();
-        state.running = Some(download);
-        if let (Some(p), Some((_, url))) = (&self.progress, state.urls.iter().find(|(id, _)| *id == download)) {
-            p.begin(url);
-        }
-    }
-    fn on_download_progress(&self, _: u64, done: u64, total: Option<u64>) {
-        let mut state = self.state();
-        state.last = Instant::now();
-        state.too_much |= done > self.largest || total.is_some_and(|t| t > self.largest);
-        drop(state);
-        if let Some(p) = &self.progress {
-            p.at(done, total);
-        }
-    }
-    fn on_download_completed(&self, _: u64, _: u64, _: Duration, _: Duration) {
-        self.state().last = Instant::now();
-    }
-    fn on_download_failed(&self, download: u64, reason: DownloadError) {
-        let again = match &reason {
-            DownloadError::StatusError(s) => s.is_server_error() || s.as_u16() == 429,
-            DownloadError::Timeout
-            | DownloadError::OpenFailed(_)
-            | DownloadError::ErrorDuringDownloading(_)
-            | DownloadError::Other(_) => true,
-            _ => false,
-        };
-        let text = match &reason {
-            DownloadError::OpenFailed(e) | DownloadError::Other(e) => {
-                format!("it cannot be reached: {}", chain(e.as_ref()))
-            }
-            DownloadError::ErrorDuringDownloading(e) => format!("the download broke off: {}", chain(e)),
-            DownloadError::StatusError(s) => format!("it answers {s}"),
-            other => other.to_string(),
-        };
-        let mut state = self.state();
-        state.last = Instant::now();
-        state.failures.push((download, text, again));
-    }
-    fn on_download_canceled(&self, _: u64) {}
-    fn on_new_cab_extraction(&self, _: u64, _: &Path) {
-        self.state().last = Instant::now();
-    }
-    fn on_cab_extraction_progress(&self, _: u64, done: u64, _: u64) {
-        // This runs on a thread that nobody can stop. When the download was given up, it writes nothing more.
-        while self.stop.load(Ordering::Relaxed) {
-            std::thread::park();
-        }
-        let mut state = self.state();
-        state.last = Instant::now();
-        if done > self.largest {
-            state.too_much = true;
-            drop(state);
-            self.stop.store(true, Ordering::Relaxed);
-        }
-    }
-    fn on_cab_extraction_completed(&self, _: u64, _: u64, _: Duration) {}
-    fn on_cab_extraction_failed(&self, extraction: u64, reason: CabExtractionError) {
-        let text = format!("what it sent cannot be unpacked: {reason}");
-        self.state().failures.push((extraction, text, false));
-    }
-    fn on_cab_extraction_canceled(&self, _: u64) {}
-    fn on_file_created(&self, _: &Path, _: u64) {}
-    fn on_file_accessed(&self, _: &Path) {}
-    fn on_file_missed(&self, _: &Path) {}
 }
 
 /// An error and its causes, on one line.
@@ -370,8 +301,20 @@ mod tests {
             ("http://a/x", "http://b/y", false),
             ("http://a/x", "https://b/y", true),
             ("https://a/x", "file:///etc/passwd", false),
+            ("https://a/x", "https://127.0.0.1/y", false),
+            ("https://a/x", "https://localhost/y", false),
+            ("https://a/x", "https://169.254.169.254/y", false),
+            ("https://a/x", "https://10.1.2.3/y", false),
+            ("https://a/x", "https://[::1]/y", false),
+            ("https://a/x", "https://[::ffff:10.0.0.1]/y", false),
+            ("https://a/x", "https://8.8.8.8/y", true),
+            ("https://10.0.0.1/x", "https://10.0.0.2/y", true),
         ] {
-            assert_eq!(may_follow(&from.parse().unwrap(), &to.parse().unwrap()), ok, "{from} {to}");
+            let from = from.parse().unwrap();
+            assert_eq!(may_follow(&from, &from, &to.parse().unwrap()), ok, "{from} {to}");
         }
+        // A public server's second step is judged as its first.
+        let public = "https://a/x".parse().unwrap();
+        assert!(!may_follow(&public, &"https://b/x".parse().unwrap(), &"https://192.168.0.1/".parse().unwrap()));
     }
 }

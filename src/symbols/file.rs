@@ -100,6 +100,14 @@ pub fn beginning(bytes: &[u8]) -> String {
 /// # Errors
 /// The archive is damaged, holds nothing, or more than a symbol file can have.
 pub fn unpack_cab(bytes: &[u8]) -> std::result::Result<(String, Vec<u8>), String> {
+    unpack_cab_within(bytes, pdb::LARGEST)
+}
+
+/// The same, of a file with at most `largest` bytes.
+///
+/// # Errors
+/// As [`unpack_cab`].
+pub fn unpack_cab_within(bytes: &[u8], largest: u64) -> std::result::Result<(String, Vec<u8>), String> {
     let broken = |e: std::io::Error| format!("the compressed PDB is damaged: {e}");
     let mut cabinet = cab::Cabinet::new(Cursor::new(bytes)).map_err(broken)?;
     let first = cabinet.folder_entries().flat_map(|f| f.file_entries()).next();
@@ -111,16 +119,40 @@ pub fn unpack_cab(bytes: &[u8]) -> std::result::Result<(String, Vec<u8>), String
     if u16_at(bytes, 28) != Some(1) || start != Some(0) {
         return Err("the compressed PDB is no archive of one file".into());
     }
-    if size > pdb::LARGEST {
+    if size > largest {
         return Err(format!("the compressed PDB claims to hold {} MiB", size >> 20));
     }
     let reader = cabinet.read_file(&name).map_err(broken)?;
     let mut out = Vec::new();
-    reader.take(pdb::LARGEST).read_to_end(&mut out).map_err(broken)?;
+    reader.take(largest).read_to_end(&mut out).map_err(broken)?;
     if out.len() as u64 != size {
         return Err(format!("the compressed PDB holds {} bytes, not the {size} it promises", out.len()));
     }
     Ok((name, out))
+}
+
+/// What the first bytes of a file say it is. `None` for no symbol file.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn kind_of(path: &Path) -> Result<Option<Kind>> {
+    Ok(Kind::of(&start_of(path)?))
+}
+
+/// How a file begins that is no symbol file, for people.
+#[must_use]
+pub fn beginning_of(path: &Path) -> String {
+    match start_of(path) {
+        Ok(start) => format!("it is no symbol file: {}", beginning(&start)),
+        Err(why) => why.to_string(),
+    }
+}
+
+fn start_of(path: &Path) -> Result<Vec<u8>> {
+    let io = |source| Error::Io { path: path.into(), source };
+    let mut start = Vec::new();
+    std::fs::File::open(path).map_err(io)?.take(4096).read_to_end(&mut start).map_err(io)?;
+    Ok(start)
 }
 
 /// The identity of a file without reading all of it, where its kind allows that. `Ok(None)` when only a full read
@@ -129,9 +161,7 @@ pub fn unpack_cab(bytes: &[u8]) -> std::result::Result<(String, Vec<u8>), String
 /// # Errors
 /// As [`read`].
 pub fn identify(path: &Path) -> Result<Option<PdbId>> {
-    let io = |source| Error::Io { path: path.into(), source };
-    let mut start = Vec::new();
-    std::fs::File::open(path).map_err(io)?.take(4096).read_to_end(&mut start).map_err(io)?;
+    let start = start_of(path)?;
     match Kind::of(&start) {
         Some(Kind::Pdb) => pdb::identify_file(path).map(Some),
         Some(Kind::Table) => {

@@ -1,7 +1,8 @@
 //! Finding a PDB's symbols in a folder that the user names: a symbol store, a flat folder, or a Volatility pack.
 
 use super::cache::entries;
-use super::{PdbId, Symbols, file};
+use super::{Found, Offer, PdbId, Symbols, file};
+use crate::error::Error;
 use std::path::{Path, PathBuf};
 
 /// Files of a flat folder whose identity is looked at. More is a folder of something else.
@@ -9,34 +10,47 @@ const LOOKED_AT: usize = 512;
 /// Files that must be read whole to know what they are.
 const READ_WHOLE: usize = 4;
 
-/// The symbols of exactly this PDB, from a folder or a file. Otherwise what was seen there, for people.
+/// The symbols of exactly this PDB, from a folder or a file: the first that can be read. Otherwise what was seen there.
 ///
 /// # Errors
 /// One line for each thing that looked right and was not; one for the folder when there was nothing.
 pub fn find(place: &Path, id: &PdbId) -> Result<Symbols, Vec<String>> {
     let mut seen = Vec::new();
-    if place.is_file() {
-        return take(place, id, &mut seen).ok_or(seen);
-    }
-    if !place.is_dir() {
-        return Err(vec![format!("{}: no such folder", place.display())]);
-    }
-    let mut tried = Vec::new();
-    for path in candidates(place, id) {
-        if path.is_file() {
-            if let Some(symbols) = take(&path, id, &mut seen) {
-                return Ok(symbols);
-            }
-            tried.push(path);
+    for offer in offers(place, id, &|_| None) {
+        match offer {
+            Offer::Symbols(found) => return Ok(found.symbols),
+            Offer::Refused(why) | Offer::Nothing(why) => seen.push(why),
         }
     }
-    if let Some(symbols) = search(place, id, &tried, &mut seen) {
-        return Ok(symbols);
-    }
-    if seen.is_empty() {
-        seen.push(format!("{}: nothing for it", place.display()));
-    }
     Err(seen)
+}
+
+/// What a folder or a file has for exactly this PDB, the likeliest first. A file is read when its turn comes; `known` may
+/// have its symbols already.
+pub fn offers<'a>(
+    place: &'a Path,
+    id: &'a PdbId,
+    known: &'a dyn Fn(&Path) -> Option<Symbols>,
+) -> Box<dyn Iterator<Item = Offer> + 'a> {
+    if place.is_file() {
+        return Box::new(std::iter::once_with(move || take(place, id, known)));
+    }
+    if !place.is_dir() {
+        return Box::new(std::iter::once(Offer::Nothing(format!("{}: no such folder", place.display()))));
+    }
+    let mut named = candidates(place, id);
+    named.retain(|p| p.is_file());
+    let others = {
+        let named = named.clone();
+        std::iter::once_with(move || {
+            let found = search(place, id, &named, known);
+            if found.is_empty() && named.is_empty() {
+                return vec![Offer::Nothing(format!("{}: nothing for it", place.display()))];
+            }
+            found
+        })
+    };
+    Box::new(named.into_iter().map(move |path| take(&path, id, known)).chain(others.flatten()))
 }
 
 /// Where the layouts in use would have it, the likeliest first.
@@ -83,38 +97,36 @@ fn compressed_name(name: &str) -> String {
 }
 
 /// Reads a file and checks that it is of the PDB wanted.
-fn take(path: &Path, id: &PdbId, seen: &mut Vec<String>) -> Option<Symbols> {
+fn take(path: &Path, id: &PdbId, known: &dyn Fn(&Path) -> Option<Symbols>) -> Offer {
+    let found = |symbols, file| Offer::Symbols(Box::new(Found { symbols, file }));
+    let other = |of: &PdbId| Offer::Refused(format!("{}: is of {}, not of {}", path.display(), of.key(), id.key()));
     match file::identify(path) {
-        Ok(Some(found)) if !same(&found, id) => {
-            seen.push(format!("{}: is of {}, not of {}", path.display(), found.key(), id.key()));
-            return None;
-        }
-        Err(e) => {
-            seen.push(e.to_string());
-            return None;
-        }
+        Ok(Some(of)) if !same(&of, id) => return other(&of),
+        Err(e) => return Offer::Refused(named(path, &e)),
         Ok(_) => {}
+    }
+    if let Some(symbols) = known(path) {
+        return found(symbols, None);
     }
     match file::read(path) {
         Ok(mut symbols) => match &symbols.id {
-            Some(found) if same(found, id) => {
+            Some(of) if same(of, id) => {
                 // A renamed file is still that PDB.
                 symbols.id = Some(id.clone());
-                Some(symbols)
+                found(symbols, Some(path.to_path_buf()))
             }
-            Some(found) => {
-                seen.push(format!("{}: is of {}, not of {}", path.display(), found.key(), id.key()));
-                None
-            }
-            None => {
-                seen.push(format!("{}: does not say which PDB it is of", path.display()));
-                None
-            }
+            Some(of) => other(of),
+            None => Offer::Refused(format!("{}: does not say which PDB it is of", path.display())),
         },
-        Err(e) => {
-            seen.push(e.to_string());
-            None
-        }
+        Err(e) => Offer::Refused(named(path, &e)),
+    }
+}
+
+/// What is wrong with a file, behind its path.
+fn named(path: &Path, error: &Error) -> String {
+    match error {
+        Error::BadSymbols { what, .. } => format!("{}: {what}", path.display()),
+        other => other.to_string(),
     }
 }
 
@@ -123,11 +135,13 @@ fn same(a: &PdbId, b: &PdbId) -> bool {
     a.guid.eq_ignore_ascii_case(&b.guid) && a.age == b.age
 }
 
-/// Files of a flat folder under any name, by their identity.
-fn search(root: &Path, id: &PdbId, tried: &[PathBuf], seen: &mut Vec<String>) -> Option<Symbols> {
+/// Files of a flat folder under any name, by their identity: the first that is of it, and those before it whose name says
+/// that they are and which cannot be used.
+fn search(root: &Path, id: &PdbId, tried: &[PathBuf], known: &dyn Fn(&Path) -> Option<Symbols>) -> Vec<Offer> {
     let mut read_whole = 0;
+    let mut out = Vec::new();
     for path in entries(root).into_iter().filter(|p| !tried.contains(p)).take(LOOKED_AT) {
-        let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+        let name = path.file_name().map(|n| n.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
         let right = [".pdb", ".pd_", ".json", ".json.xz", ".json.gz", ".txt"].iter().any(|e| name.ends_with(e));
         if !right || !path.is_file() {
             continue;
@@ -135,13 +149,30 @@ fn search(root: &Path, id: &PdbId, tried: &[PathBuf], seen: &mut Vec<String>) ->
         match file::identify(&path) {
             Ok(Some(found)) if same(&found, id) => {}
             Ok(None) if read_whole < READ_WHOLE && may_be(&name, id) => read_whole += 1,
+            Err(e) if meant(&name, id) => {
+                out.push(Offer::Refused(named(&path, &e)));
+                continue;
+            }
             _ => continue,
         }
-        if let Some(symbols) = take(&path, id, seen) {
-            return Some(symbols);
+        match take(&path, id, known) {
+            Offer::Symbols(found) => {
+                out.push(Offer::Symbols(found));
+                return out;
+            }
+            // That a file of a flat folder turns out to be of another kernel is nothing to speak of.
+            Offer::Refused(why) if meant(&name, id) => out.push(Offer::Refused(why)),
+            Offer::Refused(why) | Offer::Nothing(why) => log::info!("{why}"),
         }
     }
-    None
+    out
+}
+
+/// Whether a file's name says that it is of this PDB: its GUID, or how the PDB's name begins.
+fn meant(name: &str, id: &PdbId) -> bool {
+    let stem = id.name.to_ascii_lowercase();
+    let stem = stem.rsplit_once('.').map_or(stem.as_str(), |(stem, _)| stem);
+    name.contains(&id.guid.to_ascii_lowercase()) || (!stem.is_empty() && name.starts_with(stem))
 }
 
 /// Whether a name speaks against a file: a Volatility file that carries another GUID in its name is of that.

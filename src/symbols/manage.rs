@@ -3,9 +3,11 @@
 
 use super::cache::{Cache, entries, write_atomically};
 use super::ntpath::Place;
-use super::store::{Store, address, checked};
-use super::{Fallback, Machine, PdbId, SymbolSource, Symbols, builtin, compact, file, folder, pdb, read_file};
-use crate::error::{Error, Result};
+use super::store::{Store, address, checked, checked_image, image_address};
+use super::{
+    Fallback, ImageId, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, builtin, compact, file, pdb, read_file,
+};
+use crate::error::{Error, Result, one_line};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -189,6 +191,58 @@ pub fn fetch(store: &Store, id: &PdbId, into: &Path) -> Result<PathBuf> {
     )))
 }
 
+/// Finds out which PDB an image names, for a dump that does not hold the record: from the cache's record, a copy at hand or a
+/// server. A copy that a server sends is laid into the folder too, so that the machine without network knows it as well.
+///
+/// # Errors
+/// No place has the image: every one that was tried, and why.
+pub fn fetch_image(store: &Store, image: &ImageId, into: &Path) -> Result<PdbId> {
+    let image = checked_image(image).map_err(Error::NoSymbols)?;
+    let path = into.join(&image.name).join(image.key()).join(&image.name);
+    let there = read_file(&path, super::image::LARGEST).map_err(|e| e.to_string());
+    if let Ok(id) = there.and_then(|bytes| super::image::pdb_of(&bytes, &image)) {
+        store.remember(&image, &id);
+        return Ok(id);
+    }
+    let mut tried = Vec::new();
+    match store.named_by(&image, Stage::Files) {
+        Ok(id) => return Ok(id),
+        Err(why) => tried.push(one_line(&why)),
+    }
+    for place in store.places() {
+        let Place::Server { url, .. } = place else { continue };
+        match image_from(store, url, &image) {
+            Ok((id, bytes)) => {
+                store.remember(&image, &id);
+                write_atomically(&path, &bytes).map_err(|source| Error::Io { path: path.clone(), source })?;
+                return Ok(id);
+            }
+            Err(why) => tried.push(one_line(&format!("{url}: {why}"))),
+        }
+    }
+    let url = image_address(super::store::MICROSOFT, &image);
+    Err(Error::NoSymbols(format!(
+        "the dump does not hold the record that names the kernel's PDB, and its image {} {} is nowhere to be had; tried:\n  \
+         {}\nIts address on Microsoft's server is {url}",
+        image.name,
+        image.key(),
+        tried.join("\n  ")
+    )))
+}
+
+#[cfg(feature = "download")]
+fn image_from(store: &Store, url: &str, image: &ImageId) -> Result<(PdbId, Vec<u8>), String> {
+    let options = store.options();
+    if options.offline {
+        return Err("not asked (offline)".into());
+    }
+    super::download::fetch_image(url, image, &options.limits, options.progress.clone())
+}
+#[cfg(not(feature = "download"))]
+fn image_from(_: &Store, _: &str, _: &ImageId) -> Result<(PdbId, Vec<u8>), String> {
+    Err("not asked (this build of dumpwalk has no HTTP client)".into())
+}
+
 /// One file that was to be imported.
 #[derive(Debug)]
 pub struct Imported {
@@ -215,7 +269,14 @@ pub fn import(cache: &Cache, path: &Path) -> Result<Vec<Imported>> {
         })?;
         let id = checked(id)?;
         let failed = |source| Error::Io { path: cache.root().to_path_buf(), source };
-        cache.store(&Symbols { id: Some(id.clone()), ..symbols }).map_err(failed)?;
+        if symbols.notes.iter().any(|n| n.loss) {
+            let what = symbols.notes.iter().find(|n| n.loss).map(|n| n.text.clone()).unwrap_or_default();
+            return Err(Error::BadSymbols {
+                origin: path.display().to_string(),
+                what: format!("{what}; not taken into the cache"),
+            });
+        }
+        cache.store(&Symbols { id: Some(id.clone()), ..symbols }, Some(path)).map_err(failed)?;
         Ok(id)
     };
     Ok(files.into_iter().map(|path| Imported { result: one(&path), path }).collect())
@@ -225,6 +286,7 @@ pub fn import(cache: &Cache, path: &Path) -> Result<Vec<Imported>> {
 #[derive(Debug, Default)]
 pub struct Wanted {
     asked: Mutex<Vec<PdbId>>,
+    images: Mutex<Vec<ImageId>>,
 }
 
 impl Wanted {
@@ -233,12 +295,23 @@ impl Wanted {
     pub fn asked(&self) -> Vec<PdbId> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+    /// The images whose PDB was asked for, each once.
+    #[must_use]
+    pub fn images(&self) -> Vec<ImageId> {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        images.dedup();
+        images
+    }
 }
 
 impl SymbolSource for Wanted {
     fn load(&self, id: &PdbId) -> Result<Symbols> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(id.clone());
         Err(Error::NoSymbols(format!("{} {} is wanted", id.name, id.key())))
+    }
+    fn named_by(&self, image: &ImageId, _: Stage) -> Result<PdbId, String> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner).push(image.clone());
+        Err("it is wanted".into())
     }
     fn fallbacks(&self, _: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_> {
         Box::new(std::iter::empty())
@@ -262,14 +335,17 @@ pub struct AtHand {
 /// The identity is none.
 pub fn at_hand(store: &Store, id: &PdbId) -> Result<AtHand> {
     let id = checked(id)?;
-    let cached = store.options().cache.as_ref().filter(|c| matches!(c.load(&id), Ok(Some(_))));
-    let from = cached.map(|c| c.path(&id).display().to_string()).or_else(|| {
-        let folders = store.places().iter().filter_map(|p| match p {
-            Place::Folder(path) => folder::find(path, &id).ok(),
-            Place::Server { .. } => None,
-        });
-        folders.map(|s| s.origin).next().or_else(|| builtin::exact(&id).map(|s| s.origin))
+    let here = |stage| {
+        store.offers(&id, stage).find_map(|offer| match offer {
+            Offer::Symbols(found) if found.is_whole() => Some(found),
+            _ => None,
+        })
+    };
+    let from = here(Stage::Files).map(|found| match found.file {
+        Some(file) => file.display().to_string(),
+        None => store.options().cache.as_ref().map_or(found.symbols.origin, |c| c.path(&id).display().to_string()),
     });
+    let from = from.or_else(|| here(Stage::BuiltIn).map(|found| found.symbols.origin));
     let url = address(super::store::MICROSOFT, &id);
     Ok(AtHand { id, from, url })
 }

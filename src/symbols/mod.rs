@@ -2,6 +2,7 @@
 
 pub mod builtin;
 pub mod cache;
+mod candidates;
 mod codeview;
 pub mod compact;
 #[cfg(feature = "download")]
@@ -9,6 +10,7 @@ pub mod download;
 pub mod file;
 pub mod folder;
 pub mod globals;
+pub mod image;
 pub mod indispensable;
 pub mod isf;
 pub mod layout;
@@ -25,7 +27,7 @@ use crate::error::{Error, Result};
 use crate::value::Note;
 use globals::Globals;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use types::Types;
 
 /// A PDB's identity: what a debugger asks a symbol server for.
@@ -105,13 +107,114 @@ impl Symbols {
     }
 }
 
+/// Symbols that were read, and the file they were read from just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What was read.
+    pub symbols: Symbols,
+    /// The file; `None` for what the cache has already, and for what is compiled in.
+    pub file: Option<PathBuf>,
+}
+
+impl Found {
+    /// Whether the file was whole: damage that costs single types or names is a loss among the notes.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.symbols.notes.iter().any(|n| n.loss)
+    }
+}
+
+/// What one place has for a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offer {
+    /// Symbols that can be read. Whether they fit the dump is for the caller to check.
+    Symbols(Box<Found>),
+    /// A file that was meant to be used and cannot be: its path and the reason. The user is to know.
+    Refused(String),
+    /// The place has no file for it: its path or address, and what was looked for.
+    Nothing(String),
+}
+
+/// The kinds of places, in the order in which they are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Files at hand: the folders of `--symbols`, those of `_NT_SYMBOL_PATH`, the cache.
+    Files,
+    /// Symbol servers.
+    Servers,
+    /// What is compiled in.
+    BuiltIn,
+}
+
+/// What a symbol store keeps an image under (Microsoft's SSQP key conventions, "PE-timestamp-filesize").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageId {
+    /// File name, `ntoskrnl.exe`.
+    pub name: String,
+    /// `TimeDateStamp` of the PE header.
+    pub time_stamp: u32,
+    /// `SizeOfImage`, bytes.
+    pub size: u32,
+}
+
+impl ImageId {
+    /// The folder name of the symbol-store layout: the time stamp with eight digits, the size without leading zeros.
+    #[must_use]
+    pub fn key(&self) -> String {
+        format!("{:08X}{:x}", self.time_stamp, self.size)
+    }
+}
+
+/// The symbols that the user names, whatever the dump says (`--pdb`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chosen {
+    /// A PDB or ISF file.
+    File(PathBuf),
+    /// GUID (32 upper-case hexadecimal digits) and age.
+    Id {
+        /// The GUID.
+        guid: String,
+        /// The age.
+        age: u32,
+    },
+}
+
+/// Names a kernel's PDB can have: without and with several processors, without and with PAE; ARM64 kernels are `ntkrnlmp`.
+pub const KERNEL_PDBS: [&str; 4] = ["ntkrnlmp.pdb", "ntkrnlpa.pdb", "ntkrpamp.pdb", "ntoskrnl.pdb"];
+
 /// Where a kernel's symbols come from. [`kernel`](crate::kernel) asks; the store answers.
 pub trait SymbolSource {
-    /// The symbols of exactly this PDB.
+    /// The symbols of exactly this PDB, from the first place that has them.
     ///
     /// # Errors
     /// [`Error::NoSymbols`] lists every place tried and what to do next.
     fn load(&self, id: &PdbId) -> Result<Symbols>;
+    /// What the places of one kind have for exactly this PDB, one after another. Nothing is asked before its turn.
+    fn offers(&self, id: &PdbId, stage: Stage) -> Box<dyn Iterator<Item = Offer> + '_> {
+        let loaded = (stage == Stage::Files).then(|| match self.load(id) {
+            Ok(symbols) => Offer::Symbols(Box::new(Found { symbols, file: None })),
+            Err(why) => Offer::Nothing(why.to_string()),
+        });
+        Box::new(loaded.into_iter())
+    }
+    /// What the user named.
+    fn chosen(&self) -> Option<Chosen> {
+        None
+    }
+    /// Kernels' symbols at hand, of whatever build: for a dump that does not name its PDB.
+    fn candidates(&self, _machine: Machine) -> Box<dyn Iterator<Item = Offer> + '_> {
+        Box::new(std::iter::empty())
+    }
+    /// The PDB that an image names in its debug directory: from a copy or a record of it at hand, or (`Stage::Servers`)
+    /// from a server.
+    ///
+    /// # Errors
+    /// Where it was looked for, and why there is none.
+    fn named_by(&self, _image: &ImageId, _stage: Stage) -> Result<PdbId, String> {
+        Err("no image is looked for".into())
+    }
+    /// Symbols read from this file that have proved to fit: a cache may keep them.
+    fn keep(&self, _symbols: &Symbols, _file: &Path) {}
     /// Structure layouts (no globals) to try when the exact symbols are not to be had, nearest build first.
     /// They serve only after checks against the dump itself.
     fn fallbacks(&self, wanted: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_>;

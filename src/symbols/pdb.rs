@@ -59,13 +59,21 @@ pub fn parse(bytes: &[u8], name: &str, origin: &str) -> Result<Symbols> {
 /// # Errors
 /// The file cannot be read or is no PDB.
 pub fn identify_file(path: &Path) -> Result<PdbId> {
+    Ok(outline(path)?.0)
+}
+
+/// Reads only the identity and the processor of a file, which touches a few of its pages.
+///
+/// # Errors
+/// As [`identify_file`].
+pub fn outline(path: &Path) -> Result<(PdbId, Option<Machine>)> {
     let io = |source| Error::Io { path: path.into(), source };
     let bad = |what: String| Error::BadSymbols { origin: path.display().to_string(), what };
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let file = std::fs::File::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     let mut pdb = pdb::PDB::open(OnDisk { file, len }).map_err(|e| bad(e.to_string()))?;
-    Ok(identity(&mut pdb, &name).map_err(bad)?.0)
+    identity(&mut pdb, &name).map_err(bad)
 }
 
 /// Reads only the identity, from memory.

@@ -1,12 +1,16 @@
-//! Where symbols come from, in order: the cache, the folders of `--symbols`, `_NT_SYMBOL_PATH`, a symbol server,
-//! the built-in tables. What is found is checked (GUID and age) and cached; when nothing is, the error lists every
-//! place that was tried and what to do next.
+//! Where symbols come from, in order: the folders of `--symbols`, those of `_NT_SYMBOL_PATH`, the cache, a symbol server,
+//! the built-in tables. What is found is checked (GUID and age); what cannot be used is named, with the reason, and the next
+//! place is asked. Only what has proved to fit a kernel is cached ([`SymbolSource::keep`]); when nothing is found, the error
+//! lists every place that was tried and what to do next.
 
 use super::cache::Cache;
 use super::ntpath::{self, Place};
-use super::{Fallback, PdbId, SymbolSource, Symbols, builtin, folder};
-use crate::error::{Error, Result};
-use std::path::PathBuf;
+use super::{
+    Chosen, Fallback, Found, ImageId, Machine, Offer, PdbId, Stage, SymbolSource, Symbols, builtin, candidates, file,
+    folder, image, read_file,
+};
+use crate::error::{Error, Result, one_line};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +68,8 @@ impl Default for Limits {
 pub struct Options {
     /// Folders or files named by the user, first looked at (`--symbols`).
     pub folders: Vec<PathBuf>,
+    /// The symbols that the user names, whatever a dump says (`--pdb`).
+    pub chosen: Option<Chosen>,
     /// The value of `_NT_SYMBOL_PATH`.
     pub symbol_path: Option<String>,
     /// The user's cache; `None` works without.
@@ -80,6 +86,7 @@ impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Options")
             .field("folders", &self.folders)
+            .field("chosen", &self.chosen)
             .field("symbol_path", &self.symbol_path)
             .field("cache", &self.cache)
             .field("offline", &self.offline)
@@ -112,15 +119,14 @@ impl Store {
     /// A store with these sources.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        let mut places: Vec<Place> = options.folders.iter().cloned().map(Place::Folder).collect();
         let path = options.symbol_path.as_deref().unwrap_or_default();
         let named = ntpath::parse(path);
         // Who sets a symbol path has decided which servers are asked.
         let own = named.is_empty();
-        places.extend(named);
-        if let Some(cache) = &options.cache {
-            places.insert(options.folders.len(), Place::Folder(cache.pdbs()));
-        }
+        let (folders, servers): (Vec<_>, Vec<_>) = named.into_iter().partition(|p| matches!(p, Place::Folder(_)));
+        let mut places: Vec<Place> = options.folders.iter().cloned().map(Place::Folder).chain(folders).collect();
+        places.extend(options.cache.as_ref().map(|cache| Place::Folder(cache.pdbs())));
+        places.extend(servers);
         if own {
             places.push(Place::Server { url: MICROSOFT.into(), keep: None });
         }
@@ -131,48 +137,141 @@ impl Store {
     pub fn options(&self) -> &Options {
         &self.options
     }
-    /// The places it looks at, in order, after the cache.
+    /// The places it looks at, in order. The cache's tables come before its folder of PDBs.
     #[must_use]
     pub fn places(&self) -> &[Place] {
         &self.places
     }
+    /// The folders it looks at, in order.
+    fn folders(&self) -> impl Iterator<Item = &PathBuf> {
+        self.places.iter().filter_map(|place| match place {
+            Place::Folder(path) => Some(path),
+            Place::Server { .. } => None,
+        })
+    }
 
-    /// The symbols of a PDB from anywhere but the cache and the built-in tables.
-    fn search(&self, id: &PdbId, tried: &mut Vec<String>) -> Option<Symbols> {
-        for place in &self.places {
-            match place {
-                Place::Folder(path) => match folder::find(path, id) {
-                    Ok(symbols) => return Some(symbols),
-                    Err(seen) => tried.extend(seen),
-                },
-                Place::Server { url, .. } if self.options.offline => tried.push(format!("{url}: not asked (offline)")),
-                Place::Server { url, keep } => match self.download(url, keep.as_ref(), id) {
-                    Ok(symbols) => return Some(symbols),
-                    Err(why) => tried.push(format!("{url}: {why}")),
-                },
+    /// What one place has, of the stage that is asked.
+    fn at<'s>(&'s self, place: &'s Place, id: &PdbId, stage: Stage) -> Vec<Offer> {
+        match (place, stage) {
+            (Place::Folder(path), Stage::Files) => {
+                let mut out = Vec::new();
+                let cache = self.options.cache.as_ref();
+                if let Some(cache) = cache.filter(|c| c.pdbs() == *path) {
+                    out.push(cached(cache, id));
+                    if matches!(out.last(), Some(Offer::Symbols(_))) || !path.exists() {
+                        return out;
+                    }
+                }
+                let known = |file: &Path| cache.and_then(|c| c.made_of(id, file));
+                for offer in folder::offers(path, id, &known) {
+                    let whole = matches!(&offer, Offer::Symbols(found) if found.is_whole());
+                    out.push(self.named_by_user(path, offer));
+                    if whole {
+                        break;
+                    }
+                }
+                out
             }
+            (Place::Server { url, .. }, Stage::Servers) if self.options.offline => {
+                vec![Offer::Nothing(format!("{url}: not asked (offline)"))]
+            }
+            (Place::Server { url, keep }, Stage::Servers) => vec![self.download(url, keep.as_ref(), id)],
+            _ => Vec::new(),
         }
-        None
+    }
+    /// A folder that the user names and that is not there is refused by name; one of the environment may not be there yet.
+    fn named_by_user(&self, place: &PathBuf, offer: Offer) -> Offer {
+        match offer {
+            Offer::Nothing(why) if self.options.folders.contains(place) && !place.exists() => Offer::Refused(why),
+            other => other,
+        }
     }
 
     #[cfg(feature = "download")]
-    fn download(&self, url: &str, keep: Option<&PathBuf>, id: &PdbId) -> std::result::Result<Symbols, String> {
+    fn download(&self, url: &str, keep: Option<&PathBuf>, id: &PdbId) -> Offer {
         let own = self.options.cache.as_ref().map(Cache::pdbs);
         let temporary = std::env::temp_dir().join(super::cache::unique_name("dumpwalk-symbols-"));
         let into = keep.or(own.as_ref()).unwrap_or(&temporary);
         let fetched = super::download::fetch(url, id, into, &self.options.limits, self.options.progress.clone());
-        let symbols = fetched.and_then(|path| {
-            let mut symbols = super::file::read(&path).map_err(|e| e.to_string())?;
+        let found = fetched.and_then(|path| {
+            let mut symbols = file::read(&path).map_err(|e| e.to_string())?;
             symbols.origin = format!("{} from {url}", path.display());
-            Ok(symbols)
+            Ok(Found { symbols, file: Some(path) })
         });
         let _ = std::fs::remove_dir_all(&temporary);
-        symbols
+        match found {
+            Ok(found) => Offer::Symbols(Box::new(found)),
+            Err(why) => Offer::Nothing(format!("{url}: {why}")),
+        }
     }
     #[cfg(not(feature = "download"))]
     #[allow(clippy::unused_self, reason = "as the one that downloads")]
-    fn download(&self, _: &str, _: Option<&PathBuf>, _: &PdbId) -> std::result::Result<Symbols, String> {
-        Err("not asked (this build of dumpwalk has no HTTP client)".into())
+    fn download(&self, url: &str, _: Option<&PathBuf>, _: &PdbId) -> Offer {
+        Offer::Nothing(format!("{url}: not asked (this build of dumpwalk has no HTTP client)"))
+    }
+
+    /// The PDB of an image: the cache's record, or a copy of the image in a folder that has the layout of a symbol store.
+    fn image_at_hand(&self, image: &ImageId) -> Result<PdbId, String> {
+        if let Some(id) = self.options.cache.as_ref().and_then(|c| c.pdb_of(image)) {
+            return Ok(id);
+        }
+        let mut seen = Vec::new();
+        for root in self.folders() {
+            let path = root.join(&image.name).join(image.key()).join(&image.name);
+            if !path.is_file() {
+                continue;
+            }
+            let bytes = read_file(&path, image::LARGEST).map_err(|e| e.to_string());
+            match bytes.and_then(|b| image::pdb_of(&b, image)) {
+                Ok(id) => return Ok(id),
+                Err(why) => seen.push(format!("{}: {why}", path.display())),
+            }
+        }
+        if seen.is_empty() {
+            seen.push(format!("{} {}: no copy of the image is at hand", image.name, image.key()));
+        }
+        Err(seen.join("; "))
+    }
+    #[cfg(feature = "download")]
+    fn image_at_servers(&self, image: &ImageId) -> Result<PdbId, String> {
+        let mut seen = Vec::new();
+        for place in &self.places {
+            let Place::Server { url, .. } = place else { continue };
+            if self.options.offline {
+                seen.push(format!("{url}: not asked (offline)"));
+                continue;
+            }
+            match super::download::fetch_image(url, image, &self.options.limits, self.options.progress.clone()) {
+                Ok((id, _)) => {
+                    self.remember(image, &id);
+                    return Ok(id);
+                }
+                Err(why) => seen.push(format!("{url}: {why}")),
+            }
+        }
+        Err(seen.join("; "))
+    }
+    #[cfg(not(feature = "download"))]
+    #[allow(clippy::unused_self, reason = "as the one that downloads")]
+    fn image_at_servers(&self, _: &ImageId) -> Result<PdbId, String> {
+        Err("no server is asked (this build of dumpwalk has no HTTP client)".into())
+    }
+    /// Keeps which PDB an image names.
+    pub(super) fn remember(&self, image: &ImageId, id: &PdbId) {
+        if let Some(cache) = &self.options.cache
+            && let Err(e) = cache.remember(image, id)
+        {
+            log::warn!("the symbol cache {} cannot be written: {e}", cache.root().display());
+        }
+    }
+}
+
+/// The cache's table of a PDB.
+fn cached(cache: &Cache, id: &PdbId) -> Offer {
+    match cache.load(id) {
+        Ok(Some(symbols)) => Offer::Symbols(Box::new(Found { symbols, file: None })),
+        Ok(None) => Offer::Nothing(format!("cache {}: not there", cache.root().display())),
+        Err(why) => Offer::Refused(format!("cache: {why}")),
     }
 }
 
@@ -180,30 +279,108 @@ impl SymbolSource for Store {
     fn load(&self, id: &PdbId) -> Result<Symbols> {
         let id = checked(id)?;
         let mut tried = Vec::new();
-        if let Some(cache) = &self.options.cache {
-            match cache.load(&id) {
-                Ok(Some(symbols)) => return Ok(symbols),
-                Ok(None) => tried.push(format!("cache {}: not there", cache.root().display())),
-                Err(why) => tried.push(format!("cache: {why}")),
+        let mut partial = None;
+        for stage in [Stage::Files, Stage::Servers, Stage::BuiltIn] {
+            if stage == Stage::BuiltIn && partial.is_some() {
+                break;
+            }
+            for offer in self.offers(&id, stage) {
+                match offer {
+                    Offer::Symbols(found) if found.is_whole() => {
+                        if let Some(file) = &found.file {
+                            self.keep(&found.symbols, file);
+                        }
+                        return Ok(found.symbols);
+                    }
+                    Offer::Symbols(found) => partial = partial.or(Some(found.symbols)),
+                    Offer::Refused(why) | Offer::Nothing(why) => tried.push(why),
+                }
             }
         }
-        if let Some(symbols) = self.search(&id, &mut tried) {
-            if let Some(cache) = &self.options.cache
-                && let Err(e) = cache.store(&symbols)
-            {
-                log::warn!("the symbol cache {} cannot be written: {e}", cache.root().display());
+        partial.ok_or_else(|| Error::NoSymbols(nothing_found(&id, &tried)))
+    }
+    fn offers(&self, id: &PdbId, stage: Stage) -> Box<dyn Iterator<Item = Offer> + '_> {
+        let id = match checked(id) {
+            Ok(id) => id,
+            Err(why) if stage == Stage::Files => return Box::new(std::iter::once(Offer::Nothing(why.to_string()))),
+            Err(_) => return Box::new(std::iter::empty()),
+        };
+        if stage == Stage::BuiltIn {
+            return Box::new(std::iter::once_with(move || match builtin::exact(&id) {
+                Some(symbols) => Offer::Symbols(Box::new(Found { symbols, file: None })),
+                None => Offer::Nothing("built-in tables: none of exactly this kernel".into()),
+            }));
+        }
+        Box::new(self.places.iter().flat_map(move |place| self.at(place, &id, stage)))
+    }
+    fn chosen(&self) -> Option<Chosen> {
+        self.options.chosen.clone()
+    }
+    fn candidates(&self, machine: Machine) -> Box<dyn Iterator<Item = Offer> + '_> {
+        let tables = self.options.cache.iter().flat_map(Cache::tables).filter(|path| {
+            let of = path.parent().and_then(Path::file_name).map(|n| n.to_string_lossy().to_ascii_lowercase());
+            of.is_some_and(|of| super::KERNEL_PDBS.contains(&of.as_str()))
+        });
+        let paths = self.folders().flat_map(|root| candidates::files(root)).chain(tables);
+        let mut left = READ_WHOLE;
+        Box::new(paths.filter_map(move |path| match candidates::may_serve(&path, machine) {
+            Ok(false) => None,
+            Err(why) => Some(Offer::Refused(why)),
+            Ok(true) if left == 0 => {
+                log::info!("{}: not looked at, {READ_WHOLE} files were", path.display());
+                None
             }
-            return Ok(symbols);
+            Ok(true) => {
+                left = left.saturating_sub(1);
+                Some(match file::read(&path) {
+                    Ok(symbols) => {
+                        let of_cache = path.extension().is_some_and(|e| e == "sym");
+                        Offer::Symbols(Box::new(Found { symbols, file: (!of_cache).then_some(path) }))
+                    }
+                    Err(why) => Offer::Refused(why.to_string()),
+                })
+            }
+        }))
+    }
+    fn named_by(&self, image: &ImageId, stage: Stage) -> Result<PdbId, String> {
+        let image = checked_image(image)?;
+        match stage {
+            Stage::Files => self.image_at_hand(&image),
+            Stage::Servers => self.image_at_servers(&image),
+            Stage::BuiltIn => Err("no image is built in".into()),
         }
-        if let Some(symbols) = builtin::exact(&id) {
-            return Ok(symbols);
+    }
+    fn keep(&self, symbols: &Symbols, file: &Path) {
+        if let Some(cache) = &self.options.cache
+            && let Err(e) = cache.store(symbols, Some(file))
+        {
+            log::warn!("the symbol cache {} cannot be written: {e}", cache.root().display());
         }
-        tried.push("built-in tables: none of exactly this kernel".into());
-        Err(Error::NoSymbols(nothing_found(&id, &tried)))
     }
     fn fallbacks(&self, wanted: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_> {
         Box::new(builtin::nearest(wanted))
     }
+}
+
+/// Files that are read whole for one dump that does not name its PDB.
+const READ_WHOLE: usize = 64;
+
+/// An image's identity as it came from a dump, made safe: its name becomes a file name and a part of addresses.
+///
+/// # Errors
+/// The name is no file name.
+pub fn checked_image(image: &ImageId) -> Result<ImageId, String> {
+    let name = image.name.rsplit(['/', '\\']).next().unwrap_or_default();
+    if !is_plain(name) {
+        return Err(format!("the dump names its kernel's image as {:?}: that is no file name", image.name));
+    }
+    Ok(ImageId { name: name.into(), ..image.clone() })
+}
+
+/// A file name without anything that a file system or an address gives a meaning to.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
+    !name.is_empty() && name.len() <= 128 && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 /// An identity as it came from a dump, made safe: its name and GUID become file names and parts of addresses.
@@ -215,14 +392,19 @@ pub fn checked(id: &PdbId) -> Result<PdbId> {
         |what: &str| Error::NoSymbols(format!("the dump names its kernel's PDB as {:?} {}: {what}", id.name, id.guid));
     // The debug record may hold the path on the machine that built it.
     let name = id.name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'+');
-    if name.is_empty() || name.len() > 128 || name.starts_with('.') || !name.bytes().all(plain) {
+    if !is_plain(name) {
         return Err(bad("that is no file name"));
     }
     if id.guid.len() != 32 || !id.guid.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(bad("that is no GUID"));
     }
     Ok(PdbId { name: name.into(), guid: id.guid.to_ascii_uppercase(), age: id.age })
+}
+
+/// The address of an image on a symbol server.
+#[must_use]
+pub fn image_address(server: &str, image: &ImageId) -> String {
+    format!("{}/{name}/{}/{name}", server.trim_end_matches('/'), image.key(), name = image.name)
 }
 
 /// The address of a PDB on a symbol server.
@@ -232,11 +414,13 @@ pub fn address(server: &str, id: &PdbId) -> String {
     format!("{server}/{0}/{1}{2:x}/{0}", id.name, id.guid, id.age)
 }
 
-fn nothing_found(id: &PdbId, tried: &[String]) -> String {
+/// That a PDB was found nowhere: the places tried, and what to do.
+#[must_use]
+pub fn nothing_found(id: &PdbId, tried: &[String]) -> String {
     let mut text = format!("none for {} {}; tried:", id.name, id.key());
     for line in tried {
         text.push_str("\n  ");
-        text.push_str(line);
+        text.push_str(&one_line(line));
     }
     let url = address(MICROSOFT, id);
     let (name, key) = (&id.name, id.key());
@@ -280,7 +464,7 @@ mod tests {
         let text = store.load(&id()).unwrap_err().to_string();
         for part in [
             "absent: no such folder",
-            "cache: not there",
+            ": not there",
             "https://symbols.invalid/x: not asked (offline)",
             "built-in",
             "symbols fetch 0123456789ABCDEF0123456789ABCDEF1 --pdb ntkrnlmp.pdb",

@@ -6,7 +6,7 @@ use crate::dump::Arch;
 use crate::kernel::image::Image;
 use crate::kernel::pe::Exports;
 use crate::paging::{Mode, Space};
-use crate::symbols::PdbId;
+use crate::symbols::{KERNEL_PDBS, PdbId};
 use rustc_hash::FxHashSet;
 
 /// A kernel image, and what tells that it is one.
@@ -32,8 +32,6 @@ impl Found {
     }
 }
 
-/// Names a kernel's PDB can have: without and with several processors, without and with PAE; ARM64 kernels are `ntkrnlmp`.
-pub(super) const PDB_NAMES: [&str; 4] = ["ntkrnlmp.pdb", "ntkrnlpa.pdb", "ntkrpamp.pdb", "ntoskrnl.pdb"];
 /// Names it exports under.
 pub(super) const EXPORT_NAMES: [&str; 4] = ["ntoskrnl.exe", "ntkrnlpa.exe", "ntkrnlmp.exe", "ntkrpamp.exe"];
 /// How large a kernel image may be. Those of Windows 11 have 18 MiB; nothing stops them from growing.
@@ -42,7 +40,7 @@ pub(super) const LARGEST: u32 = 256 << 20;
 const REACH: u64 = LARGEST as u64;
 
 pub(super) fn is_kernel_pdb(name: &str) -> bool {
-    PDB_NAMES.iter().any(|k| k.eq_ignore_ascii_case(name))
+    KERNEL_PDBS.iter().any(|k| k.eq_ignore_ascii_case(name))
 }
 
 /// What lies at `base`, if it is a kernel.

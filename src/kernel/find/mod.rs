@@ -6,6 +6,8 @@
 
 mod copied;
 mod doubts;
+mod evidence;
+mod exact;
 mod harvest;
 mod header;
 mod image;

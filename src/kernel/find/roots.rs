@@ -145,7 +145,7 @@ pub(super) fn record(page: &[u8]) -> Option<u64> {
         if words == b"RSDS" {
             let name = page.get(at.checked_add(24)?..at.checked_add(24 + 13)?.min(page.len()));
             let known = name.is_some_and(|n| {
-                super::image::PDB_NAMES
+                crate::symbols::KERNEL_PDBS
                     .iter()
                     .any(|k| n.get(..k.len()).is_some_and(|n| n.eq_ignore_ascii_case(k.as_bytes())))
             });

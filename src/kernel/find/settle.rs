@@ -13,9 +13,10 @@
 //! | the kernel by processes alone: no header, record, self map, low stub or symbols | 6 of 6 |
 
 use super::shared_page::{arch, plausible_build};
-use super::{Candidate, Road, nearest};
+use super::{Candidate, Road, exact, nearest};
 use crate::addr::Va;
 use crate::dump::{Arch, Dump};
+use crate::error::in_one_line;
 use crate::kernel::Kernel;
 use crate::kernel::kdbg::Kdbg;
 use crate::kernel::pe::Exports;
@@ -66,26 +67,20 @@ pub(super) fn settle(
         kernel.notes.push(Note::info(format!(
             "the kernel was found by {}; before that: {}",
             kernel.road.taken,
-            kernel.road.failed.join("; ")
+            in_one_line(&kernel.road.failed.join("; "))
         )));
     }
-    let loaded = match &found.pdb {
-        Some(id) => source.load(id).map_err(|e| e.to_string()),
-        None => Err("the dump does not hold the record that names the kernel's PDB".into()),
-    };
-    match loaded {
-        Ok(symbols) => take(&mut kernel, symbols),
-        Err(why) => match nearest::fall_back(&mut kernel, source, &found, &why) {
-            Ok(()) => {}
-            // A triage dump answers much without any structure: drivers, bug check, registers, the block itself.
-            Err(why) if kernel.mode == Mode::Blocks => {
-                let text = format!("{} structures cannot be read: {why}", word(arch));
-                without(&mut kernel, format!("nowhere ({text})"), build);
-                kernel.copied = super::copied::read(&kernel, source);
-                kernel.notes.push(Note::loss(text));
-            }
-            Err(why) => return Err(why),
-        },
+    let mut near = |kernel: &mut Kernel, why: &str| nearest::fall_back(kernel, source, &found, why);
+    match exact::choose(&mut kernel, &found, source, &mut near) {
+        Ok(()) => {}
+        // A triage dump answers much without any structure: drivers, bug check, registers, the block itself.
+        Err(why) if kernel.mode == Mode::Blocks => {
+            let text = format!("{} structures cannot be read: {}", word(arch), in_one_line(&why));
+            without(&mut kernel, format!("nowhere ({text})"), build);
+            kernel.copied = super::copied::read(&kernel, source);
+            kernel.notes.push(Note::loss(text));
+        }
+        Err(why) => return Err(why),
     }
     Ok(kernel)
 }
