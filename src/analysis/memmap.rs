@@ -81,6 +81,10 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
     'all: for (from, last) in ranges {
         let grain = if ask.has("runs") { Grain::Runs } else { Grain::Single };
         for run in pages(&memory.space, from, last, grain) {
+            if let Some(note) = run.cut_note() {
+                tell(process, [note], sink);
+                break;
+            }
             if let Some(total) = totals.get_mut(run.state as usize) {
                 *total = total.saturating_add(run.size / PAGE_SIZE);
             }
