@@ -83,6 +83,10 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
     'all: for (part, from, last) in ranges {
         let grain = if ask.has("runs") { Grain::Runs } else { Grain::Single };
         for run in pages(part, from, last, grain) {
+            if let Some(note) = run.cut_note() {
+                tell(process, [note], sink);
+                break;
+            }
             if let Some(total) = totals.get_mut(run.state as usize) {
                 *total = total.saturating_add(run.size / PAGE_SIZE);
             }

@@ -55,7 +55,7 @@ const COLUMNS: [Column; 20] = [
 ];
 
 /// Pages by state.
-#[derive(Clone, Copy, Default)]
+#[derive(Default)]
 struct Counts {
     states: [u64; State::ALL.len()],
     shared: u64,
@@ -63,10 +63,17 @@ struct Counts {
     locked: u64,
     /// Why a page's kind could not be told, where it could not.
     untold: Option<Absent>,
+    /// Where the page tables were too many to follow.
+    cut: Option<Note>,
 }
 
 impl Counts {
     fn add(&mut self, kernel_space: &Space<'_>, pfns: Value<PfnDatabase<'_>>, run: &Pages) {
+        if let Some(note) = run.cut_note() {
+            // What was not followed is not counted.
+            self.cut = Some(note);
+            return;
+        }
         let count = run.size / PAGE_SIZE;
         if let Some(n) = self.states.get_mut(run.state as usize) {
             *n = n.saturating_add(count);
@@ -122,12 +129,14 @@ pub fn rows<'k>(
         for vad in &memory.tree.vads {
             let mut counts = Counts::default();
             pages(&memory.space, vad.start, vad.end, Grain::Any).for_each(|run| counts.add(space, pfns, &run));
+            tell(process, counts.cut.take(), sink);
             sink.row(row(process, Some(vad), &counts))?;
         }
         return Ok(());
     }
     let mut counts = Counts::default();
     pages(&memory.space, Va(0), kernel.last_user_address(), Grain::Any).for_each(|run| counts.add(space, pfns, &run));
+    tell(process, counts.cut.take(), sink);
     sink.row(row(process, None, &counts))
 }
 

@@ -55,9 +55,18 @@ pub(super) fn of_clap(answer: &clap::Error) -> Exit {
 pub(super) fn of_error(error: &anyhow::Error) -> Exit {
     let exit = code(error);
     if exit != Exit::Done {
-        complain(&format!("{error:#}"));
+        complain(&text(error));
     }
     exit
+}
+
+/// The error and its causes, each said once: some errors have their cause's text in their own.
+fn text(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        said if said.ends_with(&cause) => said.to_owned(),
+        said => format!("{said}: {cause}"),
+    })
 }
 
 /// A message on standard error. Its line breaks are its own: what comes from a dump, a file or a server is in it with none.
@@ -106,6 +115,13 @@ mod tests {
         let text = format!("tried:\n  a: {}\n\u{1b}[2Jb", crate::error::one_line("x\ndumpwalk: fine"));
         assert_eq!(message(&text), "dumpwalk: tried:\n    a: x<U+000A>dumpwalk: fine\n  <U+001B>[2Jb\n");
         assert_eq!(message("one"), "dumpwalk: one\n");
+    }
+    #[test]
+    fn a_cause_is_said_once() {
+        let source = io::Error::new(ErrorKind::NotFound, "no such file");
+        let error = anyhow::Error::from(Error::Io { path: "a.dmp".into(), source });
+        assert_eq!(text(&error), "a.dmp: no such file");
+        assert_eq!(text(&error.context("reading")), "reading: a.dmp: no such file");
     }
     #[test]
     fn each_failure_has_its_code() {

@@ -12,12 +12,45 @@ pub(super) fn remove_on_interrupt(path: &Path) {
     UNFINISHED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner).push(path.into());
 }
 
-/// Takes over Ctrl-C (and `SIGTERM`), and on Unix what the system raises when the mapped dump loses pages.
-/// Called once, by the binary's run.
+/// Takes over Ctrl-C (on Unix also `SIGTERM` and `SIGHUP`), and on Unix what the system raises when the mapped dump loses
+/// pages. Called once, by the binary's run.
 pub(super) fn take_over(dump: &Path) {
-    // Without a handler the system's own ends the process: nothing to tell.
-    let _ = ctrlc::try_set_handler(|| end(Exit::Interrupted));
+    // Without a handler the system's own ends the process; only a half-written file is left then.
+    if let Err(e) = watch_end() {
+        log::debug!("no handler for interrupts: {e}");
+    }
     watch_mapping(dump);
+}
+
+#[cfg(windows)]
+fn watch_end() -> Result<(), ctrlc::Error> {
+    ctrlc::try_set_handler(|| end(Exit::Interrupted))
+}
+
+/// Each signal has its own handler: one that the caller has ignored (`nohup` does that to `SIGHUP`, a shell to `SIGINT` of
+/// what it starts in the background) stays ignored, and takes nothing from the others.
+#[cfg(unix)]
+fn watch_end() -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let ignored = ignored_signals();
+    let taken = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !ignored.contains(signal));
+    let mut signals = signal_hook::iterator::Signals::new(taken)?;
+    let wait = move || {
+        if signals.forever().next().is_some() {
+            end(Exit::Interrupted);
+        }
+    };
+    std::thread::Builder::new().name("signals".into()).spawn(wait).map(drop)
+}
+
+/// The signals this process was started to ignore, where the system says so: `SigIgn` in proc(5), bit 0 for signal 1.
+/// Elsewhere `SIGHUP` counts as ignored, so that `nohup` works.
+#[cfg(unix)]
+fn ignored_signals() -> Vec<std::ffi::c_int> {
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return vec![signal_hook::consts::SIGHUP] };
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    (1..64).filter(|signal| mask >> (signal - 1) & 1 == 1).collect()
 }
 
 /// Removes what is half-written and ends the process.

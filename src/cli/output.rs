@@ -91,9 +91,51 @@ impl Output {
     }
 }
 
+/// Rows and notes go to two files: the second would replace the first. A device or pipe may take both.
+///
+/// # Errors
+/// Both names lead to one file, whether it exists yet or not.
+pub(super) fn two_files(rows: &Path, notes: &Path) -> Result<()> {
+    let device = std::fs::metadata(rows).is_ok_and(|there| !there.is_file());
+    if device || real(rows) != real(notes) {
+        return Ok(());
+    }
+    Err(Error::Usage(format!("{} cannot hold both the rows and the notes: name two files", rows.display())))
+}
+
+/// The path without links and detours; of a file that is yet to be made, that of its folder.
+fn real(path: &Path) -> Option<PathBuf> {
+    path.canonicalize().ok().or_else(|| {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let name = path.file_name()?.to_str().map(str::to_owned);
+        // Windows takes letters of either case for the same.
+        let name = name.map(|n| if cfg!(windows) { n.to_lowercase() } else { n });
+        Some(folder.canonicalize().ok()?.join(name?))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_and_notes_are_two_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let same = |a: &str, b: &str| two_files(&at(a), &at(b)).is_err();
+        assert!(same("b", "b") && same("b", "./b"), "neither is there yet");
+        assert!(!same("a", "b"));
+        std::fs::write(at("a"), b"old").unwrap();
+        assert!(same("a", "a"));
+        std::fs::hard_link(at("a"), at("linked")).unwrap();
+        assert!(!same("a", "linked"), "each gets its own new file under its own name");
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink(at("a"), at("link")).unwrap();
+            assert!(same("a", "link"));
+            assert!(two_files(Path::new("/dev/null"), Path::new("/dev/null")).is_ok());
+        }
+    }
 
     fn write(path: &Path, force: bool, input: &Path) -> Result<()> {
         let mut output = Output::open(Some(path), force, input)?;

@@ -2,7 +2,7 @@
 
 use super::exit::Exit;
 use super::job::Job;
-use super::output::Output;
+use super::output::{self, Output};
 use super::progress::Bar;
 use super::{docs, interrupt, logging, symbols, words};
 use crate::analysis::Case;
@@ -37,14 +37,13 @@ pub(super) fn run(matches: &ArgMatches) -> anyhow::Result<Exit> {
 fn analyse(job: &Job) -> anyhow::Result<Exit> {
     interrupt::take_over(&job.dump);
     // Outputs first: an hour of work must not end at a file that exists.
+    if let (Some(rows), Some(notes)) = (&job.output, &job.notes) {
+        output::two_files(rows, notes)?;
+    }
     let mut output = Output::open(job.output.as_deref(), job.force, &job.dump)?;
     let notes_file = job.notes.as_ref().map(|path| Output::open(Some(path), job.force, &job.dump)).transpose()?;
     let bar = Bar::start(&job.open.progress);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(job.threads)
-        .build()
-        .map_err(|e| Error::Usage(format!("cannot start {} threads: {e}", job.threads)))?;
-
+    let pool = pool(job.threads)?;
     let case = pool.install(|| Case::open(&job.dump, &job.open))?;
     let terminal = output.is_terminal();
     let style = Style {
@@ -80,6 +79,23 @@ fn analyse(job: &Job) -> anyhow::Result<Exit> {
         _ if finished.loss() => Exit::Partial,
         _ => Exit::Done,
     })
+}
+
+/// Workers: fewer where the system starts no more (a limit on processes, too little memory for stacks).
+fn pool(wanted: usize) -> Result<rayon::ThreadPool> {
+    let mut threads = wanted;
+    loop {
+        match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+            Ok(pool) => {
+                if threads < wanted {
+                    log::warn!("{threads} of {wanted} threads could be started");
+                }
+                return Ok(pool);
+            }
+            Err(_) if threads > 1 => threads /= 2,
+            Err(e) => return Err(Error::Usage(format!("cannot start a thread: {e}"))),
+        }
+    }
 }
 
 /// Runs the analysis into the report: what it left and the worst severity, or the error and the notes so far.

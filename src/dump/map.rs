@@ -1,10 +1,10 @@
 //! The file in memory: mapped read-only, nothing copied.
 
 use crate::error::{Error, Result};
+use crate::regular;
 #[cfg(unix)]
 use memmap2::Advice;
 use memmap2::{Mmap, MmapMut};
-use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -34,11 +34,10 @@ impl Map {
     pub fn open(path: &Path) -> Result<Self> {
         let io = |source| Error::Io { path: path.into(), source };
         let not = |what: &str| Error::NotADump { path: path.into(), what: what.into() };
-        let meta = std::fs::metadata(path).map_err(io)?;
-        if meta.is_dir() {
+        if std::fs::metadata(path).map_err(io)?.is_dir() {
             return Err(not("a directory; name the dump file in it"));
         }
-        let file = File::open(path).map_err(io)?;
+        let file = regular::open(path).map_err(io)?;
         let length = file.metadata().map_err(io)?.len();
         if length == 0 {
             return Err(not("the file is empty (0 bytes); was it copied completely?"));

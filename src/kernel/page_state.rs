@@ -6,7 +6,7 @@ use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::{Fault, Mapping, Mode, Regions, Rights, Space, Via};
 use crate::symbols::layout::{Bits, Layout, LayoutError};
-use crate::value::{Absent, Value};
+use crate::value::{Absent, Note, Value};
 use std::ops::Range;
 
 /// What became of a page.
@@ -86,6 +86,17 @@ pub struct Pages {
 }
 
 impl Pages {
+    /// Whether this is the rest of a range whose page tables were too many to follow ([`Region::is_cut`]).
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        self.state == State::Unknown && self.entry == Some(0)
+    }
+    /// The loss note where it is.
+    #[must_use]
+    pub fn cut_note(&self) -> Option<Note> {
+        let text = || format!("its page tables name the same tables again and again: not followed from {} on", self.va);
+        self.is_cut().then(|| Note::loss(text()))
+    }
     /// Joins `next` to this run if it goes on in every respect.
     fn join(&mut self, next: &Self) -> bool {
         let along = |a: Option<u64>, b: Option<u64>, step: u64| match (a, b) {

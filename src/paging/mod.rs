@@ -15,6 +15,7 @@ mod tables;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+mod visited;
 mod walk;
 mod x64;
 mod x86;

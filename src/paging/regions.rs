@@ -1,6 +1,7 @@
 //! A range of addresses, page by page: what is at hand from the page before is not looked up again.
 
 use super::tables::Shape;
+use super::visited::Visited;
 use super::walk::{Descent, Mapping, Met, Step, Via, alike, end_of};
 use super::{Fault, Prototyped, Space};
 use crate::addr::{PAGE_SIZE, Va};
@@ -39,8 +40,8 @@ impl Region {
 
 impl<'d> Space<'d> {
     /// Every page and every entry that says something in a range of addresses, in order. Empty regions are skipped
-    /// table by table. Page tables of a hostile dump can name themselves without end: bound what you take. Tables that map nothing, one
-    /// named by all entries of another, are followed up to a bound; the rest is one region that [is cut](Region::is_cut).
+    /// table by table. Page tables of a hostile dump can name themselves without end, or one table can be named by all entries of
+    /// another: both are followed up to a bound; the rest is one region that [is cut](Region::is_cut).
     pub fn regions<'s>(&'s self, from: Va, last: Va) -> Regions<'s, 'd> {
         let next = Some(from.0).filter(|f| *f <= last.0);
         Regions {
@@ -49,6 +50,8 @@ impl<'d> Space<'d> {
             last: last.0,
             empty: 0,
             unread: 0,
+            visited: Visited::default(),
+            endless: false,
             alike: false,
             lowest: None,
             silent: 0..0,
@@ -65,6 +68,9 @@ pub struct Regions<'s, 'd> {
     last: u64,
     empty: u32,
     unread: u32,
+    visited: Visited,
+    /// Whether tables were met again and again.
+    endless: bool,
     /// Whether the last answer is that of several entries.
     alike: bool,
     /// The table of the lowest level that was met last, and one past the addresses it maps.
@@ -87,10 +93,10 @@ impl Iterator for Regions<'_, '_> {
             let end = step.next.map_or(self.last, |n| n.saturating_sub(1)).min(self.last);
             let size = end.saturating_sub(at).saturating_add(1);
             match step.found {
-                Err(Fault::Unmapped | Fault::NonCanonical) if self.empty < MOST_EMPTY => {
+                Err(Fault::Unmapped | Fault::NonCanonical) if self.empty < MOST_EMPTY && !self.endless => {
                     self.empty = self.empty.saturating_add(1);
                 }
-                found if self.unread <= MOST_UNREAD && !nothing(found) => {
+                found if self.unread <= MOST_UNREAD && !self.endless && !nothing(found) => {
                     let each = if self.alike { PAGE_SIZE.min(size) } else { size };
                     return Some(Region { va: Va(at), size, found, each });
                 }
@@ -140,6 +146,7 @@ impl Regions<'_, '_> {
         let Descent { found, shift, table } = descent;
         let mut end = end_of(va, shift);
         if let Some(table) = table {
+            self.endless |= !self.visited.meet(&table, va);
             if found == Err(Fault::Unmapped) {
                 end = table.empty_until(shape, va).or(end);
             } else if let [.., above, last] = shape.levels

@@ -166,3 +166,39 @@ fn tables_of_nothing_are_not_followed_without_end() {
     assert!(all[0].is_cut() && all[0].va.0 > 0x1000_0000);
     assert_eq!(all[0].va.0 + all[0].size, 0x8000_0000_0000);
 }
+
+/// A root that names itself by every entry, and one table, page or hole that is named by all entries of the one above:
+/// each fills the address space with answers out of a few pages.
+#[test]
+fn tables_that_are_met_again_and_again_end_the_walk() {
+    const ROOT: u64 = 0x10_0000;
+    let fill = |m: &mut Memory, table: u64, entry: u64| {
+        for slot in 0..256 {
+            m.write(Pa(table + slot * 8), &entry.to_le_bytes());
+        }
+    };
+    let (table, large) = (0x67, 0xe7);
+    for (name, tables) in [
+        ("a root that names itself", vec![(ROOT, ROOT | table)]),
+        (
+            "one table for all",
+            vec![(ROOT, 0x20_0067), (0x20_0000, 0x20_1067), (0x20_1000, 0x20_2067), (0x20_2000, 0x5067)],
+        ),
+        ("large pages", vec![(ROOT, 0x20_0067), (0x20_0000, 0x20_1067), (0x20_1000, 0x40_0000 | large)]),
+        ("tables that are not there", vec![(ROOT, 0x20_0067), (0x20_0000, 0x20_1067), (0x20_1000, 0x7777_7067)]),
+        (
+            "tables that map nothing",
+            vec![(ROOT, 0x20_0067), (0x20_0000, 0x20_1067), (0x20_1000, 0x20_2067), (0x20_2000, 0)],
+        ),
+    ] {
+        let mut m = Memory::new(Mode::X64, Pa(ROOT));
+        m.map(Va(0xffff_8000_0000_0000), Pa(0x5000), 12);
+        for (at, entry) in tables {
+            fill(&mut m, at, entry);
+        }
+        let dump = m.dump();
+        let space = m.space(&dump);
+        let all: Vec<_> = space.regions(Va(0), Va(0x7fff_ffff_ffff)).collect();
+        assert!(all.len() < 1 << 18 && all.last().unwrap().is_cut(), "{name}: {} regions", all.len());
+    }
+}

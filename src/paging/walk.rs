@@ -77,7 +77,7 @@ pub(super) struct Descent<'d> {
     pub found: Result<Mapping, Fault>,
     /// The answer holds for the `1 << shift` bytes around the address.
     pub shift: u8,
-    /// The table it ended in, where it was read.
+    /// The table it ended in, where it was read; else the last one above it that was.
     pub table: Option<Met<'d>>,
 }
 
@@ -173,15 +173,18 @@ impl<'d> Space<'d> {
         }
         let mut at = Pa(root.0 & shape.root);
         let mut rights = Rights::ALL;
+        let mut read = None;
         for level in shape.levels {
             // Of PAE's root, the offset inside its page is part of `at`.
             let file = self.dump.memory_at(at.page());
             let page = file.and_then(|f| self.page_at(f));
             let entry = page.and_then(|page| entry_in(page, shape.entry_at(at, *level, va), shape.entry));
             let (Some(file), Some(page), Some(entry)) = (file, page, entry) else {
-                return nothing(Err(Fault::TableNotInDump { table: at }), above(shape, level.shift));
+                let found = Err(Fault::TableNotInDump { table: at });
+                return Descent { found, shift: above(shape, level.shift), table: read };
             };
             let table = Met { at, page, level: *level, rights };
+            read = Some(table);
             if level.shift == last.shift {
                 if own {
                     self.cache.keep_table(region, Table { at, file, rights });

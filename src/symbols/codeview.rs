@@ -8,7 +8,7 @@
 use super::types::{Enum, Member, Type, Types};
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::value::Note;
-use rustc_hash::FxHashMap;
+use std::collections::HashMap;
 
 /// Nesting of types in types (and of pointers to pointers, arrays of arrays) that is followed. Kernels need 8.
 pub(super) const DEPTH: u32 = 24;
@@ -350,8 +350,9 @@ impl Problems {
 struct Decoder<'t> {
     records: Records<'t>,
     pointer_size: u32,
-    /// Definitions by unique name and by name, the first one of each.
-    by_name: FxHashMap<&'t [u8], u32>,
+    /// Definitions by unique name and by name, the first one of each. Whoever made the file chose the names: the hash has a
+    /// key of its own in each run.
+    by_name: HashMap<&'t [u8], u32>,
     /// Blocks for unnamed types met as members: path, definition, depth.
     waiting: Vec<(String, u32, u32)>,
     members_left: usize,
@@ -362,7 +363,7 @@ struct Decoder<'t> {
 impl<'t> Decoder<'t> {
     fn new(records: Records<'t>, pointer_size: u8) -> Self {
         Self {
-            by_name: FxHashMap::default(),
+            by_name: HashMap::new(),
             waiting: Vec::new(),
             members_left: MEMBERS,
             out: Types { pointer_size, ..Types::default() },

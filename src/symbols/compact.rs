@@ -8,7 +8,7 @@ use super::types::{Enum, Member, Type, Types};
 use super::{Machine, PdbId, Symbols};
 use crate::bytes::{u16_at, u32_at, u64_at};
 use crate::value::Note;
-use rustc_hash::FxHashMap;
+use std::collections::HashMap;
 
 /// Raised whenever what is written, or how a source is read, changes: older files are then made anew.
 const FORMAT: u32 = 1;
@@ -148,7 +148,7 @@ impl Writer {
         self.u8(types.pointer_size);
         // A kernel names 3,000 different member types 16,000 times.
         let mut texts: Vec<&str> = Vec::new();
-        let mut number: FxHashMap<&str, usize> = FxHashMap::default();
+        let mut number: HashMap<&str, usize> = HashMap::new();
         for m in types.types.values().flat_map(|t| t.members.values()) {
             number.entry(&m.ty).or_insert_with(|| {
                 texts.push(&m.ty);

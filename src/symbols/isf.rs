@@ -9,16 +9,20 @@ use super::types::{Enum, Member, Type, Types};
 use super::{Machine, PdbId, Symbols};
 use crate::error::{Error, Result};
 use crate::value::Note;
-use rustc_hash::FxHashMap;
 use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read;
+use std::marker::PhantomData;
 use std::path::Path;
 
 /// The largest file, and the largest document inside of a compressed one. A full kernel's is 12 MB.
-const LARGEST: u64 = 512 << 20;
-/// Memory for the xz dictionary, in KiB: `xz -9` needs 64 MiB.
-const DICTIONARY: u32 = 256 << 10;
+const LARGEST: u64 = 64 << 20;
+/// Memory for the xz dictionary, in KiB: `xz -9` needs 64 MiB, and a little more for itself.
+const DICTIONARY: u32 = 80 << 10;
+/// The most names in one object of a document. A full kernel has some 60,000 symbols.
+const MOST_NAMES: usize = 1 << 18;
 
 /// Reads a `.json`, `.json.xz` or `.json.gz` file, told apart by their first bytes.
 ///
@@ -113,18 +117,58 @@ fn global_name(name: &str, machine: Option<Machine>) -> Box<str> {
     if name.starts_with(['?', '@']) { plain_name(name, machine) } else { name.into() }
 }
 
+/// The names of an object, sorted: whoever made the file chose them, and could choose them so that a hash table of known
+/// hash is slow. Their number is bounded.
+struct Names<'a, V>(BTreeMap<Cow<'a, str>, V>);
+
+impl<'a, V> std::ops::Deref for Names<'a, V> {
+    type Target = BTreeMap<Cow<'a, str>, V>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<'a, 'de: 'a, V: Deserialize<'de>> Deserialize<'de> for Names<'a, V> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_map(NamesVisitor(PhantomData))
+    }
+}
+
+struct NamesVisitor<'a, V>(PhantomData<(&'a str, V)>);
+
+impl<'a, 'de: 'a, V: Deserialize<'de>> Visitor<'de> for NamesVisitor<'a, V> {
+    type Value = Names<'a, V>;
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object of names")
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut out = BTreeMap::new();
+        while let Some(name) = map.next_key::<Name<'a>>()? {
+            out.insert(name.0, map.next_value()?);
+            if out.len() > MOST_NAMES {
+                return Err(A::Error::custom(format!("it has more than {MOST_NAMES} names in one object")));
+            }
+        }
+        Ok(Names(out))
+    }
+}
+
+/// A name, borrowed from the document where it has no escape in it.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow)]
     metadata: Metadata<'a>,
     #[serde(borrow)]
-    base_types: FxHashMap<Cow<'a, str>, Base<'a>>,
+    base_types: Names<'a, Base<'a>>,
     #[serde(borrow)]
-    user_types: FxHashMap<Cow<'a, str>, User<'a>>,
+    user_types: Names<'a, User<'a>>,
     #[serde(borrow)]
-    enums: FxHashMap<Cow<'a, str>, Enumeration<'a>>,
+    enums: Names<'a, Enumeration<'a>>,
     #[serde(borrow)]
-    symbols: FxHashMap<Cow<'a, str>, Symbol>,
+    symbols: Names<'a, Symbol>,
 }
 
 #[derive(Deserialize)]
@@ -164,7 +208,7 @@ struct User<'a> {
     kind: Cow<'a, str>,
     size: u32,
     #[serde(borrow, default)]
-    fields: Option<FxHashMap<Cow<'a, str>, FieldOf<'a>>>,
+    fields: Option<Names<'a, FieldOf<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -199,7 +243,7 @@ struct Enumeration<'a> {
     base: Cow<'a, str>,
     size: u32,
     #[serde(borrow)]
-    constants: FxHashMap<Cow<'a, str>, i64>,
+    constants: Names<'a, i64>,
 }
 
 #[derive(Deserialize)]
@@ -222,7 +266,7 @@ type Damage = &'static str;
 impl<'d> Reader<'d> {
     fn run(&mut self) -> std::result::Result<(), Damage> {
         let document = self.document;
-        for (name, e) in &document.enums {
+        for (name, e) in document.enums.iter() {
             if is_unnamed(name.as_bytes()) {
                 continue;
             }
@@ -233,7 +277,7 @@ impl<'d> Reader<'d> {
             names.sort();
             self.out.enums.insert(name.as_ref().into(), Enum::new(e.size, names));
         }
-        for (name, user) in &document.user_types {
+        for (name, user) in document.user_types.iter() {
             if is_unnamed(name.as_bytes()) {
                 continue;
             }
@@ -274,7 +318,7 @@ impl<'d> Reader<'d> {
         if depth > DEPTH {
             return Err("types nest too deeply");
         }
-        for (name, field) in user.fields.iter().flatten() {
+        for (name, field) in user.fields.iter().flat_map(|f| f.iter()) {
             let offset = base.checked_add(field.offset).ok_or("an offset past 4 GiB")?;
             if field.anonymous || name.is_empty() {
                 self.members_left = self.members_left.saturating_sub(1);

@@ -13,7 +13,7 @@ use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
 /// The largest file that is read as a PDB. Kernels' are 10 to 30 MB.
-pub const LARGEST: u64 = 1 << 30;
+pub const LARGEST: u64 = 64 << 20;
 
 /// How a PDB begins.
 pub const MAGIC: &[u8] = b"Microsoft C/C++ MSF 7.00\r\n\x1aDS\0\0\0";

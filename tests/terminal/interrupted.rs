@@ -1,8 +1,8 @@
 //! Ctrl-C: the run ends with 130, and what it was writing is gone.
 
-use super::{dump, dumpwalk};
+use super::{dump, dumpwalk, ended};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// The names in a folder.
 fn names(dir: &Path) -> Vec<String> {
@@ -14,10 +14,13 @@ fn names(dir: &Path) -> Vec<String> {
 
 /// Ends one run in the middle of its rows: nobody reads them, and the notes wait for their end in a file.
 pub(crate) fn while_rows_are_written(interrupt: &dyn Fn(&Child)) {
-    use std::io::Read;
     let Some(dump) = dump() else { return };
+    rows_half_written_by(dumpwalk("memmap", &dump), interrupt);
+}
+
+fn rows_half_written_by(mut command: Command, interrupt: &dyn Fn(&Child)) {
+    use std::io::Read;
     let dir = tempfile::tempdir().unwrap();
-    let mut command = dumpwalk("memmap", &dump);
     command.args(["--offline", "-f", "json", "--provenance=fields", "--notes"]).arg(dir.path().join("notes.jsonl"));
     let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = run.stdout.take().unwrap();
@@ -27,7 +30,7 @@ pub(crate) fn while_rows_are_written(interrupt: &dyn Fn(&Child)) {
     interrupt(&run);
     // Only now, and only to see that it is not the whole.
     let mut rest = Vec::new();
-    let ended = run.wait().unwrap();
+    let ended = ended(&mut run);
     out.read_to_end(&mut rest).unwrap();
     let mut said = String::new();
     run.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -48,10 +51,11 @@ pub(crate) fn while_symbols_are_fetched(interrupt: &dyn Fn(&Child)) {
     let server = super::stalled::Server::new();
     let mut command = server.asked_by(dumpwalk("pslist", &dump), dir.path());
     command.args(["-f", "csv", "--force", "-o"]).arg(outputs.join("rows.csv"));
-    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     server.wait();
     assert_eq!(names(&outputs).len(), 2, "{:?}", names(&outputs));
     interrupt(&run);
+    ended(&mut run);
     let ended = run.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(130), "{}", String::from_utf8_lossy(&ended.stderr));
     assert_eq!(names(&outputs), ["rows.csv"]);
@@ -86,9 +90,24 @@ mod by_signal {
 
     #[test]
     fn rows_half_written() {
-        for signal in [Signal::INT, Signal::TERM] {
+        for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
             super::while_rows_are_written(&send(signal));
         }
+    }
+
+    /// What a shell starts in the background ignores `SIGINT`, what `nohup` starts `SIGHUP`; both can be asked to end.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn rows_half_written_in_the_background() {
+        let Some(dump) = super::dump() else { return };
+        let command = super::super::dumpwalk_with("--ignore-signal=HUP,INT", "memmap", &dump);
+        super::rows_half_written_by(command, &|run| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", run.id())).unwrap();
+            let ignored = status.lines().find_map(|l| l.strip_prefix("SigIgn:")).unwrap();
+            let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+            assert_eq!(ignored & 0b11, 0b11, "what was ignored stays so (bit 0: HUP, bit 1: INT)");
+            send(Signal::TERM)(run);
+        });
     }
 
     #[cfg(feature = "download")]

@@ -32,9 +32,23 @@ fn dump() -> Option<PathBuf> {
     found
 }
 
+/// Signals as a shell leaves them for what runs in the foreground, however the tests were started (`nohup`, `&`).
+const FOREGROUND: &str = "--default-signal=HUP,INT,TERM";
+
 /// The binary with nothing of the user's: no symbols, no cache, no wish about colours, a terminal that has them.
 fn dumpwalk(analysis: &str, dump: &Path) -> Command {
-    let mut out = Command::new(env!("CARGO_BIN_EXE_dumpwalk"));
+    dumpwalk_with(FOREGROUND, analysis, dump)
+}
+
+/// The same with other signals ignored, an option of env(1), which becomes the binary. (Tests on Linux only send signals.)
+fn dumpwalk_with(signals: &str, analysis: &str, dump: &Path) -> Command {
+    let mut out = if cfg!(target_os = "linux") {
+        let mut env = Command::new("env");
+        env.arg(signals).arg(env!("CARGO_BIN_EXE_dumpwalk"));
+        env
+    } else {
+        Command::new(env!("CARGO_BIN_EXE_dumpwalk"))
+    };
     out.arg(analysis).arg(dump);
     for name in ["_NT_SYMBOL_PATH", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI", "http_proxy", "HTTP_PROXY"] {
         out.env_remove(name);
@@ -54,6 +68,21 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !so() {
         assert!(begun.elapsed() < STUCK, "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Waits for its end; what is stuck is ended and fails the test.
+fn ended(run: &mut std::process::Child) -> std::process::ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = run.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > STUCK {
+            run.kill().unwrap();
+            panic!("the run did not end");
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
 }
