@@ -64,8 +64,9 @@
 //!
 //! `layout!` ([`symbols::layout`]) declares a structure's fields by name, with alternatives, and resolves them once per
 //! kernel against its types. A required field that is missing fails naming every spelling tried; an `Option` field reads
-//! "not in this build". *Ask the type, never the build number.* Types come from the cache, a PDB, an ISF file, a symbol
-//! server, or the built-in tables, in this order; a table is checked against the dump itself and says so in a note.
+//! "not in this build". *Ask the type, never the build number.* Types come from `--pdb`, the folders of `--symbols` and
+//! `_NT_SYMBOL_PATH`, the cache, a symbol server, or the built-in tables, in this order. Each is held against the dump; what
+//! cannot be used is named in a note, and the next source is asked. A table that is used says so in a note.
 //!
 //! # Threads and order
 //!
