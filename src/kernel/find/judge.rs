@@ -13,7 +13,7 @@ use crate::symbols::SymbolSource;
 use std::sync::Arc;
 
 /// Candidates that are put together at most: each costs the reading of symbols.
-const MOST_SETTLED: usize = 16;
+const MOST_SETTLED: usize = 6;
 
 /// Hears candidates until one is final.
 pub(super) struct Judge<'a> {
