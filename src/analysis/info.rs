@@ -165,7 +165,7 @@ fn of_kernel(case: &Case) -> Vec<Cell> {
         kernel!(|k| pdb(k).map(|id| id.name.clone()).ok_or(Absent::NotRecorded)),
         kernel!(|k| pdb(k).map(|id| id.guid.clone()).ok_or(Absent::NotRecorded)),
         kernel!(|k| pdb(k).map(|id| id.age).ok_or(Absent::NotRecorded)),
-        kernel!(|k| k.symbols.origin.clone()),
+        kernel!(|k| origin(k)),
         kernel!(|k| roads(k)),
         case.kernel.as_ref().err().map_or(Cell::Absent(Absent::NotApplicable), |why| in_one_line(why).into()),
     ]
@@ -265,6 +265,13 @@ fn suites(mask: u32) -> Cell {
 fn processors(dump: &Dump, shared: Option<u32>) -> Value<u32> {
     let header = dump.header.as_ref().map(|h| h.processors);
     shared.filter(|n| *n > 0).or(header.filter(|n| *n > 0)).ok_or(Absent::NotRecorded)
+}
+
+/// In a line: why there are none is said in a note.
+fn origin(kernel: &Kernel) -> String {
+    let origin = &kernel.symbols.origin;
+    let none = origin.strip_prefix("nowhere").map(|_| "nowhere: see the notes".to_owned());
+    none.unwrap_or_else(|| origin.clone())
 }
 
 fn roads(kernel: &Kernel) -> Cell {

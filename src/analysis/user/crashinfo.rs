@@ -67,3 +67,29 @@ fn exception(e: &Exception, arch: Option<Arch>, at: &dyn Fn(Va) -> crate::value:
     fields.push(("parameters".into(), Cell::List(e.parameters.iter().copied().map(width).map(Cell::Hex).collect())));
     Cell::Object(fields)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Addresses and parameters of a 32-bit process have 32 bits, whatever the record's upper halves hold.
+    #[test]
+    fn parameters_are_as_wide_as_the_processor() {
+        let e = Exception {
+            thread_id: 1,
+            code: 0xc000_0005,
+            flags: 0,
+            address: Va(0xffff_ffff_8012_3456),
+            parameters: vec![1, 0xffff_ffff_0000_0045],
+            context: None,
+            file: 0,
+        };
+        let text = |arch| {
+            let mut out = String::new();
+            exception(&e, Some(arch), &|_| Err(Absent::NotApplicable)).write_text(&mut out);
+            out
+        };
+        assert!(text(Arch::X86).ends_with("address=0x80123456 parameters=0x1|0x45"), "{}", text(Arch::X86));
+        assert!(text(Arch::X64).ends_with("address=0xffffffff80123456 parameters=0x1|0xffffffff00000045"));
+    }
+}
