@@ -53,7 +53,7 @@
 //!
 //! # Failure has three kinds, never mixed
 //!
-//! * [`error::Error`] stops the run: no kernel found, a required field missing. It says what was tried and what to do next.
+//! * [`error::Error`] stops the run: no kernel found, an indispensable field missing. It says what was tried and what to do next.
 //! * [`value::Absent`] is one value that is not there, with its reason: not in this build, not mapped, paged out, not in the
 //!   dump, implausible … It reaches the printed cell. Never 0, never an empty string. A text whose end is missing is
 //!   [`utf16::Text`]: the beginning, and why there is no more.
@@ -63,10 +63,12 @@
 //! # Layouts: declared once, resolved once
 //!
 //! `layout!` ([`symbols::layout`]) declares a structure's fields by name, with alternatives, and resolves them once per
-//! kernel against its types. A required field that is missing fails naming every spelling tried; an `Option` field reads
-//! "not in this build". *Ask the type, never the build number.* Types come from `--pdb`, the folders of `--symbols` and
-//! `_NT_SYMBOL_PATH`, the cache, a symbol server, or the built-in tables, in this order. Each is held against the dump; what
-//! cannot be used is named in a note, and the next source is asked. A table that is used says so in a note.
+//! kernel against its types. A field that a kernel lacks reads "not in this build", one of a structure that its symbols do not
+//! describe "no symbol"; only the few of [`symbols::indispensable`], each written down with its reason, stop a run, and the error
+//! names them. `tests/missing_fields.rs` takes each field away in turn. *Ask the type, never the build number.* Types come from
+//! `--pdb`, the folders of `--symbols` and `_NT_SYMBOL_PATH`, the cache, a symbol server, or the built-in tables, in this order.
+//! Each is held against the dump; what cannot be used is named in a note, and the next source is asked. A table that is used
+//! says so in a note.
 //!
 //! # Threads and order
 //!
