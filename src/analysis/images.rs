@@ -122,7 +122,7 @@ impl<'k> ImageRows<'k> {
             path_section.into(),
             base.into(),
             base_peb.into(),
-            vad.map(|v| v.is_image() && Ok(v.start) == base).into(),
+            vad.as_ref().map_err(|e| *e).and_then(|v| v.kind.map(|_| v.is_image() && Ok(v.start) == base)).into(),
             section.into(),
             area.map(|a| a.address).into(),
             object.into(),

@@ -145,6 +145,7 @@ fn row<'k>(
         (Ok(false), Err(Absent::NotApplicable)) => Ok("page_file"),
         (Err(why), _) | (_, Err(why)) => Err(why),
     });
+    let counted = |n: u64| Cell::from(sections.counts_pages().map(|()| n));
     let mut pids = mapped.pids;
     pids.dedup();
     let cells: [Cell; COLUMNS.len()] = [
@@ -153,10 +154,10 @@ fn row<'k>(
         file.as_ref().map_err(|e| *e).and_then(|f| f.name.clone()).into(),
         file.as_ref().map_err(|e| *e).and_then(|f| f.device.clone()).into(),
         segment.and_then(|s| s.size()).into(),
-        counts.pages.into(),
-        counts.resident.into(),
-        counts.standby.into(),
-        counts.unread.into(),
+        counted(counts.pages),
+        counted(counts.resident),
+        counted(counts.standby),
+        counted(counts.unread),
         of_area(|a| a.views.into()),
         of_area(|a| a.sections.into()),
         of_area(|a| a.delete_on_close.into()),

@@ -2,6 +2,7 @@
 //!
 //! A section is an analysis told one process at a time. [`SECTIONS`] is their register, in the order of a page: adding one is one entry.
 
+use super::findings::needs::{Need, is_met};
 use super::identities::Identities;
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Worker};
@@ -121,6 +122,40 @@ struct Section {
     analysis: &'static Analysis,
     /// Its rows of one process.
     rows: for<'a, 'k> fn(At<'a, 'k>, &mut Hands<'k>, &mut dyn Sink) -> Result<()>,
+}
+
+/// What the rows of a section are found by. A kernel that lacks one of these leaves rows out, not cells, and a note says so.
+const ROWS: [(&str, &[Need]); 3] = [
+    (
+        "callstacks",
+        &[
+            &["_ETHREAD.Tcb.KernelStack"],
+            &["_ETHREAD.Tcb.StackBase"],
+            &["_ETHREAD.Tcb.StackLimit"],
+            &["_ETHREAD.Tcb.TrapFrame"],
+            &["_KTRAP_FRAME.Rip", "_KTRAP_FRAME.Eip", "_KTRAP_FRAME.Pc"],
+            &["_KTRAP_FRAME.Rsp", "_KTRAP_FRAME.HardwareEsp", "_KTRAP_FRAME.Sp"],
+            &["_KTRAP_FRAME.SegCs", "_KTRAP_FRAME.Spsr"],
+            &["_TEB.NtTib.StackBase"],
+            &["_TEB.NtTib.StackLimit"],
+            &["_KLDR_DATA_TABLE_ENTRY.DllBase", "_LDR_DATA_TABLE_ENTRY.DllBase"],
+            &["_KLDR_DATA_TABLE_ENTRY.SizeOfImage", "_LDR_DATA_TABLE_ENTRY.SizeOfImage"],
+        ],
+    ),
+    (
+        "mappedfiles",
+        &[&["_MMVAD.Subsection", "_MMVAD.ControlArea"], &["_SUBSECTION.ControlArea"], &["_CONTROL_AREA.Segment"]],
+    ),
+    ("stacks", &[&["_ETHREAD.Tcb.Teb"], &["_TEB.NtTib.Self"], &["_TEB.NtTib.ExceptionList"]]),
+];
+
+/// A note for each wanted section that may lack rows.
+fn lacking(kernel: &Kernel, wanted: &impl Fn(&str) -> bool, sink: &mut dyn Sink) {
+    for (section, needs) in ROWS.iter().filter(|(section, _)| wanted(section)) {
+        if let Some(field) = needs.iter().find(|n| !is_met(&kernel.symbols.types, n)).and_then(|n| n.first()) {
+            sink.note(Note::loss(format!("{section}: rows may be missing: the symbols have no {field}")));
+        }
+    }
 }
 
 /// What one thread works with, page after page.
@@ -321,6 +356,7 @@ fn report(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     }
     whole(case, ask, &wanted, BEFORE.into_iter(), sink)?;
     pages(case, ask, &|name: &str| name != BEHIND.name && wanted(name), sink)?;
+    lacking(case.kernel()?, &|name: &str| name == BEHIND.name && wanted(name), sink);
     whole(case, ask, &wanted, std::iter::once(BEHIND), sink)
 }
 
@@ -361,6 +397,7 @@ const BEGIN: [&str; 3] = ["getsids", "vadinfo", "stacks"];
 fn pages(case: &Case, ask: &Ask, wanted: &(impl Fn(&str) -> bool + Sync), sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
+    lacking(kernel, wanted, sink);
     let shared = Shared::of(kernel, &processes, wanted, sink)?;
     let sections: Vec<&Section> = SECTIONS.iter().filter(|s| wanted(s.analysis.name)).collect();
     let units = processes.into_iter().flat_map(|process| {

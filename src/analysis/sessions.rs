@@ -66,6 +66,8 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         entry.user = entry.user.or(token.user(&space).ok());
     }
     let ids: BTreeSet<u64> = identities.sessions.list.keys().chain(used.keys()).copied().collect();
+    // What no token names is not known to be in use by none.
+    let named = identities.tokens.names_sessions();
     for id in ids {
         let session = identities.sessions.list.get(&id).ok_or(Absent::NotRecorded);
         let used = used.remove(&id).unwrap_or_default();
@@ -82,8 +84,8 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
             user.map(|s| s.to_string()).into(),
             super::getsids::name_of(&identities, user),
             texts(used.terminals.iter().map(u32::to_string).collect()),
-            (used.pids.len() as u64).into(),
-            texts(used.pids.iter().map(u64::to_string).collect()),
+            named.map(|_| used.pids.len() as u64).into(),
+            named.map_or_else(Cell::Absent, |_| texts(used.pids.iter().map(u64::to_string).collect())),
             session
                 .and_then(|s| s.buddy)
                 .and_then(|b| if b == 0 { Err(Absent::NotApplicable) } else { Ok(b) })

@@ -10,6 +10,7 @@ use crate::kernel::address_space::AddressSpace;
 use crate::kernel::page_state::{Grain, Pages, PfnDatabase, State, last_user_address, pages};
 use crate::kernel::process::Process;
 use crate::kernel::vad::{Kind as VadKind, Vad};
+use crate::kernel::vad_tree::Layouts;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note, Value};
@@ -132,6 +133,9 @@ pub fn rows<'k>(
 
 fn row(process: &Process<'_>, vad: Option<&Vad>, counts: &Counts) -> Row {
     let [pid, name] = who::cells(process);
+    // What only the address ranges say of pages that no entry of the process's own describes.
+    let ranges = Layouts::of(process.kernel).map_err(|_| Absent::NoSymbol).and_then(|l| l.whole());
+    let by_ranges = |state: State| Cell::from(ranges.map(|()| counts.state(state)));
     let of_vad = |get: &dyn Fn(&Vad) -> Cell| vad.map_or(Cell::Absent(Absent::NotApplicable), get);
     let told = |n: u64| counts.untold.map_or(Cell::Dec(n), Cell::Absent);
     let of_process = |v: Value<u64>| if vad.is_some() { Absent::NotApplicable.into() } else { Cell::from(v) };
@@ -144,10 +148,10 @@ fn row(process: &Process<'_>, vad: Option<&Vad>, counts: &Counts) -> Row {
         of_vad(&|v| v.kind.map(VadKind::key).into()),
         counts.state(State::Valid).into(),
         counts.state(State::Transition).into(),
-        counts.state(State::Prototype).into(),
-        counts.state(State::DemandZero).into(),
+        by_ranges(State::Prototype),
+        by_ranges(State::DemandZero),
         counts.state(State::PagedOut).into(),
-        counts.state(State::FileBacked).into(),
+        by_ranges(State::FileBacked),
         counts.state(State::Compressed).into(),
         counts.state(State::NotInDump).into(),
         counts.state(State::Unknown).into(),
@@ -169,7 +173,7 @@ mod tests {
     fn every_known_kernel_tells_what_its_page_frames_are_for() {
         for (name, symbols) in crate::kernel::testing::kernels() {
             // The table of 24H2 has no bits of `_MI_PFN_FLAGS4`, where the others' `PrototypePte` is.
-            let told = PfnLayout::resolve(&symbols.types).is_ok();
+            let told = PfnLayout::resolve(&symbols.types).unwrap().field("prototype").is_ok();
             assert_eq!(told, !name.contains("26100"), "{name}");
         }
     }

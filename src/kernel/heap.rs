@@ -192,7 +192,8 @@ impl<'k> HeapLayouts<'k> {
     /// The symbols lack a type or a field.
     pub fn of(shapes: Shapes<'k>, wow64: bool) -> Result<Self, LayoutError> {
         let get = || {
-            Some((shapes.get(wow64).ok()?, shapes.get(wow64).ok()?, shapes.get(wow64).ok()?, shapes.get(wow64).ok()?))
+            let heap = shapes.described(wow64)?;
+            Some((heap, shapes.get(wow64).ok()?, shapes.get(wow64).ok()?, shapes.get(wow64).ok()?))
         };
         let name = SegmentContext::TYPE;
         let context_size =

@@ -146,7 +146,7 @@ impl<'k> LdrLayouts<'k> {
         Ok(Self {
             data: shapes.get(wow64)?,
             entry: shapes.get(wow64)?,
-            node: shapes.get(wow64).ok(),
+            node: shapes.described(wow64),
             pointer: shapes.pointer(wow64),
             wow64,
         })
@@ -170,10 +170,10 @@ impl<'k> LdrLayouts<'k> {
             ("initialisation order", heads.init(), "init_links"),
         ];
         for (i, (name, head, links)) in lists.into_iter().enumerate() {
-            let offset = self.entry.field(links).map_or(0, |f| f.offset);
-            let list = match head {
-                Ok(head) => self.walk(space, head),
-                Err(why) => List { entries: Vec::new(), broken: Some(why) },
+            let offset = self.entry.field(links).map(|f| f.offset);
+            let (list, offset) = match (head, offset) {
+                (Ok(head), Ok(offset)) => (self.walk(space, head), offset),
+                (Err(why), _) | (_, Err(why)) => (List { entries: Vec::new(), broken: Some(why) }, 0),
             };
             if let Some(why) = list.broken {
                 let bits = if self.wow64 { "32-bit " } else { "" };

@@ -150,6 +150,12 @@ impl<'k> Shapes<'k> {
             self.resolved.get::<L>(self.types)
         }
     }
+    /// The same, where the symbols describe the structure at all.
+    #[must_use]
+    pub fn described<L: Layout + Send + Sync + 'static>(&self, wow64: bool) -> Option<&'k L> {
+        self.types.get(L::TYPE)?;
+        self.get(wow64).ok()
+    }
     /// Bytes in a pointer of that width.
     #[must_use]
     pub fn pointer(&self, wow64: bool) -> u32 {

@@ -51,6 +51,9 @@ pub fn modules<'v>(memory: &'v AddressSpace<'_>, sides: &[Side<'_>]) -> ProcessM
                 }
                 out.notes.extend(found.notes);
                 for module in found.modules {
+                    if let Err(why @ (Absent::NotInBuild | Absent::NoSymbol)) = module.base {
+                        out.unmet = [Err(why); 3];
+                    }
                     let vad = module.base.ok().and_then(|base| vad_tree::find(vads, base).filter(|v| v.start == base));
                     let (in_load, in_mem, in_init) = (module.in_load, module.in_mem, module.in_init);
                     out.modules.push(Loaded { base: module.base, listed: Some(module), vad, in_load, in_mem, in_init });

@@ -196,6 +196,14 @@ impl<'k> Sections<'k> {
             (Err(why), _) => Err(why),
         }
     }
+    /// Whether subsections can be followed, and their pages counted.
+    ///
+    /// # Errors
+    /// Why not: a field that the symbols lack.
+    pub fn counts_pages(&self) -> Value<()> {
+        use crate::symbols::layout::Layout;
+        ["base", "entries", "next"].into_iter().try_for_each(|name| self.subsection.field(name).map(|_| ()))
+    }
     /// Bytes in a prototype entry.
     #[must_use]
     pub fn entry_size(&self) -> u64 {

@@ -23,7 +23,7 @@ layout! {
         /// `TickCount`: clock ticks since the machine started (Server 2003 and later).
         tick_count_raw: [u8; 12] = "TickCount",
         /// `TickCountLowDeprecated`, XP's `TickCountLow`.
-        tick_count_low: u32 = "TickCountLowDeprecated" | "TickCountLow",
+        tick_count_low: u32 = "TickCountLow",
         /// `TickCountMultiplier`: milliseconds of a tick, times 2²⁴.
         multiplier: u32 = "TickCountMultiplier",
     }

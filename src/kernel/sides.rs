@@ -1,6 +1,6 @@
 //! The two sides of a process: native code, and 32-bit code on a 64-bit kernel, each with a PEB, parameters, loader lists and heaps of its own.
 
-use super::heap::{Heap, HeapLayouts};
+use super::heap::{Heap, HeapLayouts, NtHeap};
 use super::ldr::{LdrLayouts, Modules};
 use super::peb::{Parameters, Peb, PebLayouts, Shapes};
 use super::process::Process;
@@ -30,7 +30,7 @@ impl<'k> SideLayouts<'k> {
         Ok(Self {
             peb: PebLayouts::of(shapes, wow64)?,
             ldr: LdrLayouts::of(shapes, wow64)?,
-            heap: HeapLayouts::of(shapes, wow64).ok(),
+            heap: shapes.described::<NtHeap>(wow64).and_then(|_| HeapLayouts::of(shapes, wow64).ok()),
         })
     }
 }
@@ -65,9 +65,17 @@ impl<'k> Sides<'k> {
     /// The sides of a process, the native one first. A process without a PEB has one all the same, whose PEB says why it is absent.
     pub fn of_process<'s>(&'s self, process: &Process<'_>, kernel_space: &Space<'_>) -> Vec<Side<'s>> {
         let mut sides = vec![Side { wow64: false, peb: process.peb(), layouts: &self.native }];
-        if let (Ok(narrow), Some(layouts)) = (process.wow64(kernel_space), &self.wow64) {
-            let peb = narrow.peb.and_then(|p| if p.is_null() { Err(Absent::NotApplicable) } else { Ok(p) });
-            sides.push(Side { wow64: true, peb, layouts });
+        let Some(layouts) = &self.wow64 else { return sides };
+        match process.wow64(kernel_space) {
+            Ok(narrow) => {
+                let peb = narrow.peb.and_then(|p| if p.is_null() { Err(Absent::NotApplicable) } else { Ok(p) });
+                sides.push(Side { wow64: true, peb, layouts });
+            }
+            // Where the kernel does not say, there may be one.
+            Err(why @ (Absent::NotInBuild | Absent::NoSymbol)) => {
+                sides.push(Side { wow64: true, peb: Err(why), layouts });
+            }
+            Err(_) => {}
         }
         sides
     }

@@ -104,8 +104,10 @@ impl Process<'_> {
             return Ok(Sort::Secure);
         }
         match v.minimal() {
-            Ok(0) | Err(Absent::NotInBuild) => Ok(Sort::User),
+            Ok(0) => Ok(Sort::User),
             Ok(_) => Ok(Sort::Minimal),
+            // Kernels before 8.1 have no such processes, nor pico contexts.
+            Err(Absent::NotInBuild) if v.pico_context() == Err(Absent::NotInBuild) => Ok(Sort::User),
             Err(why) => Err(why),
         }
     }
@@ -251,7 +253,7 @@ impl Process<'_> {
     /// # Errors
     /// Why they are not there.
     pub fn processor_time(&self, clock: &Clock, processors: Value<u32>) -> Value<(u64, u64)> {
-        let (kernel, user) = (self.view.kernel_ticks()?, self.view.user_ticks()?);
+        let (kernel, user) = (self.kernel_ticks()?, self.user_ticks()?);
         let most = clock.ticks?.saturating_mul(processors?.into());
         if kernel.saturating_add(user) > most {
             return Err(Absent::Implausible);

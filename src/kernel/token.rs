@@ -7,7 +7,7 @@ use super::sid::Sid;
 use crate::addr::Va;
 use crate::layout;
 use crate::paging::Space;
-use crate::symbols::layout::{Counted, Layout, LayoutError, View};
+use crate::symbols::layout::{Counted, Field, Layout, LayoutError, View};
 use crate::symbols::types::Types;
 use crate::value::{Absent, Value};
 
@@ -147,25 +147,29 @@ impl Tokens {
     /// # Errors
     /// The symbols lack `_TOKEN` or one of its fields.
     pub fn new(types: &Types) -> Result<Self, LayoutError> {
-        let old = match OldPrivileges::resolve(types) {
-            Ok(old) => {
-                let luid = LuidAndAttributes::resolve(types)?;
-                Some((old, luid, types.size_of("_LUID_AND_ATTRIBUTES").unwrap_or_else(|| luid.span())))
-            }
-            Err(_) => None,
-        };
+        let old = OldPrivileges::resolve(types)?;
+        let luid = LuidAndAttributes::resolve(types)?;
+        let luid_size = types.size_of("_LUID_AND_ATTRIBUTES").unwrap_or_else(|| luid.span());
+        let old = old.field("count").is_ok().then_some((old, luid, luid_size));
         let entry = SidAndAttributes::resolve(types)?;
         Ok(Self {
             layout: TokenLayout::resolve(types)?,
             old,
             entry,
             entry_size: types.size_of("_SID_AND_ATTRIBUTES").unwrap_or_else(|| entry.span()),
-            logon: LogonSession::resolve(types).ok(),
+            logon: types.get(LogonSession::TYPE).and_then(|_| LogonSession::resolve(types).ok()),
         })
     }
     /// The token at `va`.
     pub fn at<'s>(&'s self, space: &Space<'s>, va: Va) -> Token<'s> {
         Token { reader: self, va, view: space.view(&self.layout, va) }
+    }
+    /// Whether this kernel's tokens name their logon sessions.
+    ///
+    /// # Errors
+    /// Why they do not.
+    pub fn names_sessions(&self) -> Value<()> {
+        self.layout.field("logon_id").map(|_| ())
     }
     /// The logon session at `va`; `None` where the symbols do not know it.
     pub fn logon_session<'s>(&'s self, space: &Space<'s>, va: Va) -> Option<View<'s, LogonSession>> {
@@ -180,12 +184,13 @@ impl Tokens {
         }
         // One fetch for the whole array; each entry's bytes are looked at where they lie.
         let bytes = space.fetch(array, count.saturating_mul(self.entry_size));
-        let number = |at: u32, field: crate::symbols::layout::Field| {
+        let number = |at: u32, field: Value<Field>| {
+            let field = field?;
             let at = at.checked_add(field.offset).ok_or(Absent::Implausible)?;
             crate::bytes::le(bytes.at(at, field.size)?).ok_or(Absent::Implausible)
         };
         let field = |name| self.entry.field(name);
-        let (sid, attributes) = (field("sid")?, field("attributes")?);
+        let (sid, attributes) = (field("sid"), field("attributes"));
         Ok((0..count)
             .map(|i| i.saturating_mul(self.entry_size))
             .map(|at| Group {
@@ -497,14 +502,14 @@ mod tests {
             let tokens = Tokens::new(&symbols.types).unwrap_or_else(|e| panic!("{name}: {e}"));
             let xp = name.starts_with("x86-5.1");
             let seven = name.contains("-6.1.");
-            let has = |field| tokens.layout.field(field).is_some();
+            let has = |field| tokens.layout.field(field).is_ok();
             assert_eq!(tokens.old.is_some(), xp, "{name}");
             assert_eq!((has("present"), has("integrity_index"), has("logon_session")), (!xp, !xp, !xp), "{name}");
             assert_eq!((has("package"), has("capabilities")), (!xp && !seven, !xp && !seven), "{name}");
             assert_eq!(has("trust"), !xp && !seven && !name.contains("-6.2."), "{name}");
             let pointer = u32::from(symbols.types.pointer_size);
             assert_eq!(tokens.entry_size, pointer * 2, "{name}");
-            assert_eq!(tokens.logon.is_some_and(|l| l.field("account").is_some()), !xp, "{name}");
+            assert_eq!(tokens.logon.is_some_and(|l| l.field("account").is_ok()), !xp, "{name}");
         }
     }
     #[test]

@@ -261,24 +261,20 @@ pub fn range(v: &View<'_, VadShort>) -> Value<(Va, Va)> {
     // 32 bits of the page number, 8 more in a byte of their own, 4 more in spare bits of a pointer. Only the first page
     // has those 4: a node that crosses 4 PB would need one more than its first page has.
     let higher = v.higher().or_else(absent_in_build)? << 40;
-    let start = page_number(v, "start", v.start()?, v.start_high())? | higher;
-    let end = page_number(v, "end", v.end()?, v.end_high())? | higher;
+    let (start_high, end_high) = match (v.start_high(), v.end_high()) {
+        // Up to 8 the low parts are the whole numbers.
+        (Err(Absent::NotInBuild), Err(Absent::NotInBuild)) => (0, 0),
+        // A build has both or neither: with one alone the other's number is not known.
+        (start, end) => (start?, end?),
+    };
+    let start = v.start()? | u64::from(start_high) << 32 | higher;
+    let end = v.end()? | u64::from(end_high) << 32 | higher;
     let address = |page: u64| page.checked_mul(PAGE_SIZE).ok_or(Absent::Implausible);
     let (start, end) = (address(start)?, address(end)?);
     if end < start {
         return Err(Absent::Implausible);
     }
     Ok((Va(start), Va(end | (PAGE_SIZE - 1))))
-}
-
-/// A page number from its two parts. Kernels whose low part is as wide as a pointer have no high part; the others need it.
-fn page_number(v: &View<'_, VadShort>, low_part: &str, low: u64, high: Value<u8>) -> Value<u64> {
-    use crate::symbols::layout::Layout;
-    let whole = v.layout.field(low_part)?.size >= v.layout.field("left")?.size;
-    match high {
-        Err(Absent::NotInBuild) if whole => Ok(low),
-        high => Ok(low | u64::from(high?) << 32),
-    }
 }
 
 /// Zero for what this build has no place for; every other reason stays.

@@ -37,6 +37,33 @@ pub struct Layouts<'k> {
     owner: &'k VadOwner,
     /// The pool header and its size.
     pool: Option<(&'k PoolHeader, u32)>,
+    /// What this kernel's symbols lack of what a whole tree needs.
+    lacking: Option<(&'static str, Absent)>,
+}
+
+/// The first field of what a tree is walked, laid out and understood by that a kernel lacks.
+fn lacking(short: &VadShort, long: &VadLong, owner: &VadOwner) -> Option<(&'static str, Absent)> {
+    let kind =
+        short.field("kind").or_else(|why| short.field("image_map").and(short.field("physical")).map_err(|_| why));
+    let highs = match (short.field("start_high"), short.field("end_high")) {
+        (Ok(_), end) => end,
+        (Err(_), Ok(_)) => short.field("start_high"),
+        (Err(_), Err(_)) => short.field("start"),
+    };
+    let fields = [
+        ("_EPROCESS.VadRoot", owner.field("root")),
+        ("_MMVAD_SHORT: its left child", short.field("left")),
+        ("_MMVAD_SHORT: its right child", short.field("right")),
+        ("_MMVAD_SHORT.StartingVpn", short.field("start")),
+        ("_MMVAD_SHORT.EndingVpn", short.field("end")),
+        ("_MMVAD_SHORT.StartingVpnHigh or EndingVpnHigh", highs),
+        ("_MMVAD_SHORT: PrivateMemory", short.field("private")),
+        ("_MMVAD_SHORT: VadType", kind),
+        ("_MMVAD_SHORT: Protection", short.field("protection")),
+        ("_MMVAD.Subsection", long.field("subsection").or_else(|why| long.field("control_area").map_err(|_| why))),
+        ("_MMVAD.FirstPrototypePte", long.field("first_prototype")),
+    ];
+    fields.into_iter().find_map(|(name, field)| Some((name, field.err()?)))
 }
 
 impl<'k> Layouts<'k> {
@@ -46,7 +73,15 @@ impl<'k> Layouts<'k> {
     /// The symbols lack a type or a field.
     pub fn of(kernel: &'k Kernel) -> Result<Self, LayoutError> {
         let pool = kernel.layout().ok().zip(kernel.symbols.types.size_of(PoolHeader::TYPE));
-        Ok(Self { short: kernel.layout()?, long: kernel.layout()?, owner: kernel.layout()?, pool })
+        let (short, long, owner) = (kernel.layout()?, kernel.layout()?, kernel.layout()?);
+        Ok(Self { short, long, owner, pool, lacking: lacking(short, long, owner) })
+    }
+    /// Why a walk may miss ranges, or what they hold, for all processes: the field that the symbols lack.
+    ///
+    /// # Errors
+    /// Why the field is absent.
+    pub fn whole(&self) -> Value<()> {
+        self.lacking.map_or(Ok(()), |(_, why)| Err(why))
     }
     /// One node.
     ///
@@ -115,6 +150,10 @@ impl<'k> Layouts<'k> {
             Ok(root) => self.walk_from(space, root, &mut tree),
             Err(why) => tree.notes.push(Note::loss(format!("the root of the VAD tree of {eprocess} is {why}"))),
         }
+        if let Some((field, why)) = self.lacking {
+            tree.notes
+                .push(Note::loss(format!("VAD tree: {field} is {why}: ranges, or what they hold, may be missing")));
+        }
         tree
     }
 
@@ -167,7 +206,13 @@ impl<'k> Layouts<'k> {
             // Back up to the nearest node not yet given out, then to its right.
             let Some(vad) = above.pop() else { break };
             (parent, depth) = (vad.node, vad.depth.saturating_add(1));
-            next = vad.right.unwrap_or(Va(0));
+            next = vad.right.unwrap_or_else(|why| {
+                // A field that the build lacks is said once, of the whole tree.
+                if self.lacking.is_none() {
+                    tree.notes.push(Note::loss(format!("VAD tree: the children of node {} are {why}", vad.node)));
+                }
+                Va(0)
+            });
             tree.vads.push(vad);
         }
         if strangers > 0 {

@@ -427,16 +427,49 @@ mod tests {
         assert_eq!(v.place_of("pid").unwrap().pa, Some(crate::addr::Pa(0x7440)));
     }
     #[test]
-    fn a_missing_required_field_names_itself() {
+    fn a_missing_indispensable_field_names_itself() {
         let mut t = types();
         t.types.get_mut("_EPROCESS").unwrap().members.remove("UniqueProcessId");
         let error = EProcess::resolve(&t).unwrap_err();
-        assert_eq!(error, LayoutError::NoField { ty: "_EPROCESS", tried: &["UniqueProcessId"] });
+        assert_eq!(
+            error,
+            LayoutError::NoField { ty: "_EPROCESS", field: "UniqueProcessId", why: indispensable::ALL[2].why }
+        );
+        assert!(error.to_string().contains("UniqueProcessId, which identifies"), "{error}");
     }
     #[test]
-    fn a_field_of_another_size_is_refused() {
+    fn an_indispensable_field_of_another_size_is_refused() {
         let mut t = types();
         t.types.get_mut("_EPROCESS").unwrap().members.get_mut("UniqueProcessId").unwrap().size = 16;
         assert!(matches!(EProcess::resolve(&t), Err(LayoutError::WrongSize { found: 16, .. })));
+    }
+    #[test]
+    fn any_other_field_that_is_missing_or_of_another_size_is_absent() {
+        let mut t = types();
+        let members = &mut t.types.get_mut("_EPROCESS").unwrap().members;
+        members.remove("Protected");
+        members.get_mut("Wow64Process").unwrap().size = 2;
+        let layout = EProcess::resolve(&t).unwrap();
+        let v = View::new(&layout, Bytes::builder(None, 0));
+        assert_eq!(v.protected(), Err(Absent::NotInBuild));
+        assert_eq!(v.wow64(), Err(Absent::NotInBuild));
+        assert_eq!(layout.field("protected"), Err(Absent::NotInBuild));
+        assert_eq!(v.place_of("wow64"), None);
+    }
+    #[test]
+    fn a_structure_that_is_not_described_has_only_absent_fields() {
+        layout! {
+            /// Sessions.
+            struct Session: "_MM_SESSION_SPACE" {
+                /// Its number.
+                id: u32 = "SessionId",
+            }
+        }
+        let layout = Session::resolve(&types()).unwrap();
+        assert_eq!((layout.span(), layout.field("id")), (0, Err(Absent::NoSymbol)));
+        assert_eq!(
+            EProcess::resolve(&Types::default()).unwrap_err().to_string().split(',').next(),
+            Some("the symbols have no type _EPROCESS")
+        );
     }
 }

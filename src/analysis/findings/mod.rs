@@ -4,12 +4,14 @@
 //! the whole machine ([`Check::Machine`], with the [`world::World`]), and adds [`Finding`]s. What looks odd and is known to be innocent is
 //! a finding all the same: of severity [`Severity::Info`], with the reason under `explained`, so that nobody has to look twice.
 //!
-//! A rule never guesses from what it cannot read: an absent value is no evidence.
+//! A rule never guesses from what it cannot read: an absent value is no evidence. What a rule cannot do without is in `needs.rs`: in a
+//! kernel that lacks it the rule is silent, with a note.
 
 mod code;
 mod evidence;
 mod explain;
 mod known;
+pub(in crate::analysis) mod needs;
 mod paths;
 mod person;
 mod rules;

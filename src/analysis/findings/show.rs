@@ -3,7 +3,7 @@
 use super::scene::{Desk, Scene};
 use super::story::{Story, stories};
 use super::world::World;
-use super::{Check, Finding, RULES, Severity, Subject, explain, user_dump};
+use super::{Check, Finding, Rule, Severity, Subject, explain, needs, user_dump};
 use crate::analysis::{Analysis, Ask, Case, Switch};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -88,18 +88,20 @@ fn found(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<Vec<Story>> {
     let types = kernel.object_types();
     let mut notes = types.notes.clone();
     let world = World::gather(kernel, &types, &ask.progress, &mut notes)?;
+    let (rules, unjudged) = needs::judging(&kernel.symbols.types);
+    notes.extend(unjudged);
     notes.into_iter().for_each(|n| sink.note(n));
     let of_people: Vec<(Vec<Finding>, Vec<Note>)> = world
         .people
         .par_iter()
-        .map_init(|| Desk::of(&world), |desk, person| look(&Scene::new(&world, desk, person)))
+        .map_init(|| Desk::of(&world), |desk, person| look(&Scene::new(&world, desk, person), &rules))
         .collect();
     let mut all = Vec::new();
     for (findings, notes) in of_people {
         all.extend(findings);
         notes.into_iter().for_each(|n| sink.note(n));
     }
-    for rule in RULES {
+    for rule in &rules {
         if let Check::Machine(check) = rule.check {
             check(&world, &mut all);
         }
@@ -112,9 +114,9 @@ fn found(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<Vec<Story>> {
 }
 
 /// Every rule on one process.
-fn look(scene: &Scene<'_, '_>) -> (Vec<Finding>, Vec<Note>) {
+fn look(scene: &Scene<'_, '_>, rules: &[&Rule]) -> (Vec<Finding>, Vec<Note>) {
     let mut out = Vec::new();
-    for rule in RULES {
+    for rule in rules {
         if let Check::Process(check) = rule.check {
             check(scene, &mut out);
         }

@@ -24,10 +24,10 @@ pub(super) fn describe(objects: &mut Objects<'_>, body: Va) -> Description {
     let named =
         |n: Result<u32, Absent>, f: fn(u32) -> Option<&'static str>| n.and_then(|n| f(n).ok_or(Absent::Implausible));
     // A primary token impersonates nobody.
-    let level = if token.view.kind() == Ok(PRIMARY) {
-        Err(Absent::NotApplicable)
-    } else {
-        named(token.view.level(), level_name)
+    let level = match token.view.kind() {
+        Ok(PRIMARY) => Err(Absent::NotApplicable),
+        Ok(_) => named(token.view.level(), level_name),
+        Err(why) => Err(why),
     };
     let facts: Facts = vec![
         ("user", user.map(|sid| sid.to_string()).into()),

@@ -163,18 +163,18 @@ mod tests {
             let context = Context::resolve(&symbols.types).unwrap_or_else(|e| panic!("{name}: {e}"));
             let wide = name.starts_with("x64");
             for field in ["ax", "bx", "cx", "dx", "si", "di", "cs", "flags"] {
-                assert!(trap.field(field).is_some() && context.field(field).is_some(), "{name}: {field}");
+                assert!(trap.field(field).is_ok() && context.field(field).is_ok(), "{name}: {field}");
             }
-            assert_eq!(trap.field("r8").is_some(), wide, "{name}");
-            assert_eq!(context.field("r15").is_some(), wide, "{name}");
+            assert_eq!(trap.field("r8").is_ok(), wide, "{name}");
+            assert_eq!(context.field("r15").is_ok(), wide, "{name}");
             if !wide {
                 // What wow64_context reads without a type to ask.
                 let offset = |field| context.field(field).map(|f| f.offset);
-                assert_eq!(offset("ip"), Some(0xb8), "{name}");
-                assert_eq!(offset("sp"), Some(0xc4), "{name}");
-                assert_eq!(offset("bp"), Some(0xb4), "{name}");
-                assert_eq!(offset("di"), Some(0x9c), "{name}");
-                assert_eq!(offset("ax"), Some(0xb0), "{name}");
+                assert_eq!(offset("ip"), Ok(0xb8), "{name}");
+                assert_eq!(offset("sp"), Ok(0xc4), "{name}");
+                assert_eq!(offset("bp"), Ok(0xb4), "{name}");
+                assert_eq!(offset("di"), Ok(0x9c), "{name}");
+                assert_eq!(offset("ax"), Ok(0xb0), "{name}");
             }
         }
     }

@@ -70,8 +70,8 @@ impl Forest {
         }
         pa.add(va.offset_in_page())
     }
-    fn put(&mut self, object: Va, field: Option<Field>, value: u64) {
-        let Some(field) = field else { return };
+    fn put(&mut self, object: Va, field: Value<Field>, value: u64) {
+        let Ok(field) = field else { return };
         let bytes: Vec<u8> = (0..field.size)
             .map(|i| {
                 let pa = self.pa(object.add((field.offset + i).into()));
@@ -92,7 +92,7 @@ impl Forest {
         let at = self.node(i);
         let short = self.short;
         let last = n.page + n.pages - 1;
-        let low = |page: u64| if short.field("start").is_some_and(|f| f.size == 8) { page } else { page & 0xffff_ffff };
+        let low = |page: u64| if short.field("start").is_ok_and(|f| f.size == 8) { page } else { page & 0xffff_ffff };
         self.put(at, short.field("start"), low(n.page));
         self.put(at, short.field("end"), low(last));
         self.put(at, short.field("start_high"), n.page >> 32 & 0xff);
@@ -138,6 +138,7 @@ impl Forest {
             long: &self.long,
             owner: &self.owner,
             pool: Some((&self.pool, self.pool_size)),
+            lacking: None,
         };
         layouts.walk(&space, self.va(EPROCESS))
     }

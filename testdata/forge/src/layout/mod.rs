@@ -110,6 +110,26 @@ impl Layouts {
         self
     }
 
+    /// The same table as updates of Server 2022 from 2024 on have it (20348.2227 and later): the processor times of a process are
+    /// low halves where they were, and `_EPROCESS` ends with their high halves.
+    #[must_use]
+    pub fn halved(mut self) -> Layouts {
+        let names = ["KernelTime", "UserTime", "ReadyTime"];
+        let kprocess = self.types.get_mut("_KPROCESS").expect("_KPROCESS");
+        let mut high = Vec::new();
+        for low in kprocess.fields.iter_mut().filter(|f| names.contains(&f.name.as_str())) {
+            high.push(Field { name: format!("{}High", low.name), ..low.clone() });
+            low.name.push_str("Low");
+        }
+        let eprocess = self.types.get_mut("_EPROCESS").expect("_EPROCESS");
+        for mut field in high {
+            field.offset = eprocess.fields.iter().map(|f| f.offset + f.size).max().expect("fields");
+            eprocess.size = eprocess.size.max(field.offset + field.size);
+            eprocess.fields.push(field);
+        }
+        self
+    }
+
     /// Whether the kernel has that type.
     pub fn has(&self, ty: &str) -> bool {
         self.types.contains_key(ty)

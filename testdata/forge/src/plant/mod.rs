@@ -104,7 +104,7 @@ const AMPLE: (u64, u64) = (12_000, 500);
 
 /// Plants a scenario.
 pub fn plant(s: &Scenario) -> Planted {
-    let layouts = Arc::new(Layouts::load(&s.layout));
+    let layouts = Arc::new(if s.halved { Layouts::load(&s.layout).halved() } else { Layouts::load(&s.layout) });
     let trial = fill(s, &layouts, AMPLE.0, AMPLE.1);
     // A few pages more than needed: a machine always has some that nobody uses.
     let enough = |used: &Planted| (used.machine.mem.used() + 5, used.machine.large_used() + 1);

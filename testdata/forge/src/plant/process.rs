@@ -210,6 +210,14 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     if s.tails {
         tail(&m.layouts, e, p);
     }
+    for (name, ticks) in [("Kernel", p.ticks.0), ("User", p.ticks.1)].into_iter().filter(|(_, ticks)| *ticks != 0) {
+        if e.has(&format!("Pcb.{name}Time")) {
+            e.set(&format!("Pcb.{name}Time"), ticks);
+        } else {
+            e.set(&format!("Pcb.{name}TimeLow"), ticks & 0xFFFF_FFFF).set(&format!("{name}TimeHigh"), ticks >> 32);
+        }
+        d.truth.set(&format!("{}_ticks", name.to_lowercase()), ticks);
+    }
     if p.leaving {
         e.set("ProcessExiting", 1);
     }

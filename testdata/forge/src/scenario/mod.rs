@@ -16,6 +16,8 @@ pub struct Scenario {
     pub name: String,
     /// Layout table.
     pub layout: String,
+    /// The table keeps a process's processor times in two halves: see `Layouts::halved`.
+    pub halved: bool,
     /// Major and minor version of Windows.
     pub nt: (u32, u32),
     /// Build as user mode sees it (22H2 is 19045 though its kernel file says 19041).
@@ -196,6 +198,8 @@ pub struct Process {
     pub debugged: Option<String>,
     /// `SignatureLevel`.
     pub signature: u64,
+    /// Clock ticks in the kernel and in user mode.
+    pub ticks: (u64, u64),
     /// Privileges switched on in the token that it does not hold.
     pub enable: u64,
     /// Its id is not in the table of ids.

@@ -145,6 +145,7 @@ impl Scenario {
             unnumbered: l.flag("unnumbered"),
             debugged: l.keys.get("debugged").cloned(),
             signature: l.key("signature", 0),
+            ticks: (l.key("kernel-ticks", 0), l.key("user-ticks", 0)),
             enable: l.key("enable", 0),
             token_of: l.keys.get("token").cloned(),
             shown: l.keys.get("shown").cloned(),
