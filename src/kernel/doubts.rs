@@ -217,7 +217,7 @@ impl Thread<'_> {
             return false;
         };
         let Ok(layout) = self.kernel.layout::<EThread>() else { return false };
-        let Some(entry) = layout.field("links").map(|f| at.add(f.offset.into())) else { return false };
+        let Ok(entry) = layout.field("links").map(|f| at.add(f.offset.into())) else { return false };
         let span = self.kernel.layout::<EProcess>().map_or(0, |l| u64::from(l.span()));
         let is_head = |link: Va| link.0.wrapping_sub(owner.0) < span;
         let gone = self.kernel.process_is_gone(space, owner);

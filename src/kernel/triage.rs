@@ -20,7 +20,7 @@ impl Kernel {
     /// No process: no layout says how to read the one that is copied.
     pub(super) fn unreadable_process(&self) -> Processes<'_> {
         let text = "the copied process cannot be read: no layout fits this kernel's structures";
-        Processes { list: Vec::new(), notes: vec![Note::loss(text)] }
+        Processes { list: Vec::new(), notes: vec![Note::loss(text)], active: None }
     }
     /// The copied `_EPROCESS` as the only process.
     pub(super) fn embedded_process<'k>(&'k self, layout: &'k EProcess) -> Processes<'k> {

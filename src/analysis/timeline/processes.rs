@@ -84,7 +84,7 @@ fn of_copy(kernel: &Kernel, events: &mut Vec<Event>) {
         time: copied.created,
         kind: Kind::ProcessCreated,
         pid: Some(copied.pid),
-        name: Ok(copied.name.clone()),
+        name: Ok(copied.name.clone().into()),
         description: Some(format!("parent {}", copied.ppid)),
         place: copied.process,
         stamp: Stamp::Time,

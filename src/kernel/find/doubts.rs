@@ -89,7 +89,9 @@ fn doubtful(types: &Types, name: &str, near: &Near<'_>) -> BTreeSet<Box<str>> {
     let tail = misfit || (witnessed && whole == name && !sized && near.open);
     let mut out = BTreeSet::new();
     let flanks = near.flanks.iter().filter(|_| beside);
-    for other in near.kin.iter().chain(flanks).filter_map(|t| t.get(name)) {
+    // Of a structure whose size is known and right, tables with another size say nothing.
+    let alike = |t: &&&Types| !sized || near.misfits.contains(&whole) || t.size_of(whole) == types.size_of(whole);
+    for other in near.kin.iter().filter(alike).chain(flanks).filter_map(|t| t.get(name)) {
         out.extend(moved(own, other));
     }
     if tail {

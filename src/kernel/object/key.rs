@@ -32,7 +32,7 @@ layout! {
         /// `KeyCell`: the key's cell in its hive.
         cell: u32 = "KeyCell",
         /// `Flags`: those of the key's cell.
-        flags: Option<Bits> = "Flags",
+        flags: Bits = "Flags",
         /// `Delete` (up to 1511): the key is gone.
         deleted: Bits = "Delete",
     }

@@ -18,7 +18,7 @@ impl Kernel {
             .filter(|(table, _)| !table.is_null())
             .map(|(table, va)| match space.pointer(table.add(owner.offset.into())) {
                 Ok(named) if named == va => Says::Yes,
-                Ok(named) if named.is_null() && blank(space, table, 0x40) => Says::Lost,
+                Ok(named) if named.is_null() && blank(space, table, 0x40) => Says::Empty,
                 Ok(_) => Says::No,
                 Err(_) => Says::Lost,
             })

@@ -62,7 +62,7 @@ impl Kernel {
             .filter_map(|p| Some((p.view.links().ok()?, p.offset()?)))
             .map(|(links, va)| match space.pointer(links.flink.add(width.into())) {
                 Ok(back) if back == va.add(offset) => Says::Yes,
-                Ok(back) if back.is_null() && blank(space, links.flink, width.saturating_mul(2)) => Says::Lost,
+                Ok(back) if back.is_null() && blank(space, links.flink, width.saturating_mul(2)) => Says::Empty,
                 Ok(_) => Says::No,
                 Err(_) => Says::Lost,
             })
@@ -89,7 +89,7 @@ impl Kernel {
                 let empty = || self.dump.page(root.pfn()).is_some_and(|page| page.iter().all(|b| *b == 0));
                 match there == here {
                     true => Says::Yes,
-                    false if there.is_err() && empty() => Says::Lost,
+                    false if there.is_err() && empty() => Says::Empty,
                     false => Says::No,
                 }
             })

@@ -10,6 +10,7 @@ pub(super) struct Tally {
     good: usize,
     bad: usize,
     lost: usize,
+    empty: usize,
 }
 
 /// What one witness says.
@@ -19,8 +20,10 @@ pub(super) enum Says {
     Yes,
     /// It is not.
     No,
-    /// Its page is not in the dump, or is empty.
+    /// It cannot be read: its page is not in the dump, or its address is none.
     Lost,
+    /// There is a page, and nothing in it.
+    Empty,
 }
 
 impl From<bool> for Says {
@@ -43,6 +46,7 @@ impl Tally {
             Says::Yes => &mut self.good,
             Says::No => &mut self.bad,
             Says::Lost => &mut self.lost,
+            Says::Empty => &mut self.empty,
         };
         *counter = counter.saturating_add(1);
     }
@@ -60,12 +64,13 @@ impl Tally {
     }
     /// The verdict. A layout that reads nothing at all where there is much to read is wrong: lost pages do not take everything.
     pub(super) fn verdict(self, least: usize, what: &str) -> End {
-        let all = self.heard().saturating_add(self.lost);
+        let gone = self.lost.saturating_add(self.empty);
+        let all = self.heard().saturating_add(gone);
         match self.heard() {
-            0 if self.lost >= ALL_LOST => Failed(format!("{what} (none of {all} can be read)")),
+            0 if self.lost >= ALL_LOST && self.empty == 0 => Failed(format!("{what} (none of {all} can be read)")),
             0 => Unknown(format!("{what} (nothing to look at)")),
             heard if self.holds(least) => {
-                let lost = if self.lost == 0 { String::new() } else { format!(", {} more are lost", self.lost) };
+                let lost = if gone == 0 { String::new() } else { format!(", {gone} more are lost") };
                 Passed(format!("{what} ({} of {heard}{lost})", self.good))
             }
             heard => Failed(format!("{what} ({} of {heard})", self.good)),
@@ -87,7 +92,7 @@ mod tests {
     use super::*;
 
     fn tally(good: usize, bad: usize, lost: usize) -> Tally {
-        Tally { good, bad, lost }
+        Tally { good, bad, lost, empty: 0 }
     }
 
     #[test]
@@ -97,6 +102,7 @@ mod tests {
         assert!(matches!(tally(8, 1, 0).verdict(2, "x"), Failed(_)));
         assert!(matches!(tally(0, 0, 3).verdict(1, "x"), Unknown(_)));
         assert!(matches!(tally(0, 0, 8).verdict(1, "x"), Failed(_)));
+        assert!(matches!(Tally { empty: 19, ..tally(0, 0, 1) }.verdict(1, "x"), Unknown(_)));
         assert!(matches!(tally(0, 1, 8).verdict(1, "x"), Failed(_)));
     }
 }

@@ -24,7 +24,7 @@ impl Kernel {
                 Some(_) => Says::Yes,
                 None if tree.notes.iter().any(|n| n.loss) => Says::Lost,
                 // Nothing is ever mapped at 0: a node that says so is an empty page, and what hung on it is lost.
-                None if tree.vads.iter().any(|v| v.start.is_null()) => Says::Lost,
+                None if tree.vads.iter().any(|v| v.start.is_null()) => Says::Empty,
                 None => Says::No,
             });
         }

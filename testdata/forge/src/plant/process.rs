@@ -210,6 +210,9 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
     e.set_opt("Flags3", if p.minimal { 1 } else { 0 }).set_opt("HighestUserAddress", super::globals::user_end(m, s));
     let flags = 0x144D_0C01 | if p.exit.is_some() { 0x2C } else { 0 };
     e.set("Flags", flags).set("DefaultHardErrorProcessing", 5);
+    if s.tails {
+        tail(&m.layouts, e, p);
+    }
     for (name, ticks) in [("Kernel", p.ticks.0), ("User", p.ticks.1)].into_iter().filter(|(_, ticks)| *ticks != 0) {
         if e.has(&format!("Pcb.{name}Time")) {
             e.set(&format!("Pcb.{name}Time"), ticks);
@@ -217,9 +220,6 @@ fn standing(m: &mut Machine, s: &Scenario, d: &mut Draft) {
             e.set(&format!("Pcb.{name}TimeLow"), ticks & 0xFFFF_FFFF).set(&format!("{name}TimeHigh"), ticks >> 32);
         }
         d.truth.set(&format!("{}_ticks", name.to_lowercase()), ticks);
-    }
-    if s.tails {
-        tail(&m.layouts, e, p);
     }
     if p.leaving {
         e.set("ProcessExiting", 1);
