@@ -17,6 +17,7 @@ use crate::kernel::stamp::Doubt;
 use crate::kernel::verinfo::Version;
 use crate::report::Cell;
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// The verdict.
@@ -134,7 +135,7 @@ fn of_frames(crash: &Crash<'_>, checked: bool) -> Vec<Witness> {
 /// The driver an address lies in, where it is whose it should be.
 fn suspect(crash: &Crash<'_>, at: Va, wanted: Whose) -> Option<Suspect> {
     let Some(module) = crash.modules.of(at) else { return of_unloaded(crash, at, wanted) };
-    let name = module.name.clone().ok()?;
+    let name = module.name.clone().ok()?.into_whole().ok()?;
     let version = version(crash, module);
     let company = version.as_ref().map_err(|e| *e).and_then(|v| v.string("CompanyName").ok_or(Absent::NotApplicable));
     if whose(&name, company.ok()) != wanted {
@@ -144,7 +145,7 @@ fn suspect(crash: &Crash<'_>, at: Va, wanted: Whose) -> Option<Suspect> {
     let (built, doubt) = module.built(space.as_ref(), modules::bounds(crash.case, &crash.modules));
     let number = version.as_ref().map_err(|e| *e).and_then(|v| v.file.ok_or(Absent::NotApplicable));
     Some(Suspect {
-        path: module.path.clone(),
+        path: module.path.clone().and_then(Text::into_whole),
         at: crash.place(at)?,
         version: number.map(|n| n.to_string()),
         company: company.map(str::to_owned),
@@ -157,7 +158,7 @@ fn suspect(crash: &Crash<'_>, at: Va, wanted: Whose) -> Option<Suspect> {
 }
 
 fn of_unloaded(crash: &Crash<'_>, at: Va, wanted: Whose) -> Option<Suspect> {
-    let name = crash.unloaded_at(at)?.name.clone().ok()?;
+    let name = crash.unloaded_at(at)?.name.clone().ok()?.into_whole().ok()?;
     let gone = Err(Absent::NotRecorded);
     (whose(&name, None) == wanted).then(|| Suspect {
         path: Err(Absent::NotRecorded),
