@@ -420,14 +420,10 @@ impl SymbolSource for Only {
     }
 }
 
-/// Tables of another revision of the dump's own build that every check passes: sample, table.
-const OF_THIS_BUILD: &[(&str, &str)] = &[
-    ("win10-10240-x86pae", "x86-10.0.10240.17770"),
-    ("win7-7601", "x64-6.1.7601.23418"),
-    ("win8.1-9600", "x64-6.3.9600.18340"),
-    ("win8.1-9600", "x64-6.3.9600.17415"),
-    ("win8.1-9600", "x64-6.3.9600.16384"),
-];
+/// Tables of another revision of the dump's own build that every check passes where nothing else is offered: only beside each other
+/// do they show that fields have moved (`find/doubts.rs`). That of 10240.17770 has `VadRoot` where these dumps have `VadHint`, which is the
+/// root there as well.
+const OF_THIS_BUILD: &[&str] = &["x64-6.1.7601.23418", "x86-10.0.10240.17770"];
 
 /// Layouts of another build are refused, unless all that is asked of them is the same. Measured: every dump with the nearest tables
 /// and every eighth of the others; with all where `DUMPWALK_ALL_TABLES` is set.
@@ -455,19 +451,22 @@ fn layouts_of_another_build_are_refused() {
         }
     }
     println!("{refused} refused, {same} taken that agree, {} taken that do not:\n{}", taken.len(), taken.join("\n"));
-    // Moved between revisions of one build, or between Server 2022 and Windows 11 21H2, whose sizes are the same.
+    // Nothing reads them. Moved between revisions of one build, or between Server 2022 and Windows 11 21H2, whose sizes are the same.
     let harmless = [
+        "_EPROCESS.MmProcessLinks",
         "_KPROCESS.MultiGroup",
         "_KPROCESS.PpmPolicy",
         "_KPROCESS.VaSpaceDeleted",
+        "_KTHREAD.EtwStackTraceApcInserted",
         "_KTHREAD.IptSaveArea",
+        "_KTHREAD.KernelStackResident",
         "_KTHREAD.PpmPolicy",
         "_KTHREAD.ResourceIndex",
         "_KTHREAD.SystemAffinityTokenListHead",
+        "_TOKEN.VariablePart",
     ];
     let wrong = |line: &String| line.split(' ').skip(4).any(|field| !harmless.contains(&field));
-    let known =
-        |line: &String| OF_THIS_BUILD.iter().any(|(s, t)| line.starts_with(&format!("{s}: built-in table {t}:")));
+    let known = |line: &String| OF_THIS_BUILD.iter().any(|t| line.contains(&format!(": built-in table {t}:")));
     let wrong: Vec<_> = taken.iter().filter(|line| wrong(line) && !known(line)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(refused > 3 * same, "{refused} refused, {same} taken");
@@ -494,7 +493,7 @@ const LOOKED_AT: [&str; 17] = [
     "_OBJECT_TYPE",
 ];
 
-/// Fields of one name in both that lie elsewhere. Fillers are left out.
+/// Fields of one name in both that lie elsewhere. Fillers are left out, and what is not read because its place is not sure.
 fn differences(a: &Types, b: &Types) -> Vec<String> {
     let filler = |name: &str| ["Reserved", "Spare", "Padding", "Unused"].iter().any(|f| name.contains(f));
     LOOKED_AT
@@ -502,7 +501,9 @@ fn differences(a: &Types, b: &Types) -> Vec<String> {
         .filter_map(|ty| Some((ty, a.get(ty)?, b.get(ty)?)))
         .flat_map(|(ty, x, y)| {
             let fields = x.members.iter().filter(move |(name, m)| {
-                !filler(name) && y.members.get(*name).is_some_and(|o| (o.offset, o.bits) != (m.offset, m.bits))
+                !filler(name)
+                    && !m.is_unsure()
+                    && y.members.get(*name).is_some_and(|o| (o.offset, o.bits) != (m.offset, m.bits))
             });
             fields.map(move |(name, _)| format!("{ty}.{name}"))
         })

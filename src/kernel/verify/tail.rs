@@ -26,12 +26,13 @@ type AskThread = fn(&Thread<'_>) -> Option<(Says, bool)>;
 
 /// Each field, what every process must have in it, and how many that say something are enough: a time within a process's life is
 /// not there by chance.
-const FIELDS: [(&str, AskProcess, usize); 6] = [
+const FIELDS: [(&str, AskProcess, usize); 7] = [
     ("ExitTime", exit_time, 1),
     ("ExitStatus", exit_status, 2),
     ("Protection", protection, 2),
     ("CreateTime", create_time, 2),
     ("Peb", peb, 2),
+    ("CommitCharge", commit, 2),
     ("InheritedFromUniqueProcessId", parent, 2),
 ];
 
@@ -151,6 +152,13 @@ fn peb(p: &Process<'_>) -> Option<(Says, bool)> {
     let at = p.view.peb_raw().ok()?;
     let user = at.0.is_multiple_of(0x1000) && at.0 < 0x8000_0000_0000;
     Some((user.into(), !at.is_null()))
+}
+
+/// What runs user code has committed pages, and never more than 16 TiB of them.
+fn commit(p: &Process<'_>) -> Option<(Says, bool)> {
+    let pages = p.view.commit().ok()?;
+    let running = !ended(p)? && p.view.exiting() != Ok(1) && p.view.peb_raw().is_ok_and(|peb| !peb.is_null());
+    running.then(|| ((1..1 << 32).contains(&pages).into(), true))
 }
 
 /// Ids are multiples of four.
