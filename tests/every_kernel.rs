@@ -131,9 +131,8 @@ const ABSENT: &[(&str, Option<usize>, Where, &str)] = &[
     ),
 ];
 
-/// Kernels that the layouts of another revision of their build fit by every check when their own identity is unknown, and what is
-/// wrong then.
-const MISTAKEN: &[(&str, &str)] = &[("x64-5.2.3790.1830", "threads"), ("x64-5.2.3790.1830", "stacks")];
+/// Of a kernel whose identity nobody knows.
+const NOT_SURE: &str = "revisions of this build have the field in different places, and the dump does not say which";
 
 #[derive(Default)]
 struct Count {
@@ -185,6 +184,17 @@ impl Count {
                         missing.remove(fact);
                         *self.absent.entry(why).or_default() += 1;
                     }
+                }
+            }
+            if machine.1 == Way::Unknown {
+                let less: Vec<&String> = extra.iter().copied().collect();
+                for fact in less {
+                    let Some(known) = missing.iter().copied().find(|want| facts::says_less(fact, want)) else {
+                        continue;
+                    };
+                    missing.remove(known);
+                    extra.remove(fact);
+                    *self.absent.entry(NOT_SURE).or_default() += 1;
                 }
             }
             if !(missing.is_empty() && extra.is_empty()) {
@@ -286,13 +296,7 @@ fn every_kernel_answers_what_was_forged() {
         total.equal,
         total.absent
     );
-    let mistaken =
-        |line: &&String| MISTAKEN.iter().any(|(k, what)| line.starts_with(&format!("{k} (Unknown), {what}")));
-    let wrong: Vec<_> = total.wrong.iter().filter(|line| !mistaken(line)).collect();
-    assert!(
-        wrong.is_empty(),
-        "{} differ:\n{}",
-        wrong.len(),
-        wrong.iter().map(|l| l.as_str()).collect::<Vec<_>>().join("\n")
-    );
+    assert!(total.wrong.is_empty(), "{} differ:\n{}", total.wrong.len(), total.wrong.join("\n"));
+    let not_sure = total.absent.get(NOT_SURE).copied().unwrap_or(0);
+    assert!(not_sure * 200 < total.facts, "{not_sure} of {} facts are absent", total.facts);
 }

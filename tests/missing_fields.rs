@@ -132,13 +132,19 @@ fn is_needed(types: &Types, field: &(Box<str>, String)) -> bool {
 /// Columns whose words follow from several fields together: fewer of them give a weaker verdict, or one of fewer reasons, which is no
 /// other value. Where a call stack is begun, and so the number of a frame and where it ends, depends on which witness there is.
 /// An image that is on no list that can be read is as large as its range.
-const VERDICTS: [(&str, &[&str]); 3] = [
+const VERDICTS: [(&str, &[&str]); 5] = [
+    // Which driver is to blame and why; what is known by the header only.
+    ("crashinfo", &["driver"]),
+    ("info", &["by_header"]),
     ("callstacks", &["frame", "how", "end"]),
     ("dlllist", &["size"]),
     ("lifecycle", &["event", "finding", "confidence", "evidence"]),
 ];
 /// What a verdict column may say at most, from the weakest on.
 const CONFIDENCE: [&str; 4] = ["cannot_tell", "possible", "likely", "certain"];
+
+/// How a user is named whom only the environment of a process names.
+const BY_ENVIRONMENT: &str = " (by the environment of a process)";
 
 /// Whether a cell says nothing that it did not say before: the same, absent, a part of the same text, or fewer of the same names.
 fn holds(old: &Cell, new: &Cell) -> bool {
@@ -151,6 +157,10 @@ fn holds(old: &Cell, new: &Cell) -> bool {
             .all(|(key, new)| matches!(new, Cell::Absent(_)) || old.iter().any(|(k, old)| k == key && holds(old, new))),
         // An address in a module whose name is not known.
         (Cell::Text(old), Cell::Text(new)) if new.starts_with("?+") => old.ends_with(&new[1..]),
+        // The same user by another witness, which is named.
+        (Cell::Text(old), Cell::Text(new)) if new.ends_with(BY_ENVIRONMENT) => {
+            old.contains(new.trim_end_matches(BY_ENVIRONMENT))
+        }
         // A path without its device, an account without its domain.
         (Cell::Text(old), Cell::Text(new)) => {
             old == new || new == "unknown" || (!new.is_empty() && old.contains(&**new))
@@ -171,10 +181,14 @@ fn row_holds(section: &str, columns: &[Column], old: &[Cell], new: &[Cell]) -> b
     if section == "triage" {
         return story_holds(columns, old, new);
     }
+    // The shared page says `10.0`, the header the build as well.
+    let version = |old: &Cell, new: &Cell| matches!((old, new), (Cell::Text(old), Cell::Text(new)) if section == "info" && new.starts_with(&format!("{old}.")));
     let verdicts = VERDICTS.iter().find(|(s, _)| *s == section).map_or(&[][..], |(_, columns)| columns);
     let rank = |cell: &Cell| CONFIDENCE.iter().position(|w| matches!(cell, Cell::Text(t) if t == w));
     old.iter().zip(new).zip(columns).all(|((old, new), column)| {
-        holds(old, new) || (verdicts.contains(&column.key) && (column.key != "confidence" || rank(new) <= rank(old)))
+        holds(old, new)
+            || (column.key == "version" && version(old, new))
+            || (verdicts.contains(&column.key) && (column.key != "confidence" || rank(new) <= rank(old)))
     })
 }
 

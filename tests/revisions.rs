@@ -82,8 +82,10 @@ const LEFT_OUT: [&str; 1] = ["callbacks"];
 
 /// Columns that say something else without the names of a PDB (`tests/without_symbols.rs` has the reasons), and the reasons of
 /// absent values.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "symbols",
+    // The start of the system is the header's where no symbol names the kernel's own.
+    "by_header",
     // Pages whose entries nobody can read without the kernel's mask are counted apart.
     "paged_out",
     "unknown",

@@ -5,7 +5,7 @@
 mod facts;
 mod program;
 
-use facts::{COMPARISONS, Comparison, Facts, OWN, address, fact, list, plain, short_name, text, time};
+use facts::{COMPARISONS, Comparison, Facts, OWN, address, fact, list, plain, says_less, short_name, text, time};
 use program::{Sample, rows};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -24,12 +24,6 @@ fn of_the_machine(sample: &Sample) -> impl Iterator<Item = &PathBuf> {
 }
 fn is(dump: &Path, kind: &str) -> bool {
     dump.file_name().is_some_and(|n| n.to_string_lossy().starts_with(kind))
-}
-
-/// Whether a fact says what another says, or nothing, value by value.
-fn says_less(got: &str, want: &str) -> bool {
-    let (got, want): (Vec<_>, Vec<_>) = (got.split(" | ").collect(), want.split(" | ").collect());
-    got.len() == want.len() && got.iter().zip(&want).all(|(g, w)| g == w || *g == "null")
 }
 
 /// Every comparison on every dump of these samples; all differences in one message.

@@ -653,3 +653,9 @@ pub const OWN: &[Comparison] = &[
 /// `_KTHREAD_STATE`, in order.
 pub const STATES: [&str; 8] =
     ["Initialized", "Ready", "Running", "Standby", "Terminated", "Waiting", "Transition", "DeferredReady"];
+
+/// Whether a fact says what another says, or nothing, value by value. (Where zero stands for none, an absent value is one.)
+pub fn says_less(got: &str, want: &str) -> bool {
+    let (got, want): (Vec<_>, Vec<_>) = (got.split(" | ").collect(), want.split(" | ").collect());
+    got.len() == want.len() && got.iter().zip(&want).all(|(g, w)| g == w || matches!(*g, "null" | "0"))
+}

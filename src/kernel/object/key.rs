@@ -148,10 +148,11 @@ fn path(objects: &mut Objects<'_>, at: Va) -> Value<Text> {
 /// the key in the hive above and under it one for the hive's own root cell, whose name (`ROOT`, `CMI-CreateHive{…}`) is in no path. Up to
 /// 1511 one block stands for both: it has the root cell's flags and the name of the key above.
 fn part(objects: &Objects<'_>, layout: &KeyBlock, v: &View<'_, KeyBlock>) -> Value<Option<Text>> {
-    let has = |v: &View<'_, KeyBlock>, flag: u64| v.flags().is_ok_and(|flags| flags & flag != 0);
-    if has(v, HIVE_ENTRY)
+    let has = |v: &View<'_, KeyBlock>, flag: u64| v.flags().map(|flags| flags & flag != 0);
+    // Without the flags nobody knows whether the name belongs in the path.
+    if has(v, HIVE_ENTRY)?
         && let Ok(parent) = v.parent()
-        && has(&objects.space.view(layout, parent), HIVE_EXIT)
+        && has(&objects.space.view(layout, parent), HIVE_EXIT) == Ok(true)
     {
         return Ok(None);
     }
