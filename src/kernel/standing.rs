@@ -116,6 +116,7 @@ impl Process<'_> {
             Ok(_) => Ok(Sort::Minimal),
             // Kernels before 8.1 have no such processes, nor pico contexts.
             Err(Absent::NotInBuild) if v.pico_context() == Err(Absent::NotInBuild) => Ok(Sort::User),
+            Err(_) if image == 0 && self.is_bare_child_of_system() => Ok(Sort::Minimal),
             Err(why) => Err(why),
         }
     }

@@ -1,5 +1,6 @@
 //! One process as all rules see it, by every way it was met.
 
+use super::known::{self, WellKnown};
 use super::paths;
 use crate::addr::Va;
 use crate::analysis::identities::{Identities, token_of};
@@ -14,6 +15,7 @@ use crate::kernel::scan::find::{By, Found};
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::kernel::sid::Sid;
 use crate::kernel::standing::Sort;
+use crate::paging::Space;
 use crate::symbols::layout::Layout;
 use crate::time::FileTime;
 use crate::utf16::Text;
@@ -71,6 +73,16 @@ impl Person<'_> {
     #[must_use]
     pub fn lives(&self) -> bool {
         !self.ended && matches!(self.sort, Ok(Sort::User | Sort::Secure))
+    }
+    /// The name of the file it runs, as the kernel's path says it; the short name, which is one field, where there is no path.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.path.as_deref().map(paths::base).ok().filter(|base| !base.is_empty()).unwrap_or(&self.name)
+    }
+    /// What every Windows knows of it, by either of its names.
+    #[must_use]
+    pub fn known(&self) -> Option<&'static WellKnown> {
+        known::well_known(&self.name).or_else(|| known::well_known(self.file_name()))
     }
     /// Whether it runs as `NT AUTHORITY\SYSTEM`. The process System does, even where its token is lost.
     #[must_use]
@@ -177,14 +189,15 @@ pub fn people<'k>(
                     Some(token) => (token.user(space), token.integrity(space)),
                     None => (Err(Absent::NotApplicable), Err(Absent::NotApplicable)),
                 };
+                let path = process.image_path(space).and_then(Text::into_whole);
                 Person {
                     standing: Standing::of(&process, place, &life),
                     place,
                     found,
                     pid: process.pid(),
                     ppid: process.ppid(),
-                    name: process.long_name(space).unwrap_or_else(|_| "?".to_owned()),
-                    path: process.image_path(space).and_then(Text::into_whole),
+                    name: name_of(&process, space, &path),
+                    path,
                     created: process.create_time(),
                     ended: life.ended,
                     life,
@@ -198,6 +211,12 @@ pub fn people<'k>(
             },
         )
         .collect())
+}
+
+/// The name the kernel keeps; where that is empty, the last part of the path.
+fn name_of(process: &Process<'_>, space: &Space<'_>, path: &Value<String>) -> String {
+    let of_path = || path.as_ref().ok().map(|p| paths::base(p).to_owned());
+    process.long_name(space).ok().or_else(of_path).unwrap_or_else(|| "?".to_owned())
 }
 
 /// Whether the scan met an object by its dispatcher header alone: no pool header with its tag stood before it.

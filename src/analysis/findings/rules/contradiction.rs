@@ -33,6 +33,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     if scene.person.lives() && scene.person.life.running > 0 {
         age(scene, out);
         contents(scene, out);
+        origin(scene, out);
     }
     if scene.person.life.lost_threads {
         scene.lose("fewer threads than it counts can be reached: those missing are not judged");
@@ -202,6 +203,27 @@ fn first_page(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
                     8,
                     page,
                 )),
+        );
+    }
+}
+
+/// What every program is made with: a parent's id, and where the kernel mapped its image.
+fn origin(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
+    let (person, view) = (scene.person, &scene.person.process.view);
+    // Ids count in fours, and 0 is the idle process, which starts System alone.
+    if let Ok(parent) = person.ppid
+        && (parent == 0 || parent % 4 != 0 || parent > u64::from(u32::MAX))
+    {
+        let field = Evidence::field("_EPROCESS.InheritedFromUniqueProcessId", view, "parent", parent);
+        let what = format!("names {parent:#x} as its parent, which is the id of no process");
+        out.push(scene.finding(&RULE, Severity::High, what).with(field));
+    }
+    if person.process.image_witnesses() > 1 && view.image_base().is_ok_and(|va| va.is_null()) {
+        let field = Evidence::field("_EPROCESS.SectionBaseAddress", view, "image_base", view.image_base());
+        out.push(
+            scene
+                .finding(&RULE, Severity::High, "its image is mapped nowhere, but it has a section and a PEB")
+                .with(field),
         );
     }
 }
