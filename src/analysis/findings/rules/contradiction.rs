@@ -5,6 +5,7 @@ use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::kernel::life::Mark;
 use crate::kernel::standing::Sort;
+use crate::kernel::vad_tree::Layouts;
 use crate::report::Cell;
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
@@ -168,10 +169,8 @@ fn contents(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     }
     let empty = scene.memory().is_some_and(|m| m.tree.vads.is_empty());
     if empty && person.process.image_witnesses() > 1 {
-        scene.lose("it has no address ranges: rules that look at them did not judge");
-        let root = Evidence::field("_EPROCESS.VadRoot", view, "vad_root", Absent::NotApplicable);
-        let what = "its threads run and it has an image, but its tree of address ranges is empty or cannot be read";
-        out.push(scene.finding(&RULE, Severity::High, what).with(root));
+        scene.lose("it has no address ranges that can be read: rules that look at them did not judge");
+        ranges(scene, out);
     }
     if wild(&person.process.peb()) && person.process.image_witnesses() > 1 {
         scene.lose("its PEB is not where one can be: rules that look at its modules did not judge");
@@ -225,5 +224,18 @@ fn origin(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
                 .finding(&RULE, Severity::High, "its image is mapped nowhere, but it has a section and a PEB")
                 .with(field),
         );
+    }
+}
+
+/// The root of its ranges: null, or where nothing is, is no tree of a process whose threads run.
+fn ranges(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
+    let (view, space) = (&scene.person.process.view, &scene.desk.space);
+    let layouts = Layouts::of(scene.world.kernel);
+    let (Ok(layouts), Some(at)) = (layouts, scene.person.process.offset()) else { return };
+    let Ok(root) = layouts.root(space, at) else { return };
+    if root.is_null() || wild(&space.pointer(root)) {
+        let field = Evidence::field("_EPROCESS.VadRoot", view, "vad_root", root);
+        let what = "its threads run and it has an image, but its tree of address ranges is empty or leads nowhere";
+        out.push(scene.finding(&RULE, Severity::High, what).with(field));
     }
 }
