@@ -5,6 +5,7 @@ use super::{Analysis, Ask, Case, scans};
 use crate::error::Result;
 use crate::kernel::active::Place;
 use crate::kernel::crossview::Standing;
+use crate::kernel::life::Life;
 use crate::kernel::process::EProcess;
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
@@ -72,7 +73,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
             continue;
         }
         let place = places.as_mut().map_err(|why| *why).map(|p| f.va.map_or(Place::Off, |va| p.of(va)));
-        let standing = place.map(|place| Standing::of(process, place));
+        let standing = place.map(|place| Standing::of(process, place, &Life::of(process, &space)));
         let mut row = pslist::row(process, &space, ask);
         row.cells.extend(own_cells(f, standing));
         let doubts = process.doubts().into_iter().map(|d| Cell::from(d.words()));

@@ -152,6 +152,18 @@ impl<'k> HandleTables<'k> {
     fn per_leaf(&self) -> u64 {
         PAGE_SIZE / u64::from(self.entry_size)
     }
+    /// The page that a table begins with.
+    ///
+    /// # Errors
+    /// Why its code cannot be read.
+    pub fn top(&self, space: &Space<'_>, table: Va) -> Value<Va> {
+        Ok(Va(space.view(self.table, table).code()? & !7))
+    }
+    /// Where in a `_HANDLE_TABLE` the code stands.
+    #[must_use]
+    pub fn code_at(&self) -> u64 {
+        self.table.field("code").map_or(0, |f| f.offset.into())
+    }
     /// All leaf pages of a table, in order.
     #[must_use]
     pub fn leaves(&self, space: &Space<'_>, table: Va) -> (Vec<Leaf>, Vec<Note>) {

@@ -21,6 +21,7 @@ pub mod holders;
 pub mod image;
 pub mod kdbg;
 pub mod ldr;
+pub mod life;
 pub mod list;
 pub mod logon;
 #[cfg(test)]

@@ -6,7 +6,10 @@ use crate::symbols::layout::Layout;
 use crate::value::{Absent, Value};
 use std::fmt;
 
-/// What sort of process it is, by the kernel's own flags.
+/// Of the three things that only a process with an image has, so many say that it has one.
+const ENOUGH: usize = 2;
+
+/// What sort of process it is, by the kernel's own flags, as far as what the process has does not contradict them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sort {
     /// The System process.
@@ -86,30 +89,75 @@ impl Process<'_> {
     /// # Errors
     /// Why it cannot be told.
     pub fn sort(&self) -> Value<Sort> {
-        if self.pid()? == 4 {
+        if self.is_system()? {
             return Ok(Sort::System);
         }
         let v = &self.view;
-        let set = |bit: Value<u64>| bit.is_ok_and(|b| b != 0);
+        // A flag that what the process has contradicts decides nothing.
+        let image = self.image_witnesses();
+        let set = |bit: Value<u64>| image < ENOUGH && bit.is_ok_and(|b| b != 0);
         if set(v.compression()) {
             return Ok(Sort::Compression);
         }
         if set(v.vm_host()) {
             return Ok(Sort::VirtualMachine);
         }
-        if set(v.pico()) || v.pico_context().is_ok_and(|c| !c.is_null()) {
+        if set(v.pico()) || set(v.pico_context().map(|c| c.0)) {
             return Ok(Sort::Pico);
         }
         if v.secure_handle().is_ok_and(|h| h != 0) {
             return Ok(Sort::Secure);
         }
         match v.minimal() {
+            _ if image >= ENOUGH => Ok(Sort::User),
+            // A child of System with nothing of an image, whatever its flag says.
+            Ok(0) if image == 0 && self.is_bare_child_of_system() => Ok(Sort::Minimal),
             Ok(0) => Ok(Sort::User),
             Ok(_) => Ok(Sort::Minimal),
             // Kernels before 8.1 have no such processes, nor pico contexts.
             Err(Absent::NotInBuild) if v.pico_context() == Err(Absent::NotInBuild) => Ok(Sort::User),
+            Err(_) if image == 0 && self.is_bare_child_of_system() => Ok(Sort::Minimal),
             Err(why) => Err(why),
         }
+    }
+    /// Whether it is the System process: the one that the kernel names so (`PsInitialSystemProcess`). Where that is not known, the
+    /// one with id 4 and no image.
+    ///
+    /// # Errors
+    /// Its id, or where it is, is not known.
+    pub fn is_system(&self) -> Value<bool> {
+        match (self.kernel.system, self.offset()) {
+            (Some(system), Some(at)) => Ok(system == at),
+            _ => Ok(self.pid()? == 4 && self.image_witnesses() < ENOUGH),
+        }
+    }
+    /// How many of the three things that a process with an image has it has: a PEB, a section, the place of its image. Minimal and
+    /// pico processes have none of them.
+    #[must_use]
+    pub fn image_witnesses(&self) -> usize {
+        let v = &self.view;
+        [v.peb_raw(), v.section(), v.image_base()].into_iter().filter(|va| va.is_ok_and(|va| !va.is_null())).count()
+    }
+    /// A flag by which it would be a process without an image, though it has one.
+    #[must_use]
+    pub fn refuted_flag(&self) -> Option<(&'static str, &'static str)> {
+        let v = &self.view;
+        let set = |bit: Value<u64>| bit.is_ok_and(|b| b != 0);
+        let flags = [
+            ("_EPROCESS.Minimal", "minimal", set(v.minimal())),
+            ("_EPROCESS.PicoCreated", "pico", set(v.pico())),
+            ("_EPROCESS.PicoContext", "pico_context", v.pico_context().is_ok_and(|c| !c.is_null())),
+            ("_EPROCESS.MemoryCompressionProcess", "compression", set(v.compression())),
+        ];
+        let refuted = self.image_witnesses() >= ENOUGH;
+        flags.into_iter().find(|(_, _, set)| refuted && *set).map(|(field, accessor, _)| (field, accessor))
+    }
+    /// Made by System, alive, and with a null where an image would be named.
+    fn is_bare_child_of_system(&self) -> bool {
+        let v = &self.view;
+        let null = |va: Value<crate::addr::Va>| va.is_ok_and(|va| va.is_null());
+        let bare = null(v.peb_raw()) && null(v.section()) && null(v.image_base());
+        bare && self.ppid() == Ok(4) && self.exit_time() == Err(Absent::NotApplicable)
     }
     /// How it is protected: the byte of 8.1 and later, the flag of Vista to 7.
     ///

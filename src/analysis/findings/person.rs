@@ -1,5 +1,6 @@
 //! One process as all rules see it, by every way it was met.
 
+use super::known::{self, WellKnown};
 use super::paths;
 use crate::addr::Va;
 use crate::analysis::identities::{Identities, token_of};
@@ -8,17 +9,20 @@ use crate::kernel::Kernel;
 use crate::kernel::active::Place;
 use crate::kernel::client_ids::Numbered;
 use crate::kernel::crossview::Standing;
+use crate::kernel::life::Life;
 use crate::kernel::process::{EProcess, Process, Processes};
 use crate::kernel::scan::find::{By, Found};
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::kernel::sid::Sid;
 use crate::kernel::standing::Sort;
+use crate::paging::Space;
 use crate::symbols::layout::Layout;
 use crate::time::FileTime;
 use crate::utf16::Text;
 use crate::value::{Absent, Value};
 use rayon::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
+use std::cmp::Ordering;
 
 /// One process, and what rules ask of it again and again.
 #[derive(Debug)]
@@ -41,8 +45,10 @@ pub struct Person<'k> {
     pub path: Value<String>,
     /// When it was made.
     pub created: Value<FileTime>,
-    /// Whether it has ended.
+    /// Whether it has ended, by all that says so.
     pub ended: bool,
+    /// Whether it lives, and what contradicts that.
+    pub life: Life,
     /// Its session.
     pub session: Value<u32>,
     /// What sort of process it is.
@@ -68,6 +74,16 @@ impl Person<'_> {
     pub fn lives(&self) -> bool {
         !self.ended && matches!(self.sort, Ok(Sort::User | Sort::Secure))
     }
+    /// The name of the file it runs, as the kernel's path says it; the short name, which is one field, where there is no path.
+    #[must_use]
+    pub fn file_name(&self) -> &str {
+        self.path.as_deref().map(paths::base).ok().filter(|base| !base.is_empty()).unwrap_or(&self.name)
+    }
+    /// What every Windows knows of it, by either of its names.
+    #[must_use]
+    pub fn known(&self) -> Option<&'static WellKnown> {
+        known::well_known(&self.name).or_else(|| known::well_known(self.file_name()))
+    }
     /// Whether it runs as `NT AUTHORITY\SYSTEM`. The process System does, even where its token is lost.
     #[must_use]
     pub fn is_system(&self) -> bool {
@@ -80,6 +96,31 @@ impl Person<'_> {
     #[must_use]
     pub fn is_somebody(&self) -> bool {
         self.user.is_ok_and(|u| u.authority() == 5 && u.parts().first() == Some(&21))
+    }
+    /// Whether it was made before another one, or after it, by three witnesses: the creation times, the sequence numbers (never
+    /// used twice), the oldest threads that are known. Where they are divided, the creation times decide.
+    #[must_use]
+    pub fn age_against(&self, other: &Person<'_>) -> Option<Ordering> {
+        let votes = self.age_votes(other);
+        let count = |which: Ordering| votes.iter().filter(|v| **v == Some(which)).count();
+        match count(Ordering::Less).cmp(&count(Ordering::Greater)) {
+            Ordering::Greater => Some(Ordering::Less),
+            Ordering::Less => Some(Ordering::Greater),
+            Ordering::Equal => votes.into_iter().flatten().next(),
+        }
+    }
+    /// What creation times, sequence numbers and threads say, in this order.
+    #[must_use]
+    pub fn age_votes(&self, other: &Person<'_>) -> [Option<Ordering>; 3] {
+        fn vote<T: Ord>(a: Value<T>, b: Value<T>) -> Option<Ordering> {
+            Some(a.ok()?.cmp(&b.ok()?))
+        }
+        let sequence = |p: &Person<'_>| p.process.view.sequence().ok().filter(|n| *n != 0).ok_or(Absent::NotRecorded);
+        [
+            vote(self.created, other.created),
+            vote(sequence(self), sequence(other)),
+            vote(self.life.first_thread, other.life.first_thread),
+        ]
     }
     /// `lsass.exe (pid 632)`.
     #[must_use]
@@ -141,23 +182,25 @@ pub fn people<'k>(
             || kernel.space(),
             |space, (process, place, found)| {
                 let token = process.view.token().and_then(crate::kernel::process::applicable);
-                let ended = process.exit_time().is_ok();
+                let life = Life::of(&process, space);
                 let read = identities.and_then(|i| token_of(&i.tokens, space, &process).ok());
                 let read = read.filter(|t| t.plausible());
                 let (user, integrity) = match &read {
                     Some(token) => (token.user(space), token.integrity(space)),
                     None => (Err(Absent::NotApplicable), Err(Absent::NotApplicable)),
                 };
+                let path = process.image_path(space).and_then(Text::into_whole);
                 Person {
-                    standing: Standing::of(&process, place),
+                    standing: Standing::of(&process, place, &life),
                     place,
                     found,
                     pid: process.pid(),
                     ppid: process.ppid(),
-                    name: process.long_name(space).unwrap_or_else(|_| "?".to_owned()),
-                    path: process.image_path(space).and_then(Text::into_whole),
+                    name: name_of(&process, space, &path),
+                    path,
                     created: process.create_time(),
-                    ended,
+                    ended: life.ended,
+                    life,
                     session: process.session(space),
                     sort: process.sort(),
                     token,
@@ -168,6 +211,12 @@ pub fn people<'k>(
             },
         )
         .collect())
+}
+
+/// The name the kernel keeps; where that is empty, the last part of the path.
+fn name_of(process: &Process<'_>, space: &Space<'_>, path: &Value<String>) -> String {
+    let of_path = || path.as_ref().ok().map(|p| paths::base(p).to_owned());
+    process.long_name(space).ok().or_else(of_path).unwrap_or_else(|| "?".to_owned())
 }
 
 /// Whether the scan met an object by its dispatcher header alone: no pool header with its tag stood before it.

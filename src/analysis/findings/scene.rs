@@ -62,13 +62,14 @@ pub struct Scene<'w, 'k> {
     pub person: &'w Person<'k>,
     memory: OnceCell<Value<AddressSpace<'k>>>,
     threads: OnceCell<Vec<Thread<'k>>>,
+    lost: RefCell<Vec<String>>,
 }
 
 impl<'w, 'k> Scene<'w, 'k> {
     /// A process to look at.
     #[must_use]
     pub fn new(world: &'w World<'k>, desk: &'w Desk<'k>, person: &'w Person<'k>) -> Self {
-        Self { world, desk, person, memory: OnceCell::new(), threads: OnceCell::new() }
+        Self { world, desk, person, memory: OnceCell::new(), threads: OnceCell::new(), lost: RefCell::default() }
     }
     /// What findings on it are about.
     #[must_use]
@@ -78,6 +79,24 @@ impl<'w, 'k> Scene<'w, 'k> {
     /// A finding on it.
     pub fn finding(&self, rule: &'static Rule, severity: Severity, what: impl Into<String>) -> Finding {
         Finding::new(rule, severity, self.subject(), what)
+    }
+    /// Says what could not be judged, once.
+    pub fn lose(&self, what: impl Into<String>) {
+        let (mut lost, what) = (self.lost.borrow_mut(), what.into());
+        if !lost.contains(&what) {
+            lost.push(what);
+        }
+    }
+    /// What could not be judged.
+    #[must_use]
+    pub fn lost(&self) -> Vec<String> {
+        self.lost.borrow().clone()
+    }
+    /// Why its memory cannot be opened.
+    #[must_use]
+    pub fn no_memory(&self) -> Option<Absent> {
+        _ = self.memory();
+        self.memory.get().and_then(|m| m.as_ref().err().copied())
     }
     /// Its user memory; none for a process that has ended.
     #[must_use]
@@ -118,8 +137,8 @@ impl<'w, 'k> Scene<'w, 'k> {
     #[must_use]
     pub fn threads(&self) -> &[Thread<'k>] {
         self.threads.get_or_init(|| {
-            let Ok(all) = self.person.process.thread_list(&self.desk.space) else { return Vec::new() };
-            all.list.into_iter().filter(|t| t.ended() == Ok(false)).collect()
+            let all = self.person.process.every_thread(&self.desk.space);
+            all.into_iter().filter(|t| t.ended().is_ok() && !t.is_gone()).collect()
         })
     }
     /// Its PEBs: the native one, and the 32-bit one where there is one.

@@ -128,7 +128,9 @@ fn look(scene: &Scene<'_, '_>, rules: &[&Rule]) -> (Vec<Finding>, Vec<Note>) {
     }
     let pid = scene.person.pid.map_or_else(|_| "?".to_owned(), |p| p.to_string());
     let notes = scene.memory().map(|m| m.tree.notes.clone()).unwrap_or_default();
-    let told = notes.into_iter().map(|n| Note { text: format!("process {pid}: {}", n.text), ..n }).collect();
+    let lost = scene.lost().into_iter().map(Note::loss);
+    let told =
+        notes.into_iter().chain(lost).map(|n| Note { text: format!("process {pid}: {}", n.text), ..n }).collect();
     (out, told)
 }
 

@@ -27,6 +27,7 @@ use crate::paging::Mode;
 use crate::progress::Progress;
 use crate::value::Note;
 use rustc_hash::FxHashMap;
+use std::cmp::Ordering;
 
 /// The machine as the rules see it.
 pub struct World<'k> {
@@ -183,21 +184,29 @@ impl<'k> World<'k> {
     /// The process that has the parent's id and was there when `child` was made. A younger one took the id over later.
     #[must_use]
     pub fn parent_of(&self, child: &Person<'_>) -> Option<&Person<'k>> {
-        let created = child.created.ok()?;
         self.by_pid
             .get(&child.ppid.ok()?)?
             .iter()
             .filter_map(|i| self.people.get(*i))
-            .filter(|p| p.created.is_ok_and(|c| c <= created))
-            .filter(|p| p.process.exit_time().map_or(true, |exit| exit >= created))
+            .filter(|p| p.age_against(child).is_some_and(Ordering::is_le))
+            .filter(|p| match (p.ended, p.process.exit_time(), child.created) {
+                (true, Ok(exit), Ok(created)) => exit >= created,
+                _ => true,
+            })
             .max_by_key(|p| p.created.ok())
     }
     /// A younger process that has the parent's id now.
     #[must_use]
     pub fn usurper_of(&self, child: &Person<'_>) -> Option<&Person<'k>> {
-        let created = child.created.ok()?;
         let same = self.by_pid.get(&child.ppid.ok()?)?.iter().filter_map(|i| self.people.get(*i));
-        same.filter(|p| p.created.is_ok_and(|c| c > created)).max_by_key(|p| p.created.ok())
+        same.filter(|p| p.age_against(child) == Some(Ordering::Greater)).max_by_key(|p| p.created.ok())
+    }
+    /// Another living process with the same id, whose threads run.
+    #[must_use]
+    pub fn namesake_of(&self, person: &Person<'_>) -> Option<&Person<'k>> {
+        let same = self.by_pid.get(&person.pid.ok()?)?.iter().filter_map(|i| self.people.get(*i));
+        let mut others = same.filter(|p| p.process.offset() != person.process.offset());
+        others.find(|p| !p.ended && p.life.running > 0)
     }
 }
 

@@ -11,6 +11,7 @@ pub use reasons::Reason;
 
 use super::Kernel;
 use super::active::Place;
+use super::life::Life;
 use super::process::{EProcess, Process};
 use super::scan::find::By;
 use crate::addr::{Pa, Va};
@@ -91,12 +92,12 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// That of a process, by its place on the active list.
+    /// That of a process, by its place on the active list and whether it lives.
     #[must_use]
-    pub fn of(process: &Process<'_>, place: Place) -> Self {
+    pub fn of(process: &Process<'_>, place: Place, life: &Life) -> Self {
         if place == Place::Listed {
             Self::Listed
-        } else if process.exit_time().is_ok() {
+        } else if life.ended || (life.leaving && process.exit_time().is_ok()) {
             Self::Terminated
         } else if process.offset().is_none() {
             Self::Remains
@@ -211,7 +212,7 @@ impl Kernel {
                 for seen in &mut row.seen {
                     seen.has = sources.has(seen.view, row.pa, addresses, &row.process, space);
                 }
-                row.standing = place.map(|place| Standing::of(&row.process, place));
+                row.standing = place.map(|place| Standing::of(&row.process, place, &Life::of(&row.process, space)));
             },
         );
         reasons::explain(&mut rows, &sources);

@@ -1,7 +1,6 @@
 //! A process that is being debugged.
 
 use super::super::evidence::Evidence;
-use super::super::known;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
 
@@ -26,7 +25,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         .memory()
         .and_then(|m| scene.sides().first().and_then(|s| s.view(&m.space).ok().map(|p| p.being_debugged())));
     let hidden = peb == Some(Ok(0));
-    let system = known::well_known(&person.name).is_some_and(|k| k.system);
+    let system = person.known().is_some_and(|k| k.system);
     let severity = match (system, hidden) {
         (true, _) => Severity::High,
         (false, true) => Severity::Medium,

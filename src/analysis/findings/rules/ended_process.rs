@@ -12,29 +12,23 @@ pub static RULE: Rule = Rule {
     about: "A process that has ended; something still refers to it, or its memory was not used again",
     means: "Not a suspicion: a trace of what ran before. The object stays as long as anybody holds a handle to it, and its bytes stay until \
             the memory is used again. Programs that ran for a moment (loaders, commands of an intruder) are seen here.",
-    fooled: "A rootkit can write an exit time into a living process to have it passed over: such a one still has threads, and is no longer \
-             called explained.",
+    fooled: "A rootkit can write an exit time into a living process to have it passed over: such a one still has threads that run, and is \
+             `contradiction`'s.",
     verify: "Read ExitTime (FILETIME, UTC) at its place; WinDbg: !process VA 0.",
     check: Check::Process(check),
 };
 
 fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let person = scene.person;
-    let Ok(exit) = person.process.exit_time() else { return };
+    // An exit time on a living process is `contradiction`'s.
+    let (true, Ok(exit)) = (person.ended, person.process.exit_time()) else { return };
     let view = &person.process.view;
-    let running = scene.threads().iter().filter(|t| t.belongs_to(person.process.offset()) == Ok(true)).count();
     let listed = if person.standing == Standing::Listed { "still on the active list" } else { "on no list any more" };
-    let finding = scene
-        .finding(&RULE, Severity::Medium, format!("has an exit time, {exit}, but {running} threads that run"))
-        .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", exit))
-        .with(Evidence::field("_EPROCESS.ExitStatus", view, "exit_code", person.process.exit_status()));
-    // Threads run out while the process leaves: only where nothing of it is being torn down is that a contradiction.
-    let leaving = view.exiting().is_ok_and(|b| b != 0) || view.deleted().is_ok_and(|b| b != 0);
-    out.push(if running > 0 && !leaving {
-        finding
-    } else {
-        let text = format!("ended {exit}, {listed}");
-        Finding { what: text, ..finding }
-            .explained("processes that have ended stay known while something refers to them")
-    });
+    out.push(
+        scene
+            .finding(&RULE, Severity::Info, format!("ended {exit}, {listed}"))
+            .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", exit))
+            .with(Evidence::field("_EPROCESS.ExitStatus", view, "exit_code", person.process.exit_status()))
+            .explained("processes that have ended stay known while something refers to them"),
+    );
 }

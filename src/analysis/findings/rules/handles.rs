@@ -52,9 +52,10 @@ fn reaching<'w, 'k>(scene: &Scene<'w, 'k>, rights: u32) -> Vec<(Handle, &'w Pers
     let mut objects = scene.desk.objects.borrow_mut();
     let Some(objects) = objects.as_mut().filter(|_| !table.is_null() && !scene.person.ended) else { return found };
     let own = scene.person.process.offset();
-    for leaf in tables.leaves(&scene.desk.space, table).0 {
-        // What cannot be read is told by `handles`; here it shows nothing.
-        let _ = tables.handles(&scene.desk.space, leaf, |handle| {
+    let (leaves, notes) = tables.leaves(&scene.desk.space, table);
+    notes.into_iter().filter(|n| n.loss).for_each(|n| scene.lose(n.text));
+    for leaf in leaves {
+        let read = tables.handles(&scene.desk.space, leaf, |handle| {
             if !handle.access.is_ok_and(|access| access & rights != 0) {
                 return;
             }
@@ -64,6 +65,9 @@ fn reaching<'w, 'k>(scene: &Scene<'w, 'k>, rights: u32) -> Vec<(Handle, &'w Pers
                 found.push((handle, target));
             }
         });
+        if let Err(why) = read {
+            scene.lose(format!("the page {} of its handle table is {why}: handles in it are not judged", leaf.at));
+        }
     }
     found
 }

@@ -18,7 +18,7 @@ pub static RULE: Rule = Rule {
             ids cannot be opened by its id.",
     fooled: "A rootkit that wipes ids, threads' owners and dispatcher header too leaves nothing to agree on. Innocent: a process caught while \
              it is being made or torn down, or a dump taken while the machine ran on. The first have the exiting flag or an exit \
-             time and are explained; the last have a creation time, and threads, later than the dump's clock, and the \
+             time, and no thread that runs on, and are explained; the last have a creation time, and threads, later than the dump's clock, and the \
              severity is medium. One that stands where the list itself is torn (pages missing, written while the dump was \
              taken) is explained if its own links are a piece of the list; where its links lead nowhere too, the severity is medium.",
     verify: "At the place of ActiveProcessLinks read two pointers: entries of a list point to links that point back (WinDbg: dt nt!_LIST_ENTRY \
@@ -36,8 +36,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     }
     let view = &person.process.view;
     let (threads, ids) = (own_threads(scene), in_id_table(scene));
-    let set = |bit: crate::value::Value<u64>| bit.is_ok_and(|b| b != 0);
-    let leaving = set(view.exiting()) || set(view.deleted());
+    let leaving = person.life.leaving;
     let links = view.links();
     let shown = links.map_or_else(Cell::Absent, |l| Cell::List(vec![l.flink.into(), l.blink.into()]));
     // Where only the object itself says so, it may be left over from a process or a machine that is gone.
@@ -117,9 +116,9 @@ fn newness(scene: &Scene<'_, '_>) -> Newness {
     if later && agree { Newness::Made } else { Newness::Forged }
 }
 
-/// Threads on its own list that say they belong to it.
+/// Threads on its own list that say they belong to it, and that run.
 fn own_threads(scene: &Scene<'_, '_>) -> usize {
-    scene.threads().iter().filter(|t| t.belongs_to(scene.person.process.offset()) == Ok(true)).count()
+    scene.person.life.running
 }
 
 /// Whether the table of process ids leads to it.
@@ -133,7 +132,7 @@ fn without_id(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let (person, view) = (scene.person, &scene.person.process.view);
     // A table that does not even have the System process is not the one in use.
     let Some(ids) = scene.world.ids.as_ref().filter(|ids| ids.contains_key(&4)) else { return };
-    let leaving = view.exiting() != Ok(0) || view.deleted() != Ok(0);
+    let leaving = person.life.leaving || view.exiting().is_err() || view.deleted().is_err();
     let Ok(pid) = person.pid else { return };
     if !person.lives() || leaving || in_id_table(scene) {
         return;

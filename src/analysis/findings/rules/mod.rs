@@ -1,5 +1,6 @@
 //! The rules: one file each, or one for rules that look at the same thing; and their register.
 
+mod contradiction;
 mod debug_port;
 mod deleted_image;
 mod direct_syscall;
@@ -30,6 +31,7 @@ pub use injected_code::RULE as INJECTED_CODE;
 /// Every rule, by name.
 pub static RULES: &[&Rule] = &[
     &kernel_tables::CALLBACKS,
+    &contradiction::RULE,
     &debug_port::RULE,
     &deleted_image::RULE,
     &direct_syscall::RULE,

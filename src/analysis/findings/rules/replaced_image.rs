@@ -32,9 +32,6 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let view = &person.process.view;
     let Some(memory) = scene.memory() else { return };
     let Ok(mapped) = view.image_base() else { return };
-    if mapped.is_null() {
-        return;
-    }
     let sides = scene.sides();
     let peb = sides.first().and_then(|s| s.view(&memory.space).ok());
     // Where the PEB is not in the dump, the kernel's own note is all there is.
@@ -45,6 +42,9 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         _ => finding,
     };
     let base = named.unwrap_or(mapped);
+    if base.is_null() {
+        return;
+    }
     if let Some(what) = not_an_image(scene, base) {
         let header = match Image::read(&memory.space, base) {
             Ok(_) => "a PE header there",
@@ -64,7 +64,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         out.push(finding);
         return;
     }
-    if let Some(named) = named.filter(|va| *va != mapped) {
+    if let Some(named) = named.filter(|va| *va != mapped && !mapped.is_null()) {
         let finding = scene
             .finding(
                 &RULE,
@@ -75,7 +75,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         out.push(in_peb(finding));
         return;
     }
-    other_file(scene, mapped, out);
+    other_file(scene, base, out);
 }
 
 /// What lies at a place where an image should, if not one.

@@ -1,10 +1,12 @@
 //! Tokens that do not fit: shared, above their parent's, of SYSTEM where none belongs, with privileges that cannot be.
 
 use super::super::evidence::Evidence;
+use super::super::person::Person;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::kernel::token::Token;
 use crate::report::Cell;
+use std::cmp::Ordering;
 
 /// Two processes with one token.
 pub static SHARED: Rule = Rule {
@@ -68,20 +70,47 @@ fn shared(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         p.token == Ok(token) && p.process.offset() != person.process.offset() && !p.ended && p.sort.is_ok()
     });
     let Some(other) = others.next() else { return };
-    // The token was made for whoever is older.
-    let (mine, theirs) = (person.created.ok(), other.created.ok());
-    let thief = mine > theirs || mine == theirs && person.pid.ok() > other.pid.ok();
-    let (severity, what) = if thief {
-        (Severity::Critical, format!("stolen token: has that of {}", other.called()))
-    } else {
-        (Severity::Medium, format!("its token is also {}'s", other.called()))
+    let (severity, what) = match thief(scene, other) {
+        Some(true) => (Severity::Critical, format!("stolen token: has that of {}", other.called())),
+        Some(false) => (Severity::Medium, format!("its token is also {}'s", other.called())),
+        None => (
+            Severity::High,
+            format!(
+                "its token is also {}'s: one of the two has the other's, and which one cannot be said",
+                other.called()
+            ),
+        ),
     };
-    out.push(scene.finding(&SHARED, severity, what).with(named(scene)).with(Evidence::field(
-        "the other's _EPROCESS.Token",
-        &other.process.view,
-        "token",
-        other.token,
-    )));
+    let view = &person.process.view;
+    let what = match person.age_votes(other) {
+        [Some(told), rest @ ..] if rest.contains(&Some(told.reverse())) && !rest.contains(&Some(told)) => {
+            format!("{what} (which of them is older by CreateTime is contradicted by threads and sequence numbers)")
+        }
+        _ => what,
+    };
+    out.push(
+        scene
+            .finding(&SHARED, severity, what)
+            .with(named(scene))
+            .with(Evidence::field("the other's _EPROCESS.Token", &other.process.view, "token", other.token))
+            .with(Evidence::field("_EPROCESS.CreateTime", view, "created", person.created))
+            .with(Evidence::field("the other's _EPROCESS.CreateTime", &other.process.view, "created", other.created)),
+    );
+}
+
+/// Whether this process, not the other one, has a token that was not made for it: the token is the older one's, and SYSTEM's is
+/// none of a program that a user started. One field can be written over, so that a majority of two is asked for.
+fn thief(scene: &Scene<'_, '_>, other: &Person<'_>) -> Option<bool> {
+    let person = scene.person;
+    let younger = |v: &Option<Ordering>| v.map_or(0, |o| if o.is_gt() { 1 } else { -1i32 });
+    let ages: i32 = person.age_votes(other).iter().map(younger).sum();
+    let of_user = |p: &Person<'_>| p.is_system() && scene.world.parent_of(p).is_some_and(Person::is_somebody);
+    let parents = i32::from(of_user(person)) - i32::from(of_user(other));
+    match ages.saturating_add(parents) {
+        2.. => Some(true),
+        ..=-2 => Some(false),
+        _ => None,
+    }
 }
 
 fn system(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {

@@ -46,8 +46,8 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         Evidence::field("the parent's _EPROCESS.ImageFileName", &parent.process.view, "short_name", parent.name.clone())
     };
     let with = |finding: Finding| finding.with(inherited()).with(created()).with(theirs());
-    let called = parent.name.to_lowercase();
-    if let Some(known) = known::well_known(&person.name)
+    let called = parent.file_name().to_lowercase();
+    if let Some(known) = person.known()
         && !known.parents.is_empty()
         && !known.parents.contains(&called.as_str())
     {
@@ -58,7 +58,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         out.push(with(scene.finding(&RULE, severity, what)));
         return;
     }
-    let childless = known::well_known(&parent.name).is_some_and(|k| k.childless);
+    let childless = parent.known().is_some_and(|k| k.childless);
     if childless && !known::CHILDREN_OF_CHILDLESS.contains(&person.name.to_lowercase().as_str()) {
         let what = format!("claims {} as its parent, which starts no processes", parent.called());
         out.push(with(scene.finding(&RULE, Severity::High, what)));

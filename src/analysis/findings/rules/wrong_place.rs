@@ -1,7 +1,6 @@
 //! A well-known process in a folder, a session or under a user where Windows does not run it.
 
 use super::super::evidence::Evidence;
-use super::super::known;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use super::masquerade::audit_name;
@@ -21,7 +20,7 @@ pub static RULE: Rule = Rule {
 
 fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let person = scene.person;
-    let Some(known) = known::well_known(&person.name).filter(|_| person.lives()) else { return };
+    let Some(known) = person.known().filter(|_| person.lives()) else { return };
     let view = &person.process.view;
     if let (Ok(plain), Ok(path)) = (person.plain_path(), &person.path) {
         let folder = paths::folder(&plain);

@@ -92,6 +92,10 @@ pub fn plant(
     } else {
         // While a thread lives, its exit time is the head of a list.
         let chain = va + m.layouts.offset("_ETHREAD", "KeyedWaitChain");
+        if o.process.leaving {
+            // Windows marks all threads before the process.
+            e.set_opt("Terminated", 1);
+        }
         e.set("KeyedWaitChain.Flink", chain).set("KeyedWaitChain.Blink", chain).set("ExitStatus", 0x103);
     }
     m.write(va, &e.bytes);
