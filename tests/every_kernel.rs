@@ -30,8 +30,9 @@ fn kernels() -> Vec<&'static Known> {
     let mut seen = BTreeSet::new();
     builtin::known()
         .iter()
-        // The forge makes no ARM64 machine.
-        .filter(|k| k.machine != Machine::Arm64 && k.name().contains(&word) && seen.insert(k.name()))
+        .filter(|k| k.name().contains(&word) && seen.insert(k.name()))
+        // Without the identifier's place there is nothing to forge, nor to read.
+        .filter(|k| k.load(false).types.get("_EPROCESS").is_some_and(|t| t.members.contains_key("UniqueProcessId")))
         .collect()
 }
 
@@ -41,7 +42,8 @@ fn build(version: &str) -> u32 {
 
 /// The forge's own scenarios of whole machines, by their layout: the nearest to a kernel.
 fn scenario(kernel: &Known, text: &str) -> Scenario {
-    let word = kernel.machine.word();
+    // What is laid out by tables is the same on ARM64 and x64.
+    let word = if kernel.machine == Machine::X86 { "x86" } else { "x64" };
     let of_processor = |s: &Scenario| s.layout.starts_with(word) && !s.name.contains("minidump");
     let all = forge::samples().unwrap().into_iter().map(|name| Scenario::load(&name)).filter(of_processor);
     // Attack scenarios hold what other tests are about; five levels are one kernel's.
@@ -53,6 +55,9 @@ fn scenario(kernel: &Known, text: &str) -> Scenario {
     s.name = kernel.name();
     s.containers = vec!["full".into()];
     s.pfn_database = false;
+    if kernel.machine == Machine::Arm64 {
+        s.mode = Mode::Arm;
+    }
     if kernel.machine == Machine::X86 {
         // Ask the type: entries of eight bytes are PAE's.
         s.mode = if Layouts::parse(text).size("_MMPTE") == 8 { Mode::Pae } else { Mode::Plain };

@@ -25,7 +25,7 @@ pub fn user_end(m: &Machine, s: &Scenario) -> u64 {
 /// Where the last-level page tables appear: where the self-reference stands in the topmost one.
 pub fn tables(m: &Machine) -> u64 {
     match m.kernel.mode {
-        Mode::Four => 0xFFFF_0000_0000_0000 | m.regions.self_map << 39,
+        Mode::Four | Mode::Arm => 0xFFFF_0000_0000_0000 | m.regions.self_map << 39,
         Mode::Five => 0xFE00_0000_0000_0000 | m.regions.self_map << 48,
         Mode::Pae | Mode::Plain => 0xC000_0000,
     }

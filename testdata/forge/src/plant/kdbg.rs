@@ -103,7 +103,7 @@ fn version(m: &mut Machine, s: &Scenario) {
         .set("MinorVersion", build.into())
         .set("ProtocolVersion", 6)
         .set("Flags", 0x47)
-        .set("MachineType", if m.pointer() == 8 { 0x8664 } else { 0x14C });
+        .set("MachineType", m.layouts.machine().into());
     // Here addresses are sign-extended.
     let extended = |va: u64| if m.pointer() == 8 { va } else { va | 0xFFFF_FFFF_0000_0000 };
     v.set("KernBase", extended(m.regions.kernel)).set("PsLoadedModuleList", extended(m.global("PsLoadedModuleList")));

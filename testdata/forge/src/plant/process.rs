@@ -163,7 +163,12 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     let crashed = drafts.iter().find(|d| d.p.name == wanted).unwrap_or(&drafts[0]);
     let crash = crashed.threads.first().map_or((0, 0), |t| t.kernel);
     // The low twelve bits of CR3 hold a process-context id; readers must mask them.
-    let pcid = if m.pointer() == 8 { 2 } else { 0 };
+    // ARM64 keeps an address-space id above the address (TTBR0_EL1.ASID).
+    let pcid = match m.layouts.machine() {
+        0xAA64 => 2 << 48,
+        0x8664 => 2,
+        _ => 0,
+    };
     let cr3 = crashed.space.as_ref().map_or(s.root << 12, |u| u.dtb() | pcid);
     let mut context = m.obj("_CONTEXT");
     if m.pointer() == 8 {
@@ -178,6 +183,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
             .set("EFlags", 0x246);
     }
     let at = crashed.threads.first().map_or((0, 0), |t| (t.va, t.base));
+    let crashed_at = (crash.1, crash.0 + 0x40, crashed.threads.first().map_or(0, |t| t.ebp));
     let triage = Crashed { process: crashed.va, thread: at.0, stack: crash.0, base: at.1 };
     let truth = drafts.iter().map(|d| d.truth.clone()).collect::<Vec<_>>().into();
     Processes {
@@ -187,10 +193,20 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
         crashed: triage,
         users: drafts.into_iter().filter_map(Draft::user_side).collect(),
         cid_table,
-        context: context.bytes,
+        context: if m.layouts.machine() == 0xAA64 { context_arm64(&crashed_at) } else { context.bytes },
         rip: crash.1,
         cr3,
     }
+}
+
+/// `ARM64_NT_CONTEXT` of `winnt.h`: flags (ARM64, control and integer), `Cpsr`, x0 to x28, `Fp`, `Lr`, `Sp`, `Pc`.
+fn context_arm64((pc, sp, fp): &(u64, u64, u64)) -> Vec<u8> {
+    let mut out = vec![0; 0x390];
+    out[..4].copy_from_slice(&0x40_0003u32.to_le_bytes());
+    for (at, value) in [(0xF0, fp), (0x100, sp), (0x108, pc)] {
+        out[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    out
 }
 
 /// Name, ids, times and the like.
