@@ -40,7 +40,12 @@ const PARTIAL: &str = "-partial";
 pub fn tables() -> Vec<Table> {
     let mut found: Vec<Table> = files().into_iter().filter(|t| t.suffix != PARTIAL).collect();
     mend(&mut found);
-    found.iter_mut().filter(|t| t.symbols.machine == Some(Machine::Arm64)).for_each(align_handle_table);
+    let x64: BTreeMap<String, Types> =
+        found.iter().map(|t| (t.name.clone(), t.symbols.types.clone())).collect();
+    for table in found.iter_mut().filter(|t| t.symbols.machine == Some(Machine::Arm64)) {
+        align_handle_table(table);
+        entry_of_handle_table(table, &x64);
+    }
     let version = |t: &Table| -> Vec<u32> {
         t.symbols.version.as_deref().unwrap().split('.').map(|p| p.parse().unwrap()).collect()
     };
@@ -94,6 +99,17 @@ fn align_handle_table(table: &mut Table) {
         }
     }
     whole.size = from + moved + LINE;
+}
+
+/// Whoever computed the tables of ARM64 laid `_HANDLE_TABLE_ENTRY` out anew as a union of single members, of 8 bytes; it is one of two
+/// structures of 16, with nothing that could differ on ARM64. In the same dump `NextHandleNeedingPool` is 0x5400: 21 pages of entries of
+/// 16 bytes, and no whole number of pages of entries of 8. So it is the x64 kernel's.
+fn entry_of_handle_table(table: &mut Table, x64: &BTreeMap<String, Types>) {
+    const ENTRY: &str = "_HANDLE_TABLE_ENTRY";
+    let from = table.from.as_deref().unwrap();
+    let name = from.strip_prefix("variants/").map_or_else(|| from.to_owned(), |name| format!("{name}-variant"));
+    let sibling = &x64[&name];
+    table.symbols.types.types.insert(ENTRY.into(), sibling.get(ENTRY).unwrap().clone());
 }
 
 /// Whether a type is, or holds by value, one of these.

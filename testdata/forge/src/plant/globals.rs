@@ -89,7 +89,7 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
 
 /// The start of each processor's control block: enough to see which thread runs.
 fn prcb(m: &mut Machine) {
-    let Some(table) = m.global_opt("KiProcessorBlock") else { return };
+    let Some(table) = m.global_opt("KiProcessorBlock").filter(|_| m.layouts.has("_KPRCB")) else { return };
     let block = m.alloc(PoolKind::Large, b"Prcb", 0x600);
     let mut p = m.obj("_KPRCB");
     p.set_opt("MxCsr", 0x1F80).set("Number", 0);

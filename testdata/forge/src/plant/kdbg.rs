@@ -82,7 +82,9 @@ fn block(m: &Machine, at: u64, size: u64) -> Vec<u8> {
         }
     }
     b.set("SizeEProcess", m.layouts.size("_EPROCESS")).set("SizeEThread", m.layouts.size("_ETHREAD"));
-    b.set("SizePrcb", m.layouts.size("_KPRCB") & 0xFFFF);
+    if m.layouts.has("_KPRCB") {
+        b.set("SizePrcb", m.layouts.size("_KPRCB") & 0xFFFF);
+    }
     // The block is linked into a list of its own; on x86 by two pointers of four bytes, and its other fields, statically
     // initialised with addresses, are not sign-extended.
     let mut header = m.words(&[at, at]);

@@ -176,8 +176,11 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
 }
 
 fn trap_frame(m: &mut Machine, base: u64, rip: u64, rsp: u64) -> u64 {
-    let size = m.layouts.size("_KTRAP_FRAME");
-    let at = base - size;
+    // Whose place is in no table at hand: the thread says of none.
+    if !m.layouts.has("_KTRAP_FRAME") {
+        return 0;
+    }
+    let at = base - m.layouts.size("_KTRAP_FRAME");
     let mut f = m.obj("_KTRAP_FRAME");
     if f.has("Pc") {
         f.set("Pc", rip).set("Sp", rsp);
@@ -219,7 +222,9 @@ fn wait_arm64(m: &mut Machine, base: u64) -> (u64, u64, u64) {
     let list = crate::image::functions_arm64(code);
     let kernel = m.regions.kernel;
     let outer = m.global_opt("KiSystemServiceRepeat").or(m.global_opt("KiSystemServiceStart")).unwrap_or(kernel + code);
-    let mut at = base - m.layouts.size("_KTRAP_FRAME") - 16;
+    // Where no table at hand has the frame, as much room as 24H2 takes for it.
+    let trap = if m.layouts.has("_KTRAP_FRAME") { m.layouts.size("_KTRAP_FRAME") } else { 0x150 };
+    let mut at = base - trap - 16;
     m.write(at, &m.words(&[0, outer + 0x20]));
     let mut fp = at;
     for (i, f) in list.iter().enumerate().rev() {
