@@ -40,8 +40,7 @@ const PARTIAL: &str = "-partial";
 pub fn tables() -> Vec<Table> {
     let mut found: Vec<Table> = files().into_iter().filter(|t| t.suffix != PARTIAL).collect();
     mend(&mut found);
-    let x64: BTreeMap<String, Types> =
-        found.iter().map(|t| (t.name.clone(), t.symbols.types.clone())).collect();
+    let x64: BTreeMap<String, Types> = found.iter().map(|t| (t.name.clone(), t.symbols.types.clone())).collect();
     for table in found.iter_mut().filter(|t| t.symbols.machine == Some(Machine::Arm64)) {
         align_handle_table(table);
         entry_of_handle_table(table, &x64);

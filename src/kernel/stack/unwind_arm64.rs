@@ -324,12 +324,7 @@ impl Functions {
 ///
 /// # Errors
 /// Why the caller could not be found; the registers are worthless then.
-pub fn unwind(
-    memory: &impl Memory,
-    table: &Functions,
-    registers: &mut Registers,
-    interrupted: bool,
-) -> Value<Left> {
+pub fn unwind(memory: &impl Memory, table: &Functions, registers: &mut Registers, interrupted: bool) -> Value<Left> {
     let rva = registers.ip.checked_sub(table.base.0).ok_or(Absent::Implausible)?;
     if std::mem::take(&mut registers.sp_is_floor) {
         registers.set(SP, None);
@@ -513,7 +508,8 @@ mod tests {
         // stp x19,x20,[sp,#-0x20]! (save_r19r20_x 0x20); stp x21,x22,[sp,#0x10] (save_next); stp fp,lr,[sp,#-0x20]! (save_fplr_x);
         // mov fp,sp (set_fp); sub sp,sp,#0x30 (alloc_s)
         let codes = [0x03, 0xe1, 0x83, 0xe6, 0x24, 0xe4, 0xe4, 0xe4];
-        let words = [u32::from_le_bytes(codes[..4].try_into().unwrap()), u32::from_le_bytes(codes[4..].try_into().unwrap())];
+        let words =
+            [u32::from_le_bytes(codes[..4].try_into().unwrap()), u32::from_le_bytes(codes[4..].try_into().unwrap())];
         // 20 instructions, one epilogue in the head that begins with code 0.
         let head = 20 | 1 << 21 | 2 << 27;
         let mut stack = vec![7u64; 6];
@@ -539,7 +535,9 @@ mod tests {
     #[test]
     fn damage_ends_the_walk_and_nothing_else() {
         // Version 1, reserved flag, codes out of range, more locals than there is frame.
-        for (word, xdata) in [(XDATA, [20 | 1 << 18, 0]), (3, [0; 2]), (XDATA, [20 | 31 << 27, 0]), (XDATA, [20, 0xff_ffff])] {
+        for (word, xdata) in
+            [(XDATA, [20 | 1 << 18, 0]), (3, [0; 2]), (XDATA, [20 | 31 << 27, 0]), (XDATA, [20, 0xff_ffff])]
+        {
             let m = memory(word, &xdata, &[0; 4]);
             assert!(left(&m, 9, false, &[]).is_err(), "{word:#x} {xdata:x?}");
         }

@@ -626,6 +626,9 @@ mod tests {
         assert_eq!(walker.walk(registers, How::Context, true, &mut out), End::Bottom);
         assert_eq!(out.iter().map(|f| f.ip.0).collect::<Vec<_>>(), [a, a, b]);
         // A frame record does not say where its function's stack pointer was.
-        assert_eq!(out.iter().map(|f| f.sp).collect::<Vec<_>>(), [Ok(Va(STACK)), Err(Absent::NotRecorded), Err(Absent::NotRecorded)]);
+        assert_eq!(
+            out.iter().map(|f| f.sp).collect::<Vec<_>>(),
+            [Ok(Va(STACK)), Err(Absent::NotRecorded), Err(Absent::NotRecorded)]
+        );
     }
 }

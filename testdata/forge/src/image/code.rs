@@ -161,10 +161,10 @@ pub fn functions_arm64(rva: u64) -> Vec<Function> {
         let eighths = locals as u32 / 8;
         let code = [
             0xA980_0000 | (eighths.wrapping_neg() & 0x7F) << 15 | 30 << 10 | 31 << 5 | 29, // stp x29, x30, [sp, #-locals]!
-            0x9100_03FD,                                                                  // mov x29, sp
-            0x9400_0000 | words,                                                          // bl
-            0xA8C0_0000 | eighths << 15 | 30 << 10 | 31 << 5 | 29,                        // ldp x29, x30, [sp], #locals
-            0xD65F_03C0,                                                                  // ret
+            0x9100_03FD,                                                                   // mov x29, sp
+            0x9400_0000 | words,                                                           // bl
+            0xA8C0_0000 | eighths << 15 | 30 << 10 | 31 << 5 | 29, // ldp x29, x30, [sp], #locals
+            0xD65F_03C0,                                           // ret
         ];
         let code: Vec<u8> = code.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
         let end = at + code.len() as u64;

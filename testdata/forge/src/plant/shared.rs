@@ -35,8 +35,7 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> u64 {
         0x8664 => 9,
         _ => 0,
     };
-    k.set_opt("NtBuildNumber", s.build.into())
-        .set_opt("NativeProcessorArchitecture", architecture);
+    k.set_opt("NtBuildNumber", s.build.into()).set_opt("NativeProcessorArchitecture", architecture);
     let machine = u64::from(m.layouts.machine());
     k.set("ImageNumberLow", machine)
         .set("ImageNumberHigh", machine)
