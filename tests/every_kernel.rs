@@ -30,8 +30,9 @@ fn kernels() -> Vec<&'static Known> {
     let mut seen = BTreeSet::new();
     builtin::known()
         .iter()
-        // The forge makes no ARM64 machine.
-        .filter(|k| k.machine != Machine::Arm64 && k.name().contains(&word) && seen.insert(k.name()))
+        .filter(|k| k.name().contains(&word) && seen.insert(k.name()))
+        // Without the identifier's place there is nothing to forge, nor to read.
+        .filter(|k| k.load(false).types.get("_EPROCESS").is_some_and(|t| t.members.contains_key("UniqueProcessId")))
         .collect()
 }
 
@@ -41,7 +42,8 @@ fn build(version: &str) -> u32 {
 
 /// The forge's own scenarios of whole machines, by their layout: the nearest to a kernel.
 fn scenario(kernel: &Known, text: &str) -> Scenario {
-    let word = kernel.machine.word();
+    // What is laid out by tables is the same on ARM64 and x64.
+    let word = if kernel.machine == Machine::X86 { "x86" } else { "x64" };
     let of_processor = |s: &Scenario| s.layout.starts_with(word) && !s.name.contains("minidump");
     let all = forge::samples().unwrap().into_iter().map(|name| Scenario::load(&name)).filter(of_processor);
     // Attack scenarios hold what other tests are about; five levels are one kernel's.
@@ -53,6 +55,9 @@ fn scenario(kernel: &Known, text: &str) -> Scenario {
     s.name = kernel.name();
     s.containers = vec!["full".into()];
     s.pfn_database = false;
+    if kernel.machine == Machine::Arm64 {
+        s.mode = Mode::Arm;
+    }
     if kernel.machine == Machine::X86 {
         // Ask the type: entries of eight bytes are PAE's.
         s.mode = if Layouts::parse(text).size("_MMPTE") == 8 { Mode::Pae } else { Mode::Plain };
@@ -258,17 +263,54 @@ fn rename(dump: &mut [u8]) {
     }
 }
 
+/// All types and enumerations that these kernels' tables have.
+fn named(kernels: &[&Known]) -> BTreeSet<String> {
+    let of = |k: &&Known| {
+        let types = k.load(false).types;
+        types.types.into_keys().chain(types.enums.into_keys()).map(String::from).collect::<Vec<_>>()
+    };
+    kernels.iter().flat_map(of).collect()
+}
+
+/// An ARM64 machine is found by what memory holds, where the header does not name its page tables, or there is no header.
+#[test]
+fn an_arm64_machine_is_found_without_its_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let kernel = builtin::known().iter().find(|k| k.name() == "arm64-10.0.22000.318").unwrap();
+    let (mut s, layouts, symbols) = forged(kernel, &named(&[kernel]));
+    s.containers = vec!["full".into(), "raw".into()];
+    (s.compact, s.root) = (true, 0x1ad);
+    let (dumps, truth) = forge::build_on(&s, layouts);
+    let truth: Value = serde_json::from_str(&truth.to_string()).unwrap();
+    let [(_, mut full), (_, raw)] = <[_; 2]>::try_from(dumps).unwrap();
+    // DirectoryTableBase of the header; then every entry of a table that names the table itself.
+    full[0x10..0x18].fill(0);
+    let mut unmapped = full.clone();
+    for word in unmapped[0x2000..].chunks_exact_mut(8) {
+        let entry = u64::from_le_bytes((&*word).try_into().unwrap());
+        if entry & !0x0000_ffff_ffff_f000 == 0x0060_0000_0000_0003 {
+            word.fill(0);
+        }
+    }
+    let mut count = Count::default();
+    for (what, bytes, way) in
+        [("no root", full, ""), ("no self-reference", unmapped, "processes in memory"), ("raw", raw, "")]
+    {
+        let dump = folder.path().join("dump");
+        std::fs::write(&dump, bytes).unwrap();
+        let sections = report(&dump, folder.path()).unwrap_or_else(|why| panic!("{what}: {why}"));
+        let found_by = sections["info"][0]["found_by"].to_string();
+        assert!(found_by.contains(way), "{what}: {found_by}");
+        count.compare(what, (&symbols, Way::Identity), &truth, &sections);
+    }
+    assert!(count.equal > 500 && count.wrong.is_empty(), "{} equal; {:#?}", count.equal, count.wrong);
+}
+
 #[test]
 fn every_kernel_answers_what_was_forged() {
     let folder = tempfile::tempdir().unwrap();
     let kernels = kernels();
-    let named: BTreeSet<String> = kernels
-        .iter()
-        .flat_map(|k| {
-            let types = k.load(false).types;
-            types.types.into_keys().chain(types.enums.into_keys()).map(String::from).collect::<Vec<_>>()
-        })
-        .collect();
+    let named = named(&kernels);
     let next = AtomicUsize::new(0);
     let total = Mutex::new(Count::default());
     std::thread::scope(|scope| {

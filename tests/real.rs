@@ -25,8 +25,8 @@ struct Triage {
     thread: u64,
     /// When System was made.
     created: &'static str,
-    /// Whether layouts of its kernel can be had offline: `_EPROCESS` and `_ETHREAD` can be decoded.
-    layouts: bool,
+    /// Its threads and handles.
+    counts: (u64, u64),
 }
 
 const TRIAGE: [Triage; 2] = [
@@ -38,7 +38,7 @@ const TRIAGE: [Triage; 2] = [
         dtb: 0x1a_d000,
         thread: 264,
         created: "2021-02-21T01:38:22.0698",
-        layouts: true,
+        counts: (147, 234),
     },
     Triage {
         file: "kernel-triage/arm64-22000.dmp",
@@ -47,8 +47,8 @@ const TRIAGE: [Triage; 2] = [
         kernel_base: 0xffff_f803_f2e0_0000,
         dtb: 0x946a_a000,
         thread: 32,
-        created: "2021-09-1",
-        layouts: false,
+        created: "2021-09-14T02:38:45.7222519Z",
+        counts: (291, 1301),
     },
 ];
 
@@ -77,8 +77,8 @@ fn triage_dumps() {
         assert_eq!(number(&processes[0]["dtb"]), Some(t.dtb), "{}", t.file);
         let created = processes[0]["create_time"].as_str().unwrap();
         assert!(created.starts_with(t.created), "{}: {created}", t.file);
-        // Nothing describes an ARM64 kernel offline: identity is told, the rest is not guessed.
-        assert_eq!(processes[0]["threads"].is_u64(), t.layouts, "{}", t.file);
+        let counts = (number(&processes[0]["threads"]), number(&processes[0]["handles"]));
+        assert_eq!(counts, (Some(t.counts.0), Some(t.counts.1)), "{}", t.file);
         let threads = rows("threads", &dump, Some(&symbols)).unwrap_or_else(|e| panic!("{}: {e}", t.file));
         assert_eq!(threads.iter().map(|r| r["tid"].as_u64()).collect::<Vec<_>>(), [Some(t.thread)], "{}", t.file);
     }
@@ -115,6 +115,44 @@ fn call_stacks_of_triage_dumps() {
             want.iter().map(|(module, at, how)| ((*module).to_owned(), Some(*at), Value::from(*how))).collect();
         assert_eq!(got, want, "{file}");
         assert_eq!(found.last().unwrap()["end"], "bottom of the stack", "{file}");
+    }
+}
+
+/// Every analysis of the ARM64 dump that has a row of its System: right in each cell, or absent.
+#[test]
+fn an_arm64_triage_dump() {
+    let Some(real) = real() else { return };
+    let dump = real.join("kernel-triage/arm64-22000.dmp");
+    let one = |analysis: &str| {
+        let mut found = rows(analysis, &dump, None).unwrap_or_else(|e| panic!("{analysis}: {e}"));
+        assert_eq!(found.len(), 1, "{analysis}");
+        found.remove(0)
+    };
+    let process = one("pslist");
+    // _EPROCESS.Machine of the copied process is 0xAA64.
+    assert_eq!((&process["machine"], &process["wow64"]), (&"arm64".into(), &false.into()));
+    assert_eq!((&process["exit_time"], &process["peb"]), (&Value::Null, &Value::Null));
+    assert_eq!(process["protection"], "PP-WinSystem");
+    let thread = one("threads");
+    assert_eq!((&thread["state"], &thread["wait_reason"]), (&"Running".into(), &Value::Null));
+    // The third frame of the call stack returns into it.
+    assert_eq!(number(&thread["start_address"]), Some(0xffff_f803_f309_fd50));
+    assert_eq!(thread["create_time"], "2021-09-14T02:38:40.8767616Z");
+    let stack = one("stacks");
+    let bounds = ["base", "limit", "pointer"].map(|key| number(&stack[key]));
+    assert_eq!(bounds, [0xffff_e00e_0e4b_d000, 0xffff_e00e_0e4b_5000, 0xffff_e00e_0e4b_a360].map(Some));
+    let token = one("tokens");
+    assert_eq!((&token["user"], &token["integrity"]), (&"S-1-5-18".into(), &"System".into()));
+    let info = one("info");
+    assert_eq!((&info["architecture"], &info["build"]), (&"arm64".into(), &22000.into()));
+    assert!(info["symbols"].as_str().unwrap().contains("arm64-10.0.22000.318"), "{}", info["symbols"]);
+    // A frame record says where the caller's record is, not how much of the stack the caller used.
+    let frames = rows("callstacks", &dump, None).unwrap();
+    let pointers: Vec<Option<u64>> = frames.iter().map(|f| number(&f["sp"])).collect();
+    assert_eq!(pointers, [Some(0xffff_e00e_0e4b_c4a0), None, None, None, None]);
+    for analysis in ["handles", "vadinfo", "dlllist", "memmap", "malfind", "joblinks"] {
+        let found = rows(analysis, &dump, None).unwrap_or_else(|e| panic!("{analysis}: {e}"));
+        assert!(found.is_empty(), "{analysis}: {found:?}");
     }
 }
 

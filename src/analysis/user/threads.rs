@@ -120,7 +120,7 @@ fn stack(user: &UserDump<'_>, code: &CodeMap, id: u32, thread: Option<&Thread>, 
     let all: Vec<(&str, u64)> = saved.all.iter().map(|(name, value)| (*name, *value)).collect();
     let registers = Registers::from_named(saved.ip.0, saved.sp.0, &all, isa);
     let Some(bounds) = bounds(user, thread, saved.sp) else {
-        let frame = Frame { ip: saved.ip, sp: saved.sp, how: How::Context };
+        let frame = Frame { ip: saved.ip, sp: Ok(saved.sp), how: How::Context };
         out.notes.push(Note::loss(format!(
             "thread {id}: its stack is not in the dump (stack pointer {}): the call stack has one frame",
             saved.sp

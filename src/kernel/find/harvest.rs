@@ -92,8 +92,8 @@ pub(super) fn follow(
     let archs: &[Arch] = match dump.arch {
         Some(Arch::X64) => &[Arch::X64],
         Some(Arch::X86) => &[Arch::X86],
-        Some(Arch::Arm64) => return Err("processes: no ARM64 layouts are built in".into()),
-        None => &[Arch::X64, Arch::X86],
+        Some(Arch::Arm64) => &[Arch::Arm64],
+        None => &[Arch::X64, Arch::X86, Arch::Arm64],
     };
     let shapes: Vec<(Arch, Vec<Shape>)> = archs
         .iter()
@@ -212,8 +212,14 @@ fn judge(dump: &Dump, arch: Arch, shape: Shape, name: Pa) -> Option<Process> {
     let field = |offset: u32| physical(dump, Pa(start.checked_add(offset.into())?), width);
     let pid = field(shape.pid).filter(|p| plausible_id(*p))?;
     let next = Va(field(shape.links)?);
-    let root = Pa(field(shape.root)? & 0x000f_ffff_ffff_ffe0);
-    let modes: &[Mode] = if arch == Arch::X86 { &[Mode::Pae, Mode::X86] } else { &[Mode::X64, Mode::La57] };
+    // ARM64 keeps an address-space id in the top 16 bits.
+    let mask = if arch == Arch::Arm64 { 0x0000_ffff_ffff_f000 } else { 0x000f_ffff_ffff_ffe0 };
+    let root = Pa(field(shape.root)? & mask);
+    let modes: &[Mode] = match arch {
+        Arch::X86 => &[Mode::Pae, Mode::X86],
+        Arch::X64 => &[Mode::X64, Mode::La57],
+        Arch::Arm64 => &[Mode::Arm64],
+    };
     modes.iter().find_map(|&mode| {
         let root = if mode == Mode::Pae { root } else { root.page() };
         dump.page(root.pfn())?;

@@ -38,8 +38,8 @@ pub struct CrashStack {
 pub struct CrashFrame {
     /// Where its code is.
     pub ip: Va,
-    /// Its stack pointer.
-    pub sp: Va,
+    /// Its stack pointer, where what led to it says it.
+    pub sp: Value<Va>,
     /// How it was found.
     pub how: How,
     /// File name of the driver the code lies in; `None` outside of all drivers.
@@ -111,7 +111,7 @@ pub(super) fn walk(kernel: &Kernel, space: &Space<'_>, code: &CodeMap, out: &mut
     if let Some(from) = start.scan_from {
         // Where the processor was is known, its stack pointer leads nowhere: on with the return addresses that are kept.
         let walker = Walker { memory: space, code, bounds, isa, most: MOST_KERNEL_FRAMES, kernel: Some(lowest) };
-        let first = Frame { ip: Va(registers.ip), sp: Va(registers.sp().unwrap_or(from.0)), how };
+        let first = Frame { ip: Va(registers.ip), sp: Ok(Va(registers.sp().unwrap_or(from.0))), how };
         let mut frames = if registers.ip == 0 { Vec::new() } else { vec![first] };
         let Some((next, found)) = walker.next_return(from) else {
             out.add(Side::Kernel, frames, End::Lost);

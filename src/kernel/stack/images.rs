@@ -12,6 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 /// `IMAGE_FILE_MACHINE_AMD64`.
 const AMD64: u16 = 0x8664;
+/// `IMAGE_FILE_MACHINE_ARM64`.
+const ARM64: u16 = 0xaa64;
 /// `IMAGE_DIRECTORY_ENTRY_EXPORT`.
 const EXPORT: u32 = 0;
 /// `IMAGE_DIRECTORY_ENTRY_EXCEPTION`.
@@ -32,7 +34,7 @@ pub struct Code {
     /// Whether it had been unloaded: only the list of unloaded drivers knows that it was here.
     pub unloaded: bool,
     /// Its table of functions, looked for when it is first needed.
-    functions: OnceLock<Value<Functions>>,
+    functions: OnceLock<Value<(u16, Functions)>>,
     /// Its exports, the same.
     exports: OnceLock<Value<Exports>>,
 }
@@ -53,16 +55,26 @@ impl Code {
     /// # Errors
     /// Why there is none: the headers are not there, or it is not an x64 image ([`Absent::NotApplicable`]).
     pub fn functions(&self, memory: &impl Memory) -> Value<Functions> {
-        *self.functions.get_or_init(|| {
+        self.functions_of(memory, AMD64)
+    }
+    /// The same of an ARM64 image, whose entries have another form.
+    ///
+    /// # Errors
+    /// Why there is none: the headers are not there, or it is not an ARM64 image ([`Absent::NotApplicable`]).
+    pub fn functions_arm64(&self, memory: &impl Memory) -> Value<Functions> {
+        self.functions_of(memory, ARM64)
+    }
+    fn functions_of(&self, memory: &impl Memory, wanted: u16) -> Value<Functions> {
+        let found = *self.functions.get_or_init(|| {
             if self.unloaded {
                 return Err(Absent::NotApplicable);
             }
             let (machine, rva, size) = self.directory(memory, EXCEPTION)?;
-            if machine != AMD64 {
-                return Err(Absent::NotApplicable);
-            }
-            Ok(Functions { base: self.base, rva, count: size / 12 })
-        })
+            let entry = if machine == ARM64 { 8 } else { 12 };
+            Ok((machine, Functions { base: self.base, rva, count: size / entry }))
+        });
+        let (machine, functions) = found?;
+        if machine == wanted { Ok(functions) } else { Err(Absent::NotApplicable) }
     }
     /// Its exports.
     ///
@@ -234,6 +246,10 @@ mod tests {
         let table = code(0x10000).functions(&image(AMD64, 0x8000, 120)).unwrap();
         assert_eq!(table, Functions { base: Va(0x10_0000), rva: 0x8000, count: 10 });
         assert_eq!(code(0x10000).functions(&image(0x14c, 0x8000, 120)), Err(Absent::NotApplicable));
+        let arm64 = code(0x10000).functions_arm64(&image(ARM64, 0x8000, 120)).unwrap();
+        assert_eq!(arm64, Functions { base: Va(0x10_0000), rva: 0x8000, count: 15 });
+        assert_eq!(code(0x10000).functions(&image(ARM64, 0x8000, 120)), Err(Absent::NotApplicable));
+        assert_eq!(code(0x10000).functions_arm64(&image(AMD64, 0x8000, 120)), Err(Absent::NotApplicable));
         assert_eq!(code(0x8000).functions(&image(AMD64, 0x8000, 120)), Err(Absent::Implausible));
         assert_eq!(code(0x10000).functions(&image(AMD64, 0, 0)), Err(Absent::NotApplicable));
         assert_eq!(code(0x10000).functions(&Flat::default()), Err(Absent::NotMapped));

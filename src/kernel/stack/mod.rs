@@ -8,4 +8,5 @@ pub mod memory;
 pub mod registers;
 pub mod thread;
 pub mod unwind;
+pub mod unwind_arm64;
 pub mod walk;

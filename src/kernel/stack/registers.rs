@@ -88,8 +88,9 @@ saved! {
 const WIDE: [&str; 16] =
     ["rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15"];
 const NARROW: [&str; 8] = ["eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi"];
-/// Of ARM64 only what a walk by frame pointers needs, in the same places.
-const ARM64: [&str; 6] = ["", "", "", "", "sp", "fp"];
+/// Of ARM64 what a caller gets back, stack and frame pointer in the same places. The link register is only sure where code was stopped.
+const ARM64: [&str; 16] =
+    ["lr", "", "", "", "sp", "fp", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26", "x27", "x28"];
 
 fn names(isa: Isa) -> &'static [&'static str] {
     match isa {

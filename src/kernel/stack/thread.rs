@@ -374,7 +374,7 @@ fn switched(
             space.number(sp.add(KI_SWAP_CONTEXT_RETURN32), 4).ok().filter(|ip| code.find(Va(*ip)).is_some())
     {
         // KiSwapContext keeps no frame pointer: its caller is told by its own frame, the chain begins there.
-        frames.push(Frame { ip: Va(registers.ip), sp: sp.add(length), how: How::Switch });
+        frames.push(Frame { ip: Va(registers.ip), sp: Ok(sp.add(length)), how: How::Switch });
         registers = Registers::at(caller, sp.0.saturating_add(KI_SWAP_CONTEXT_RETURN32 + 4));
         registers.set(5, pointer);
     }

@@ -20,6 +20,8 @@ pub struct Registers {
     pub ip: u64,
     /// `None` where the value is not known.
     pub gpr: [Option<u64>; 16],
+    /// The stack pointer is a lower bound only: ARM64's frame records lead from one to the next, and say nothing of what lies between.
+    pub sp_is_floor: bool,
 }
 
 impl Registers {

@@ -4,6 +4,7 @@ use super::call::{Call, Isa, LONGEST, ends_in_call};
 use super::images::{Code, CodeMap};
 use super::memory::Memory;
 use super::unwind::{self, Left, Registers};
+use super::unwind_arm64;
 use crate::addr::Va;
 use crate::bytes::le;
 use crate::value::{Absent, Value};
@@ -72,8 +73,9 @@ impl How {
 pub struct Frame {
     /// Where its code is.
     pub ip: Va,
-    /// Its stack pointer.
-    pub sp: Va,
+    /// Its stack pointer. [`Absent::NotRecorded`] where only a frame record of ARM64 or a word on the stack led to it: neither says how
+    /// much of the stack the caller used besides.
+    pub sp: Value<Va>,
     /// How it was found.
     pub how: How,
 }
@@ -150,24 +152,23 @@ impl<M: Memory> Walker<'_, M> {
             if out.len() >= self.most {
                 return End::Limit;
             }
-            out.push(Frame { ip: Va(registers.ip), sp: Va(sp), how });
+            let known = if registers.sp_is_floor { Err(Absent::NotRecorded) } else { Ok(Va(sp)) };
+            out.push(Frame { ip: Va(registers.ip), sp: known, how });
             // The chain of frame records ends with an address of zero (AAPCS64, 6.4.6 "The Frame Pointer").
             if self.isa == Isa::Arm64 && how == How::FramePointer && registers.get(RBP) == Some(0) {
                 return End::Bottom;
             }
             let stub = if interrupted && self.isa == Isa::X86 { self.stub(registers) } else { None };
-            let next = if self.isa == Isa::X64 {
-                self.leave(registers, interrupted)
-            } else {
-                self.leave_by_pointer(registers)
+            let (next, by) = match self.isa {
+                Isa::X64 => (self.leave(registers, interrupted), How::Unwind),
+                Isa::X86 => (self.leave_by_pointer(registers), How::FramePointer),
+                Isa::Arm64 => self.leave_arm64(registers, interrupted),
             };
             let first = std::mem::replace(&mut interrupted, false);
             let (next, found) = match (stub, next) {
                 (Some(caller), _) => caller,
                 (None, Ok((next, Left::MachineFrame))) => return End::Trap(next),
-                (None, Ok((next, Left::Return))) if self.plausible(&registers, &next) => {
-                    (next, if self.isa == Isa::X64 { How::Unwind } else { How::FramePointer })
-                }
+                (None, Ok((next, Left::Return))) if self.plausible(&registers, &next) => (next, by),
                 // A return address of zero is how the first function of a thread was called.
                 (None, Ok((next, Left::Return))) if next.ip == 0 => return End::Bottom,
                 // An x86 trap frame begins as if it were a frame of the user's code.
@@ -188,7 +189,24 @@ impl<M: Memory> Walker<'_, M> {
         let aligned = after.is_multiple_of(self.isa.width());
         // Code outside of every module (injected, or made at run time) counts when there is a call right before it.
         let is_code = || self.code.find(Va(next.ip)).is_some() || self.follows_call(Va(next.ip)) == Some(true);
-        aligned && after > before && self.bounds.holds(after) && is_code()
+        // A function of ARM64 that makes no calls may not use the stack at all; its caller's link register is not known any more.
+        let higher = after > before || self.isa == Isa::Arm64 && after == before;
+        aligned && higher && self.bounds.holds(after) && is_code()
+    }
+    /// ARM64: by unwind information where the image has it and it leads to a caller, else by the chain of frame records.
+    fn leave_arm64(&self, registers: Registers, interrupted: bool) -> (Value<(Registers, Left)>, How) {
+        match self.leave_by_unwind_arm64(registers, interrupted) {
+            Ok((next, left)) if left == Left::MachineFrame || next.ip == 0 || self.plausible(&registers, &next) => {
+                (Ok((next, left)), How::Unwind)
+            }
+            _ => (self.leave_by_pointer(registers), How::FramePointer),
+        }
+    }
+    fn leave_by_unwind_arm64(&self, mut registers: Registers, interrupted: bool) -> Value<(Registers, Left)> {
+        let code = self.code.find(Va(registers.ip)).ok_or(Absent::NotApplicable)?;
+        let table = code.functions_arm64(self.memory)?;
+        let left = unwind_arm64::unwind(self.memory, &table, &mut registers, interrupted)?;
+        Ok((registers, left))
     }
     fn leave(&self, mut registers: Registers, interrupted: bool) -> Value<(Registers, Left)> {
         let code = self.code.find(Va(registers.ip)).ok_or(Absent::NotApplicable)?;
@@ -319,9 +337,11 @@ impl<M: Memory> Walker<'_, M> {
         if ip != 0 && !sound {
             return Err(Absent::Implausible);
         }
+        registers = if self.isa == Isa::Arm64 { Registers::default() } else { registers };
         registers.ip = ip;
         registers.set(4, Some(frame.saturating_add(width.saturating_mul(2))));
         registers.set(RBP, Some(pointer));
+        registers.sp_is_floor = self.isa == Isa::Arm64;
         Ok((registers, Left::Return))
     }
     /// Whether an address lies in a module right behind a call; `None` when it lies in a module whose code is not in the dump.
@@ -403,6 +423,7 @@ impl<M: Memory> Walker<'_, M> {
     }
     fn found(&self, ip: u64, place: u64, width: u64, pointer: Option<u64>) -> Registers {
         let mut registers = Registers::at(ip, place.saturating_add(width));
+        registers.sp_is_floor = self.isa == Isa::Arm64;
         // What was skipped kept the frame pointer, or changed it: that of a frame that still lies ahead may serve.
         registers.set(RBP, pointer.filter(|pointer| *pointer > place));
         if self.isa == Isa::X86
@@ -458,7 +479,7 @@ mod tests {
         // 2: frame of the first, 5: frame of the second, 7: the last, whose caller is nobody.
         let stack = [9, 9, at(5), a, 9, at(7), b, 0, 0, 9];
         let (frames, end) = walk(&stack, STACK, at(2).into(), code());
-        let got: Vec<_> = frames.iter().map(|f| (f.ip.0, f.sp.0, f.how)).collect();
+        let got: Vec<_> = frames.iter().map(|f| (f.ip.0, f.sp.unwrap().0, f.how)).collect();
         assert_eq!(
             got,
             [
@@ -604,5 +625,10 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(walker.walk(registers, How::Context, true, &mut out), End::Bottom);
         assert_eq!(out.iter().map(|f| f.ip.0).collect::<Vec<_>>(), [a, a, b]);
+        // A frame record does not say where its function's stack pointer was.
+        assert_eq!(
+            out.iter().map(|f| f.sp).collect::<Vec<_>>(),
+            [Ok(Va(STACK)), Err(Absent::NotRecorded), Err(Absent::NotRecorded)]
+        );
     }
 }

@@ -39,7 +39,7 @@
 //! * `computed`: worked out from the layout of a sibling of the same build. x86 with PAE from x86 without (entries of
 //!   page tables have eight bytes; what holds one is laid out again; their bits are left out before 7601.24000). ARM64 from x64, with the differences that headers
 //!   of ARM64 kernels show; held against published offsets of hundreds of ARM64 kernels, but members that nothing was
-//!   held against may be wrong. The identifier's field is left out for ARM64 1709 and 1803, where no source has it.
+//!   held against may be wrong: `_HANDLE_TABLE` and its entries were, as the handle table of a real dump shows. The identifier's field is left out for ARM64 1709 and 1803, where no source has it.
 //!
 //! Of build 28000 only 30 members of 10 types are published. All lie where 26100 has them (a test holds that), so
 //! kernels of that build are offered 26100's layouts, under the checks for layouts of another build; a layout of 30
@@ -108,6 +108,20 @@ pub fn nearest(wanted: &Fallback) -> impl Iterator<Item = Symbols> + use<> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the handle table of System in a real dump of ARM64 22000 has it: the count of handles at 0x98, and as many entries as fill pages
+    /// of entries of 16 bytes.
+    #[test]
+    fn handle_tables_of_arm64() {
+        for kernel in known().iter().filter(|k| k.machine == Machine::Arm64) {
+            let types = kernel.load(false).types;
+            let sizes = ["_HANDLE_TABLE", "_HANDLE_TABLE_FREE_LIST", "_HANDLE_TABLE_ENTRY"].map(|t| types.size_of(t));
+            assert_eq!(sizes, [Some(0x100), Some(0x80), Some(0x10)], "{}", kernel.name());
+            let at = |ty: &str, field: &str| types.get(ty).unwrap().members.get(field).unwrap().offset;
+            assert_eq!(at("_HANDLE_TABLE", "FreeLists") + at("_HANDLE_TABLE_FREE_LIST", "HandleCount"), 0x98);
+            assert_eq!(at("_HANDLE_TABLE_ENTRY", "GrantedAccessBits"), 8);
+        }
+    }
     use crate::symbols::Machine;
     use std::collections::BTreeSet;
 

@@ -76,7 +76,7 @@ fn wide(p: &Planted, s: &Scenario, kind: u32, file_size: u64) -> Vec<u8> {
     ] {
         put(at, &value.to_le_bytes());
     }
-    put(0x30, &0x8664u32.to_le_bytes());
+    put(0x30, &u32::from(p.machine.layouts.machine()).to_le_bytes());
     put(0x34, &2u32.to_le_bytes());
     put(0x38, &s.bugcheck.0.to_le_bytes());
     put(0x3C, &0u32.to_le_bytes());

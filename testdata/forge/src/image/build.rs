@@ -1,7 +1,7 @@
 //! Lays an image out: which bytes lie at which RVA.
 
 use super::{Rsds, Spec};
-use crate::image::code::{functions, functions_x86};
+use crate::image::code::{Function, functions, functions_arm64, functions_x86};
 
 /// An image's bytes: pieces by RVA. What is not in a piece is zero, or not in memory at all.
 pub struct Image {
@@ -32,6 +32,14 @@ pub fn build(spec: &Spec) -> Image {
     }
     if let (Some(at), false) = (spec.functions_at, spec.wide) {
         pieces.extend(functions_x86(at).into_iter().map(|f| (f.start, f.code)));
+    } else if let (Some(s), Some(at), 0xAA64) =
+        (spec.sections.iter().find(|s| s.name == ".pdata"), spec.functions_at, spec.machine)
+    {
+        let list = functions_arm64(at);
+        directories[3] = (s.rva as u32, 8 * list.len() as u32);
+        let entry = |f: &Function| [(f.start as u32).to_le_bytes(), f.packed().to_le_bytes()].concat();
+        pieces.push((s.rva, list.iter().flat_map(entry).collect()));
+        pieces.extend(list.into_iter().map(|f| (f.start, f.code)));
     } else if let (Some(s), Some(at)) = (spec.sections.iter().find(|s| s.name == ".pdata"), spec.functions_at) {
         let list = functions(at);
         directories[3] = (s.rva as u32, 12 * list.len() as u32);
@@ -69,7 +77,7 @@ fn headers(spec: &Spec, directories: &[(u32, u32)]) -> Vec<u8> {
     put(&mut h, PE_AT, b"PE\0\0");
     let optional_size: u16 = if spec.wide { 240 } else { 224 };
     let file = PE_AT + 4;
-    put(&mut h, file, &(if spec.wide { 0x8664u16 } else { 0x14C }).to_le_bytes());
+    put(&mut h, file, &spec.machine.to_le_bytes());
     put(&mut h, file + 2, &(spec.sections.len() as u16).to_le_bytes());
     put(&mut h, file + 4, &spec.timestamp.to_le_bytes());
     put(&mut h, file + 16, &optional_size.to_le_bytes());

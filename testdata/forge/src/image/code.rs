@@ -50,6 +50,13 @@ impl Function {
         out
     }
 
+    /// The packed record of a function of ARM64 ("ARM64 exception handling", learn.microsoft.com/cpp/build/arm64-exception-handling): flag 1,
+    /// the length in instructions, nothing saved but a chained frame (CR 3) of so many times 16 bytes.
+    pub fn packed(&self) -> u32 {
+        let instructions = (self.end - self.start) as u32 / 4;
+        1 | instructions << 2 | 3 << 21 | (self.locals as u32 / 16) << 23
+    }
+
     fn prologue_len(&self) -> u8 {
         let pushes: usize = self.pushes.iter().map(|r| push(*r).len()).sum();
         (pushes + allocate(self.locals).len()) as u8
@@ -139,6 +146,29 @@ pub fn functions_x86(rva: u64) -> Vec<Function> {
         code.extend([0xC9, 0xC3]); // leave; ret
         let end = at + code.len() as u64;
         out.push(Function { name, start: at, end, pushes: Vec::new(), locals, returns_to: next, code });
+        at = end.next_multiple_of(16);
+    }
+    out
+}
+
+/// The same functions for ARM64, each with a frame record at the bottom of its frame (Arm ARM, C6.2: STP, ADD, BL, LDP, RET).
+pub fn functions_arm64(rva: u64) -> Vec<Function> {
+    let mut at = rva;
+    let mut out: Vec<Function> = Vec::new();
+    for (name, locals) in FUNCTION_NAMES.into_iter().zip([0x20u64, 0x40, 0x60, 0x80, 0x50, 0x30]) {
+        let target = out.last().map_or(rva, |f| f.start);
+        let words = (target.wrapping_sub(at + 8) as i64 / 4) as u32 & 0x3FF_FFFF;
+        let eighths = locals as u32 / 8;
+        let code = [
+            0xA980_0000 | (eighths.wrapping_neg() & 0x7F) << 15 | 30 << 10 | 31 << 5 | 29, // stp x29, x30, [sp, #-locals]!
+            0x9100_03FD,                                                                   // mov x29, sp
+            0x9400_0000 | words,                                                           // bl
+            0xA8C0_0000 | eighths << 15 | 30 << 10 | 31 << 5 | 29, // ldp x29, x30, [sp], #locals
+            0xD65F_03C0,                                           // ret
+        ];
+        let code: Vec<u8> = code.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+        let end = at + code.len() as u64;
+        out.push(Function { name, start: at, end, pushes: Vec::new(), locals, returns_to: at + 12, code });
         at = end.next_multiple_of(16);
     }
     out

@@ -1,6 +1,6 @@
 //! The kernel's own image, arranged around the addresses that its symbols have.
 
-use super::{FUNCTION_NAMES, Image, Rsds, Section, Spec, build, functions, functions_x86};
+use super::{FUNCTION_NAMES, Image, Rsds, Section, Spec, build, functions, functions_arm64, functions_x86};
 use crate::layout::Layouts;
 
 /// Exports that the real kernel has and that the tables know the address of.
@@ -90,7 +90,11 @@ pub fn kernel_size(table: &Layouts) -> u64 {
 /// Symbols the tables lack and the forge adds: its functions, at their RVAs.
 pub fn added_symbols(table: &Layouts) -> Vec<(&'static str, u64)> {
     let at = functions_at(table);
-    let list = if table.arch == "x64" { functions(at) } else { functions_x86(at) };
+    let list = match table.arch.as_str() {
+        "x64" => functions(at),
+        "arm64" => functions_arm64(at),
+        _ => functions_x86(at),
+    };
     list.into_iter().map(|f| (f.name, f.start)).filter(|(n, _)| FUNCTION_NAMES.contains(n)).collect()
 }
 
@@ -102,7 +106,8 @@ pub fn kernel(table: &Layouts, base: u64, timestamp: u32) -> Image {
         timestamp,
         base,
         size: kernel_size(table),
-        wide: table.arch == "x64",
+        wide: table.pointer() == 8,
+        machine: table.machine(),
         dll: false,
         subsystem: 1,
         entry: functions_at(table),

@@ -8,7 +8,7 @@ mod code;
 mod kernel;
 
 pub use build::{Image, build};
-pub use code::{FUNCTION_NAMES, Function, functions, functions_x86};
+pub use code::{FUNCTION_NAMES, Function, functions, functions_arm64, functions_x86};
 pub use kernel::{added_symbols, kernel, kernel_sections, kernel_size};
 
 /// One section of an image.
@@ -78,6 +78,8 @@ pub struct Spec {
     pub size: u64,
     /// 64-bit (PE32+) or 32-bit.
     pub wide: bool,
+    /// `IMAGE_FILE_MACHINE_…`.
+    pub machine: u16,
     /// A library or driver rather than a program.
     pub dll: bool,
     /// Subsystem: 1 native, 2 windows, 3 console.

@@ -17,7 +17,7 @@ pub use path::Place;
 /// The layouts and global addresses of one kernel.
 #[derive(Debug, Clone, Default)]
 pub struct Layouts {
-    /// `x64` or `x86`.
+    /// `x64`, `x86` or `arm64`.
     pub arch: String,
     /// The kernel file's version, such as `10.0.19041.2965`.
     pub version: String,
@@ -159,7 +159,16 @@ impl Layouts {
 
     /// Size of a pointer on this architecture.
     pub fn pointer(&self) -> u64 {
-        if self.arch == "x64" { 8 } else { 4 }
+        if self.arch == "x86" { 4 } else { 8 }
+    }
+
+    /// `IMAGE_FILE_MACHINE_…` of the kernel.
+    pub fn machine(&self) -> u16 {
+        match self.arch.as_str() {
+            "arm64" => 0xAA64,
+            "x64" => 0x8664,
+            _ => 0x14C,
+        }
     }
 
     /// Whether objects are headed and pools marked as from Vista on.

@@ -114,7 +114,11 @@ impl Machine {
         }
         let cookie = if layouts.symbols.contains_key("ObHeaderCookie") { rng.within(1, 256) as u8 } else { 0 };
         let hardware = layouts.find("_MI_SYSTEM_INFORMATION", "Hardware.InvalidPteMask");
-        let pte_mask = if hardware.is_some() && layouts.symbols.contains_key("MiState") { 1 << 45 } else { 0 };
+        let pte_mask = if mode != Mode::Arm && hardware.is_some() && layouts.symbols.contains_key("MiState") {
+            1 << 45
+        } else {
+            0
+        };
         let large = Pool::new(PoolKind::Large, regions.large + frames.large.1 * PAGE);
         let (nonpaged, paged) =
             (Pool::new(PoolKind::NonPaged, regions.nonpaged), Pool::new(PoolKind::Paged, regions.paged));

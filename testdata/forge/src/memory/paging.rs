@@ -1,4 +1,5 @@
-//! Page tables of every shape that Windows uses on Intel processors (Intel SDM volume 3, chapter 4).
+//! Page tables of every shape that Windows uses on Intel processors (Intel SDM volume 3, chapter 4) and on ARM64 (Arm Architecture
+//! Reference Manual for A-profile, D8.3 "Translation table descriptor formats"; granule of 4 KB, four levels).
 
 use std::collections::BTreeMap;
 
@@ -34,6 +35,8 @@ pub enum Mode {
     Pae,
     /// x86 without.
     Plain,
+    /// ARM64. Entries are named by the flags of x64 and written as descriptors.
+    Arm,
 }
 
 impl Mode {
@@ -41,7 +44,7 @@ impl Mode {
     pub fn levels(self) -> u32 {
         match self {
             Mode::Five => 5,
-            Mode::Four => 4,
+            Mode::Four | Mode::Arm => 4,
             Mode::Pae => 3,
             Mode::Plain => 2,
         }
@@ -49,7 +52,7 @@ impl Mode {
 
     /// Whether addresses have 64 bits.
     pub fn wide(self) -> bool {
-        matches!(self, Mode::Four | Mode::Five)
+        matches!(self, Mode::Four | Mode::Five | Mode::Arm)
     }
 
     /// Bytes an entry takes.
@@ -74,6 +77,32 @@ impl Mode {
 
     fn is_user(self, va: u64) -> bool {
         if self.wide() { va >> 63 == 0 } else { va < 0x8000_0000 }
+    }
+
+    /// The entry as the processor wants it in a table of `level`; one that is not present says what software made it say.
+    ///
+    /// ARM64: bit 0 valid; bit 1 a table, or at the last level a page; 6 (AP[1]) for unprivileged code; 7 (AP[2]) read-only; 8 and 9 inner
+    /// shareable; 10 accessed; 11 not global; 53 (PXN) and 54 (UXN) never executed by privileged and unprivileged code.
+    pub fn descriptor(self, level: u32, entry: u64) -> u64 {
+        if self != Mode::Arm || entry & flags::P == 0 {
+            return entry;
+        }
+        let (user, address) = (entry & flags::U != 0, entry & 0xFFFF_FFFF_F000);
+        if level > 1 && entry & flags::PS == 0 {
+            return address | 3;
+        }
+        let access = if user { 0x40 | 0x800 } else { 0 } | if entry & flags::W == 0 { 0x80 } else { 0 };
+        let never = match (entry & flags::NX != 0, user) {
+            (true, _) => 3 << 53,
+            (false, true) => 1 << 53,
+            (false, false) => 1 << 54,
+        };
+        address | never | access | 0x700 | if level == 1 { 3 } else { 1 }
+    }
+
+    /// Whether a present entry of an upper level maps memory, and no table.
+    fn is_large(self, entry: u64) -> bool {
+        if self == Mode::Arm { entry & 2 == 0 } else { entry & flags::PS != 0 }
     }
 
     /// Bytes a large page of the second level takes.
@@ -142,7 +171,8 @@ impl Space {
                 self.frame_of(entry)
             } else {
                 let next = mem.take(Use::Table);
-                self.set(mem, frame, i, next << 12 | if self.mode.is_user(va) { flags::USER } else { flags::KERNEL });
+                let bits = if self.mode.is_user(va) { flags::USER } else { flags::KERNEL };
+                self.set(mem, frame, i, self.mode.descriptor(l, next << 12 | bits));
                 next
             };
         }
@@ -152,7 +182,7 @@ impl Space {
     /// Writes the last-level entry for `va`, whatever it says.
     pub fn set_entry(&self, mem: &mut Physical, va: u64, entry: u64) {
         let table = self.table(mem, va, 1);
-        self.set(mem, table, self.mode.index(va, 1), entry);
+        self.set(mem, table, self.mode.index(va, 1), self.mode.descriptor(1, entry));
     }
 
     /// The last-level entry for `va`; zero when there is no table for it.
@@ -165,7 +195,7 @@ impl Space {
         let mut frame = self.root;
         for l in (2..=self.mode.levels()).rev() {
             let entry = self.get(mem, frame, self.mode.index(va, l));
-            if entry & flags::P == 0 || entry & flags::PS != 0 {
+            if entry & flags::P == 0 || self.mode.is_large(entry) {
                 return None;
             }
             frame = self.frame_of(entry);
@@ -182,7 +212,8 @@ impl Space {
     /// Maps a large page: `level` 2 is 2 or 4 MB, 3 is 1 GB. The pages inside become writable one by one with [`Space::know`].
     pub fn map_large(&self, mem: &mut Physical, va: u64, first: u64, level: u32, bits: u64) {
         let table = self.table(mem, va, level);
-        self.set(mem, table, self.mode.index(va, level), first << 12 | bits | flags::PS);
+        let entry = self.mode.descriptor(level, first << 12 | bits | flags::PS);
+        self.set(mem, table, self.mode.index(va, level), entry);
     }
 
     /// Tells where a page lies that a large mapping (or an entry that is not present) reaches.
@@ -232,7 +263,7 @@ impl Space {
             }
         };
         match self.mode {
-            Mode::Four | Mode::Five => copy(mem, other.root, self.root, 256..512),
+            Mode::Four | Mode::Five | Mode::Arm => copy(mem, other.root, self.root, 256..512),
             Mode::Plain => copy(mem, other.root, self.root, 512..1024),
             Mode::Pae => {
                 for gigabyte in 2..4 {
@@ -249,6 +280,8 @@ impl Space {
     pub fn set_self_map(&self, mem: &mut Physical, index: u64) {
         match self.mode {
             Mode::Four | Mode::Five => self.set(mem, self.root, index, self.root << 12 | flags::KERNEL | flags::NX),
+            // The project's notes: what readers of ARM64 dumps look for.
+            Mode::Arm => self.set(mem, self.root, index, self.root << 12 | 0x0060_0000_0000_0003),
             Mode::Plain => self.set(mem, self.root, 0x300, self.root << 12 | flags::KERNEL),
             Mode::Pae => {
                 let last = self.frame_of(self.get(mem, self.root, 3));
@@ -274,6 +307,7 @@ mod tests {
             (Mode::Five, 0xFFFF_F800_0000_0000),
             (Mode::Pae, 0x8000_0000u64),
             (Mode::Plain, 0x8000_0000),
+            (Mode::Arm, 0xFFFF_F800_0000_0000),
         ] {
             let plan = Plan { runs: vec![(1, 40)], reserved: vec![(1, 1)], tops: 0..40 };
             let mut mem = Physical::new(plan, &mut Rng::new(1));

@@ -133,7 +133,7 @@ impl Files {
         self.sections.insert(frame, prototypes);
         for page in 0..pages {
             let entry = match (page, path) {
-                (0, _) => frame << 12 | flags::P | 0x100 | 0x20 | flags::NX,
+                (0, _) => m.kernel.mode.descriptor(1, frame << 12 | flags::P | 0x100 | 0x20 | flags::NX),
                 (_, Some(_)) => software(&m.layouts, Soft::Subsection(subsection), 4, 0),
                 (_, None) => software(&m.layouts, Soft::DemandZero, 4, 0),
             };
@@ -211,7 +211,10 @@ impl Files {
         subsection: u64,
         prototypes: u64,
     ) -> (Vec<(u64, u64, u64)>, u64) {
-        let spec = spec(file);
+        let mut spec = spec(file);
+        if spec.wide {
+            spec.machine = m.layouts.machine();
+        }
         let mut frames: BTreeMap<u64, u64> = BTreeMap::new();
         let mut pieces = build(&spec).pieces;
         if file.ring {
@@ -234,7 +237,7 @@ impl Files {
                     self.sections.insert(*frame, prototypes + m.pte_size() * page);
                     let bits = flags::P | 0x20 | if code(page) { 0 } else { flags::NX };
                     resident.push((page, *frame, bits | flags::U));
-                    frame << 12 | bits | 0x100
+                    m.kernel.mode.descriptor(1, frame << 12 | bits | 0x100)
                 }
                 None => {
                     let sub = subsection + if page == 0 { 0 } else { m.layouts.size("_SUBSECTION") };
@@ -298,6 +301,7 @@ pub fn spec(file: &ImageFile) -> Spec {
         base: file.base,
         size: file.size,
         wide: file.wide,
+        machine: if file.wide { 0x8664 } else { 0x14C },
         dll,
         subsystem: if dll { 2 } else { 3 },
         entry: PAGE,

@@ -25,7 +25,7 @@ pub fn user_end(m: &Machine, s: &Scenario) -> u64 {
 /// Where the last-level page tables appear: where the self-reference stands in the topmost one.
 pub fn tables(m: &Machine) -> u64 {
     match m.kernel.mode {
-        Mode::Four => 0xFFFF_0000_0000_0000 | m.regions.self_map << 39,
+        Mode::Four | Mode::Arm => 0xFFFF_0000_0000_0000 | m.regions.self_map << 39,
         Mode::Five => 0xFE00_0000_0000_0000 | m.regions.self_map << 48,
         Mode::Pae | Mode::Plain => 0xC000_0000,
     }
@@ -89,7 +89,7 @@ pub fn plant(m: &mut Machine, s: &Scenario) {
 
 /// The start of each processor's control block: enough to see which thread runs.
 fn prcb(m: &mut Machine) {
-    let Some(table) = m.global_opt("KiProcessorBlock") else { return };
+    let Some(table) = m.global_opt("KiProcessorBlock").filter(|_| m.layouts.has("_KPRCB")) else { return };
     let block = m.alloc(PoolKind::Large, b"Prcb", 0x600);
     let mut p = m.obj("_KPRCB");
     p.set_opt("MxCsr", 0x1F80).set("Number", 0);

@@ -126,7 +126,7 @@ pub fn map_file(m: &mut Machine, profiles: &[Profile], files: &mut Files, user: 
         m.mem.page_mut(frame).copy_from_slice(page);
         user.space.map(&mut m.mem, at + i * PAGE, frame, DATA);
         let (prototype, pte) = (section.prototypes + m.pte_size() * i, m.pte_size() as usize);
-        let entry = frame << 12 | flags::P | 0x120 | flags::NX;
+        let entry = m.kernel.mode.descriptor(1, frame << 12 | flags::P | 0x120 | flags::NX);
         m.write(prototype, &entry.to_le_bytes()[..pte]);
         files.sections.insert(frame, prototype);
     }

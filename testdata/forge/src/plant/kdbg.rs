@@ -82,7 +82,9 @@ fn block(m: &Machine, at: u64, size: u64) -> Vec<u8> {
         }
     }
     b.set("SizeEProcess", m.layouts.size("_EPROCESS")).set("SizeEThread", m.layouts.size("_ETHREAD"));
-    b.set("SizePrcb", m.layouts.size("_KPRCB") & 0xFFFF);
+    if m.layouts.has("_KPRCB") {
+        b.set("SizePrcb", m.layouts.size("_KPRCB") & 0xFFFF);
+    }
     // The block is linked into a list of its own; on x86 by two pointers of four bytes, and its other fields, statically
     // initialised with addresses, are not sign-extended.
     let mut header = m.words(&[at, at]);
@@ -103,7 +105,7 @@ fn version(m: &mut Machine, s: &Scenario) {
         .set("MinorVersion", build.into())
         .set("ProtocolVersion", 6)
         .set("Flags", 0x47)
-        .set("MachineType", if m.pointer() == 8 { 0x8664 } else { 0x14C });
+        .set("MachineType", m.layouts.machine().into());
     // Here addresses are sign-extended.
     let extended = |va: u64| if m.pointer() == 8 { va } else { va | 0xFFFF_FFFF_0000_0000 };
     v.set("KernBase", extended(m.regions.kernel)).set("PsLoadedModuleList", extended(m.global("PsLoadedModuleList")));

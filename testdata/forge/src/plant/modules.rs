@@ -78,6 +78,7 @@ fn driver(m: &mut Machine, base: u64, size: u64, timestamp: u32, path: &str) {
         base,
         size,
         wide: m.pointer() == 8,
+        machine: m.layouts.machine(),
         dll: false,
         subsystem: 1,
         entry: PAGE,

@@ -102,7 +102,7 @@ fn write(m: &mut Machine, frame: u64, page: &Page) {
 fn entry_of(m: &Machine, va: u64) -> u64 {
     let bits = match m.kernel.mode {
         Mode::Five => 57,
-        Mode::Four => 48,
+        Mode::Four | Mode::Arm => 48,
         Mode::Pae | Mode::Plain => 32,
     };
     tables(m) + (va & ((1 << bits) - 1)) / PAGE * m.pte_size()

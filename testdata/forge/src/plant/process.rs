@@ -163,20 +163,15 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
     let crashed = drafts.iter().find(|d| d.p.name == wanted).unwrap_or(&drafts[0]);
     let crash = crashed.threads.first().map_or((0, 0), |t| t.kernel);
     // The low twelve bits of CR3 hold a process-context id; readers must mask them.
-    let pcid = if m.pointer() == 8 { 2 } else { 0 };
+    // ARM64 keeps an address-space id above the address (TTBR0_EL1.ASID).
+    let pcid = match m.layouts.machine() {
+        0xAA64 => 2 << 48,
+        0x8664 => 2,
+        _ => 0,
+    };
     let cr3 = crashed.space.as_ref().map_or(s.root << 12, |u| u.dtb() | pcid);
-    let mut context = m.obj("_CONTEXT");
-    if m.pointer() == 8 {
-        context.set("ContextFlags", 0x10_001F).set("Rip", crash.1).set("Rsp", crash.0 + 0x40);
-        context.set("SegCs", 0x10).set("SegSs", 0x18).set("EFlags", 0x246);
-    } else {
-        context.set("ContextFlags", 0x1_001F).set("Eip", crash.1).set("Esp", crash.0 + 0x20);
-        context
-            .set("Ebp", crashed.threads.first().map_or(0, |t| t.ebp))
-            .set("SegCs", 8)
-            .set("SegSs", 0x10)
-            .set("EFlags", 0x246);
-    }
+    let ebp = crashed.threads.first().map_or(0, |t| t.ebp);
+    let context = context(m, crash, ebp);
     let at = crashed.threads.first().map_or((0, 0), |t| (t.va, t.base));
     let triage = Crashed { process: crashed.va, thread: at.0, stack: crash.0, base: at.1 };
     let truth = drafts.iter().map(|d| d.truth.clone()).collect::<Vec<_>>().into();
@@ -187,10 +182,36 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
         crashed: triage,
         users: drafts.into_iter().filter_map(Draft::user_side).collect(),
         cid_table,
-        context: context.bytes,
+        context,
         rip: crash.1,
         cr3,
     }
+}
+
+/// The registers of a thread that crashed with this stack pointer and at this address.
+fn context(m: &Machine, (stack, ip): (u64, u64), frame: u64) -> Vec<u8> {
+    if m.layouts.machine() == 0xAA64 {
+        return context_arm64(ip, stack + 0x40, frame);
+    }
+    let mut context = m.obj("_CONTEXT");
+    if m.pointer() == 8 {
+        context.set("ContextFlags", 0x10_001F).set("Rip", ip).set("Rsp", stack + 0x40);
+        context.set("SegCs", 0x10).set("SegSs", 0x18).set("EFlags", 0x246);
+    } else {
+        context.set("ContextFlags", 0x1_001F).set("Eip", ip).set("Esp", stack + 0x20);
+        context.set("Ebp", frame).set("SegCs", 8).set("SegSs", 0x10).set("EFlags", 0x246);
+    }
+    context.bytes
+}
+
+/// `ARM64_NT_CONTEXT` of `winnt.h`: flags (ARM64, control and integer), `Cpsr`, x0 to x28, `Fp`, `Lr`, `Sp`, `Pc`.
+fn context_arm64(pc: u64, sp: u64, fp: u64) -> Vec<u8> {
+    let mut out = vec![0; 0x390];
+    out[..4].copy_from_slice(&0x40_0003u32.to_le_bytes());
+    for (at, value) in [(0xF0, fp), (0x100, sp), (0x108, pc)] {
+        out[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    out
 }
 
 /// Name, ids, times and the like.

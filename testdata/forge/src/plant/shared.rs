@@ -29,9 +29,14 @@ pub fn plant(m: &mut Machine, s: &Scenario) -> u64 {
         .set("NtMinorVersion", s.nt.1.into())
         .set("NtProductType", 1)
         .set("ProductTypeIsValid", 1);
-    k.set_opt("NtBuildNumber", s.build.into())
-        .set_opt("NativeProcessorArchitecture", if m.pointer() == 8 { 9 } else { 0 });
-    let machine = if m.pointer() == 8 { 0x8664 } else { 0x14C };
+    // PROCESSOR_ARCHITECTURE_… of winnt.h.
+    let architecture = match m.layouts.machine() {
+        0xAA64 => 12,
+        0x8664 => 9,
+        _ => 0,
+    };
+    k.set_opt("NtBuildNumber", s.build.into()).set_opt("NativeProcessorArchitecture", architecture);
+    let machine = u64::from(m.layouts.machine());
     k.set("ImageNumberLow", machine)
         .set("ImageNumberHigh", machine)
         .set("SuiteMask", 0x110)

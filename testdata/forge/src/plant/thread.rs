@@ -57,7 +57,11 @@ pub fn plant(
     // The stack was filled a page at a time, and its base is the next multiple of 64 KB.
     let user_state =
         if teb == 0 { (0, 0, 0) } else { (o.ntdll + 0x14, user_stack, user_stack.next_multiple_of(0x1_0000)) };
-    let (stack, rip, ebp) = if m.pointer() == 8 { wait(m, base) } else { wait_x86(m, base) };
+    let (stack, rip, ebp) = match m.layouts.machine() {
+        0xAA64 => wait_arm64(m, base),
+        0x8664 => wait(m, base),
+        _ => wait_x86(m, base),
+    };
     let alive = t.exit.is_none();
     let create = o.process.create + index * 137_000;
     let mut e = m.obj("_ETHREAD");
@@ -176,10 +180,15 @@ fn teb(m: &mut Machine, o: &Owner, index: u64, tid: u64, user: &mut User) -> (u6
 }
 
 fn trap_frame(m: &mut Machine, base: u64, rip: u64, rsp: u64) -> u64 {
-    let size = m.layouts.size("_KTRAP_FRAME");
-    let at = base - size;
+    // Whose place is in no table at hand: the thread says of none.
+    if !m.layouts.has("_KTRAP_FRAME") {
+        return 0;
+    }
+    let at = base - m.layouts.size("_KTRAP_FRAME");
     let mut f = m.obj("_KTRAP_FRAME");
-    if m.pointer() == 8 {
+    if f.has("Pc") {
+        f.set("Pc", rip).set("Sp", rsp);
+    } else if m.pointer() == 8 {
         f.set("Rip", rip).set("Rsp", rsp).set("SegCs", 0x33).set("SegSs", 0x2B).set("EFlags", 0x246);
     } else {
         f.set("Eip", rip).set("HardwareEsp", rsp).set("Ebp", rsp + 8).set("EFlags", 0x246);
@@ -207,6 +216,31 @@ fn wait(m: &mut Machine, base: u64) -> (u64, u64, u64) {
     let stack = at - 0x38;
     m.write(stack + 0x30, &(base - 0x400).to_le_bytes());
     (stack, kernel + list[0].returns_to, 0)
+}
+
+/// The same on ARM64, where frame records are chained. How a thread's registers lie in the record of its switch is not published: nothing
+/// is claimed of it but that a return address into the switch lies above the pointer.
+fn wait_arm64(m: &mut Machine, base: u64) -> (u64, u64, u64) {
+    let sections = crate::image::kernel_sections(&m.layouts);
+    let code = sections.iter().find(|s| s.name == "INIT").map_or(0, |s| s.rva);
+    let list = crate::image::functions_arm64(code);
+    let kernel = m.regions.kernel;
+    let outer = m.global_opt("KiSystemServiceRepeat").or(m.global_opt("KiSystemServiceStart")).unwrap_or(kernel + code);
+    // Where no table at hand has the frame, as much room as 24H2 takes for it.
+    let trap = if m.layouts.has("_KTRAP_FRAME") { m.layouts.size("_KTRAP_FRAME") } else { 0x150 };
+    let mut at = base - trap - 16;
+    m.write(at, &m.words(&[0, outer + 0x20]));
+    let mut fp = at;
+    for (i, f) in list.iter().enumerate().rev() {
+        // Its record: the caller's frame pointer, and where it returns to, behind the caller's call.
+        let to = list.get(i + 1).map_or(outer + 0x20, |caller| kernel + caller.returns_to);
+        at -= f.locals;
+        m.write(at, &m.words(&[fp, to]));
+        fp = at;
+    }
+    let stack = at - 0x40;
+    m.write(stack + 0x20, &m.words(&[fp, kernel + list[0].returns_to]));
+    (stack, kernel + list[0].returns_to, fp)
 }
 
 /// The same on x86, where frames are chained: at the pointer lie the exception list, a flag and the return address; the

@@ -74,11 +74,17 @@ pub fn plant(m: &Machine, s: &Scenario, c: &Crashed, modules: Option<&Json>, unl
         timestamp: number(d, "timestamp") as u32,
     });
     let unloaded = list(unloaded).iter().map(|d| (string(d, "name"), number(d, "start"), number(d, "end"))).collect();
-    let mut prcb = m.obj("_KPRCB");
-    prcb.set_opt("MxCsr", 0x1F80).set("Number", 0).set("CurrentThread", c.thread);
-    if s.crash_on == CrashOn::Idle {
-        prcb.set("IdleThread", c.thread);
-    }
+    let prcb = if m.layouts.has("_KPRCB") {
+        let mut prcb = m.obj("_KPRCB");
+        prcb.set_opt("MxCsr", 0x1F80).set("Number", 0).set("CurrentThread", c.thread);
+        if s.crash_on == CrashOn::Idle {
+            prcb.set("IdleThread", c.thread);
+        }
+        prcb.bytes
+    } else {
+        // Whose members are in no table at hand.
+        vec![0; 0x1000]
+    };
     // Pages around the code that ran, the process and the thread where they stood, and the module list.
     let entry =
         if m.layouts.has("_KLDR_DATA_TABLE_ENTRY") { "_KLDR_DATA_TABLE_ENTRY" } else { "_LDR_DATA_TABLE_ENTRY" };
@@ -100,7 +106,7 @@ pub fn plant(m: &Machine, s: &Scenario, c: &Crashed, modules: Option<&Json>, unl
         process: c.process,
         thread: c.thread,
         stack: (c.stack, c.base),
-        prcb: prcb.bytes,
+        prcb,
         debugger: kdbg::plain(m, s),
         drivers: drivers.collect(),
         unloaded,

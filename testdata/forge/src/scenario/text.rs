@@ -83,6 +83,7 @@ impl Scenario {
                     "five" => Mode::Five,
                     "pae" => Mode::Pae,
                     "plain" => Mode::Plain,
+                    "arm64" => Mode::Arm,
                     other => panic!("paging {other}"),
                 }
             }
