@@ -125,7 +125,13 @@ fn what_resolves_where_is_as_written_down() {
                 .copied()
                 .filter(|t| !line.paths.iter().any(|p| t.symbols.types.member(&d.ty, p).is_some()))
                 .collect();
-            assert!(lacking.is_empty() || !line.indispensable(&d.ty), "{}.{}: {:?}", d.ty, line.accessor, names(&lacking));
+            assert!(
+                lacking.is_empty() || !line.indispensable(&d.ty),
+                "{}.{}: {:?}",
+                d.ty,
+                line.accessor,
+                names(&lacking)
+            );
             if !lacking.is_empty() {
                 writeln!(out, " {}: {}", line.accessor, kernels_in_words(&names(&lacking), &names(&with))).unwrap();
             }

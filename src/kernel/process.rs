@@ -511,7 +511,9 @@ impl<'k> Process<'k> {
     pub fn exit_status(&self) -> Value<u32> {
         let running = match (self.view.exit_code()?, self.exit_time(), self.view.signal_state()) {
             // Without the time nothing says whether the status of what still runs is the final one.
-            (STATUS_PENDING, Err(why @ (Absent::NotApplicable | Absent::NotInBuild | Absent::NoSymbol)), _) => Some(why),
+            (STATUS_PENDING, Err(why @ (Absent::NotApplicable | Absent::NotInBuild | Absent::NoSymbol)), _) => {
+                Some(why)
+            }
             // An exit time that cannot be read says nothing; a process that nobody was told has ended runs.
             (STATUS_PENDING, Err(_), Ok(0)) => Some(Absent::NotApplicable),
             (status, ..) => return Ok(status),

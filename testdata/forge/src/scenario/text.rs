@@ -7,8 +7,7 @@ use crate::memory::Mode;
 
 use super::{
     CrashOn, Driver, Handle, Hook, ImageFile, Injection, Map, Private, Process, Profile, Scenario, Secondary, Thread,
-    Unloaded,
-    time,
+    Unloaded, time,
 };
 
 /// One statement: keyword, arguments, options.
