@@ -56,3 +56,102 @@ fn page_tables_that_name_themselves() {
         assert!(losses.iter().any(|l| l.contains("name the same tables again and again")), "{name}: {losses:?}");
     }
 }
+
+/// The process addresses of a case with those of their page-table roots' tree roots, and where the tree's root stands in the file.
+fn vad_roots(case: &Case) -> Vec<(u64, usize)> {
+    let kernel = case.kernel().unwrap();
+    let root = kernel.symbols.types.member("_EPROCESS", "VadRoot.Root").unwrap();
+    let space = kernel.space();
+    let of = |p: &dumpwalk::kernel::process::Process<'_>| {
+        let field = p.offset()?.add(root.offset.into());
+        let at = case.dump.file_offset(space.translate(field).ok()?)?;
+        Some((space.pointer(field).ok()?.0, usize::try_from(at).ok()?))
+    };
+    kernel.processes().unwrap().list.iter().filter_map(of).filter(|(root, _)| *root != 0).collect()
+}
+
+/// All processes name one tree of address ranges: it is one process's, and the others say so.
+#[test]
+fn one_vad_tree_for_all_processes() {
+    let (mut sharers, mut nodes) = (0, 0);
+    let Some((_dir, case)) = changed(|bytes, case| {
+        let roots = vad_roots(case);
+        let tree = |p: &dumpwalk::kernel::process::Process<'_>| p.ranges(&case.kernel().unwrap().space()).vads.len();
+        nodes = case.kernel().unwrap().processes().unwrap().list.iter().map(tree).max().unwrap();
+        sharers = roots.len();
+        for (_, at) in &roots {
+            bytes[*at..at + 8].copy_from_slice(&roots[0].0.to_le_bytes());
+        }
+    }) else {
+        return;
+    };
+    assert!(sharers > 3, "{sharers}");
+    let (rows, losses) = answered(&case, "vadinfo", &Ask::default());
+    assert!(!rows.is_empty() && rows.len() <= sharers * nodes, "{} rows of {sharers} processes", rows.len());
+    let told = losses.iter().filter(|l| l.contains("a tree belongs to one process")).count();
+    assert_eq!(told, sharers - 1, "{losses:?}");
+}
+
+/// Each page of memory that is not in use is full of what looks like the beginning of a process, a thread or a pool block.
+/// What was there before is found all the same, and memory and output stay small.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_flood_of_tags_takes_nothing_from_the_scan() {
+    let dir = tempfile::tempdir().unwrap();
+    let (calm, flooded) = (dir.path().join("calm.dmp"), dir.path().join("flooded.dmp"));
+    let Some(sample) = samples().into_iter().find(|s| s.name == "win10-22h2-attack/full") else {
+        println!("skipped: no sample win10-22h2-attack/full");
+        return;
+    };
+    std::fs::copy(&sample.path, &calm).unwrap();
+    let mut bytes = std::fs::read(&sample.path).unwrap();
+    // _PHYSICAL_MEMORY_DESCRIPTOR64 of the header: the number of runs, of pages, and the runs (see src/dump/crash.rs). One more
+    // run, of the lowest pages that the others leave free: file order is then not the order of addresses.
+    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let runs = usize::try_from(word(&bytes, 0x88) & 0xffff_ffff).unwrap();
+    let last = 0x98 + 16 * (runs - 1);
+    let first_free = word(&bytes, last) + word(&bytes, last + 8) + 0x100;
+    let pages = 2048u64;
+    let total = word(&bytes, 0x90) + pages;
+    bytes[0x88..0x8c].copy_from_slice(&u32::try_from(runs + 1).unwrap().to_le_bytes());
+    bytes[0x90..0x98].copy_from_slice(&total.to_le_bytes());
+    bytes[last + 16..last + 24].copy_from_slice(&first_free.to_le_bytes());
+    bytes[last + 24..last + 32].copy_from_slice(&pages.to_le_bytes());
+    // A tag, then what every dispatcher object of a process begins with.
+    let mut slots = Vec::new();
+    slots.extend_from_slice(&u64::from_le_bytes(*b"\0\0\0\0Proc").to_le_bytes());
+    slots.extend_from_slice(&[0; 8]);
+    slots.extend_from_slice(&3u64.to_le_bytes());
+    slots.extend_from_slice(&0xffff_9000_1234_5670u64.to_le_bytes());
+    bytes.extend(slots.iter().copied().cycle().take(usize::try_from(pages).unwrap() * 4096));
+    std::fs::write(&flooded, bytes).unwrap();
+    let symbols = sample.symbols.clone();
+    let rows = |path: &std::path::Path, analysis: &str| {
+        let case = open(path, &symbols).unwrap();
+        answered(&case, analysis, &Ask::default())
+    };
+    let (before, none) = rows(&calm, "psscan");
+    let (after, losses) = rows(&flooded, "psscan");
+    assert_eq!((before, none), (after, losses));
+    within(&flooded, &["psscan"]);
+    within(&flooded, &["poolscan", "--tag", "Proc"]);
+}
+
+/// Runs the program with a limit of memory, as the system counts it: the file, 256 MiB, and what the threads' stacks reserve.
+#[cfg(target_os = "linux")]
+fn within(dump: &std::path::Path, words: &[&str]) {
+    let file = std::fs::metadata(dump).unwrap().len() >> 10;
+    // Address space, of which stacks and arenas of 2 threads reserve up to 200 MiB that nobody touches.
+    let limit = file + (256 << 10) + (200 << 10);
+    let script = format!("ulimit -v {limit}; exec \"$0\" \"$@\"");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_dumpwalk"), words[0]]).arg(dump).args(&words[1..]);
+    command.args(["--threads", "2", "--offline"]).stdin(std::process::Stdio::null());
+    let out = command.stdout(std::process::Stdio::null()).output().unwrap();
+    let code = out.status.code();
+    assert!(
+        matches!(code, Some(0 | 4)),
+        "{words:?} under {limit} KiB: {code:?} {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}

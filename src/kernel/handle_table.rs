@@ -5,7 +5,7 @@
 
 use super::Kernel;
 use super::process::Process;
-use crate::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::{Bytes, Place, le};
 use crate::error::Result;
 use crate::layout;
@@ -155,8 +155,16 @@ impl<'k> HandleTables<'k> {
     /// All leaf pages of a table, in order.
     #[must_use]
     pub fn leaves(&self, space: &Space<'_>, table: Va) -> (Vec<Leaf>, Vec<Note>) {
-        let mut walk =
-            Walk { tables: self, space, out: Vec::new(), notes: Vec::new(), seen: FxHashSet::default(), wild: 0 };
+        let mut walk = Walk {
+            tables: self,
+            space,
+            out: Vec::new(),
+            notes: Vec::new(),
+            seen: FxHashSet::default(),
+            physical: FxHashSet::default(),
+            aliases: 0,
+            wild: 0,
+        };
         match space.view(self.table, table).code() {
             Ok(code) => {
                 let level = code & 3;
@@ -168,6 +176,13 @@ impl<'k> HandleTables<'k> {
                 }
             }
             Err(why) => walk.notes.push(Note::loss(format!("handle table at {table} is {why}"))),
+        }
+        if walk.aliases > 0 {
+            let text = format!(
+                "handle table at {table}: {} of its pages are the same physical memory as others of it; they are read once",
+                walk.aliases
+            );
+            walk.notes.push(Note::loss(text));
         }
         if walk.wild > 0 {
             let text = format!("handle table at {table}: {} pointers lead to no page of it", walk.wild);
@@ -271,6 +286,9 @@ struct Walk<'a> {
     notes: Vec<Note>,
     /// Pages met: one that is met again is no page of this table.
     seen: FxHashSet<Va>,
+    /// Physical pages met: one that is met again at another address is an alias.
+    physical: FxHashSet<Pa>,
+    aliases: usize,
     wild: usize,
 }
 
@@ -279,6 +297,12 @@ impl Walk<'_> {
     fn page(&mut self, at: Va, level: u64, first: u64) {
         if at.offset_in_page() != 0 || !self.seen.insert(at) {
             self.wild = self.wild.saturating_add(1);
+            return;
+        }
+        if let Ok(pa) = self.space.translate(at)
+            && !self.physical.insert(pa)
+        {
+            self.aliases = self.aliases.saturating_add(1);
             return;
         }
         if level == 0 {
