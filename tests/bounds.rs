@@ -111,35 +111,29 @@ fn a_flood_of_tags_takes_nothing_from_the_scan() {
     let runs = usize::try_from(word(&bytes, 0x88) & 0xffff_ffff).unwrap();
     let last = 0x98 + 16 * (runs - 1);
     let first_free = word(&bytes, last) + word(&bytes, last + 8) + 0x100;
-    let pages = 2048u64;
+    let pages = 2816u64;
     let total = word(&bytes, 0x90) + pages;
     bytes[0x88..0x8c].copy_from_slice(&u32::try_from(runs + 1).unwrap().to_le_bytes());
     bytes[0x90..0x98].copy_from_slice(&total.to_le_bytes());
     bytes[last + 16..last + 24].copy_from_slice(&first_free.to_le_bytes());
     bytes[last + 24..last + 32].copy_from_slice(&pages.to_le_bytes());
-    // A tag, then what every dispatcher object of a process begins with.
-    let mut slots = Vec::new();
-    slots.extend_from_slice(&u64::from_le_bytes(*b"\0\0\0\0Proc").to_le_bytes());
-    slots.extend_from_slice(&[0; 8]);
-    slots.extend_from_slice(&3u64.to_le_bytes());
-    slots.extend_from_slice(&0xffff_9000_1234_5670u64.to_le_bytes());
-    bytes.extend(slots.iter().copied().cycle().take(usize::try_from(pages).unwrap() * 4096));
+    // A tag in every slot; and in every slot what a process begins with: more of it than are kept of all processes.
+    let tags = [0, u64::from(u32::from_le_bytes(*b"Proc")) << 32].map(u64::to_le_bytes);
+    let tag = [tags[1], tags[0]].concat();
+    let object = [3u64, 0xffff_9000_1234_5670].map(u64::to_le_bytes).concat();
+    bytes.extend(tag.iter().copied().cycle().take(512 << 12));
+    bytes.extend(object.iter().copied().cycle().take(2304 << 12));
     std::fs::write(&flooded, bytes).unwrap();
-    let symbols = sample.symbols.clone();
-    let rows = |path: &std::path::Path, analysis: &str| {
-        let case = open(path, &symbols).unwrap();
-        answered(&case, analysis, &Ask::default())
-    };
-    let (before, none) = rows(&calm, "psscan");
-    let (after, losses) = rows(&flooded, "psscan");
-    assert_eq!((before, none), (after, losses));
-    within(&flooded, &["psscan"]);
-    within(&flooded, &["poolscan", "--tag", "Proc"]);
+    let before = within(&calm, &["psscan", "--format", "jsonl"]);
+    assert!(before.lines().count() > 20, "{before}");
+    assert_eq!(before, within(&flooded, &["psscan", "--format", "jsonl"]));
+    let blocks = within(&flooded, &["poolscan", "--tag", "Proc", "--format", "jsonl"]);
+    assert!(blocks.lines().count() > 512 << 8, "{} rows", blocks.lines().count());
 }
 
 /// Runs the program with a limit of memory, as the system counts it: the file, 256 MiB, and what the threads' stacks reserve.
 #[cfg(target_os = "linux")]
-fn within(dump: &std::path::Path, words: &[&str]) {
+fn within(dump: &std::path::Path, words: &[&str]) -> String {
     let file = std::fs::metadata(dump).unwrap().len() >> 10;
     // Address space, of which stacks and arenas of 2 threads reserve up to 200 MiB that nobody touches.
     let limit = file + (256 << 10) + (200 << 10);
@@ -147,11 +141,12 @@ fn within(dump: &std::path::Path, words: &[&str]) {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", &script, env!("CARGO_BIN_EXE_dumpwalk"), words[0]]).arg(dump).args(&words[1..]);
     command.args(["--threads", "2", "--offline"]).stdin(std::process::Stdio::null());
-    let out = command.stdout(std::process::Stdio::null()).output().unwrap();
+    let out = command.output().unwrap();
     let code = out.status.code();
     assert!(
         matches!(code, Some(0 | 4)),
         "{words:?} under {limit} KiB: {code:?} {}",
         String::from_utf8_lossy(&out.stderr)
     );
+    String::from_utf8(out.stdout).unwrap()
 }

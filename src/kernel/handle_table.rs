@@ -453,6 +453,24 @@ mod tests {
     }
 
     #[test]
+    fn many_addresses_of_one_page_are_read_once() {
+        let mut p = Pages::new();
+        let leaf = p.leaf(&[1, 3], object);
+        let aliases: Vec<u64> = (0..200u64).map(|i| TABLE + 0x10_0000 + i * 0x1000).collect();
+        for alias in &aliases {
+            p.memory.map(Va(*alias), Pa(0x10_0000 + leaf - TABLE), 12);
+        }
+        let all: Vec<(usize, u64)> = std::iter::once(leaf).chain(aliases).enumerate().collect();
+        let code = p.page(&all) | 1;
+        let (handles, notes) = p.read(code);
+        if handles.is_empty() {
+            return; // no layout tables here
+        }
+        assert_eq!(values(&handles), [4, 12]);
+        assert!(notes.len() == 1 && notes[0].loss && notes[0].text.contains(" 200 of its pages"), "{notes:?}");
+    }
+
+    #[test]
     fn one_page() {
         let mut p = Pages::new();
         let code = p.leaf(&[1, 3, 255], object);
