@@ -8,7 +8,7 @@ use dumpwalk::dump::Dump;
 use dumpwalk::kernel::Kernel;
 use dumpwalk::kernel::handle_table::HandleTables;
 use dumpwalk::kernel::process::{EProcess, Process};
-use dumpwalk::kernel::scan::sweep::{Pattern, Wanted, sweep};
+use dumpwalk::kernel::scan::sweep::{Chunk, Pattern, Wanted, sweep};
 use dumpwalk::kernel::scan::tags::{Kind, Tag, TagSet};
 use dumpwalk::kernel::vad_tree;
 use dumpwalk::symbols::{compact, pdb};
@@ -130,6 +130,13 @@ fn walks(c: &mut Criterion) {
     group.finish();
 }
 
+/// A chunk's candidates.
+fn count(chunk: &Chunk<'_>) -> usize {
+    let mut n = 0;
+    chunk.each(|_| n += 1);
+    n
+}
+
 /// The pass over physical memory, for every kind of object.
 fn scan(c: &mut Criterion) {
     let path = std::env::var_os("DUMPWALK_BENCH_DUMP").map_or_else(|| sample(SAMPLE), PathBuf::from);
@@ -140,7 +147,7 @@ fn scan(c: &mut Criterion) {
     let wanted = Wanted { unit: 16, tag_offset: 4, tags, patterns: vec![object(3), object(6)] };
     let mut group = c.benchmark_group("scan");
     group.sample_size(10).throughput(Throughput::Bytes(dump.len()));
-    group.bench_function("all kinds", |b| b.iter(|| black_box(sweep(&dump, &wanted, &|_| {}, &mut Vec::new()).len())));
+    group.bench_function("all kinds", |b| b.iter(|| black_box(sweep(&dump, &wanted, &|_| {}, &count).len())));
     group.finish();
 }
 

@@ -4,7 +4,7 @@
 //! of the rounds of each, at one thread and at as many as the machine has. Run it twice where the file was not in memory.
 
 use dumpwalk::dump::Dump;
-use dumpwalk::kernel::scan::sweep::{Pattern, Wanted, sweep};
+use dumpwalk::kernel::scan::sweep::{Chunk, Pattern, Wanted, sweep};
 use dumpwalk::kernel::scan::tags::{Kind, Tag, TagSet};
 use rayon::prelude::*;
 use std::hint::black_box;
@@ -26,6 +26,13 @@ fn wanted() -> Wanted {
     Wanted { unit: 16, tag_offset: 4, tags: TagSet::new(tags).expect("few tags"), patterns: vec![object(3), object(6)] }
 }
 
+/// A chunk's candidates.
+fn count(chunk: &Chunk<'_>) -> usize {
+    let mut n = 0;
+    chunk.each(|_| n += 1);
+    n
+}
+
 fn main() {
     let mut words = std::env::args().skip(1);
     let path = words.next().expect("readpass DUMP [ROUNDS]");
@@ -42,7 +49,7 @@ fn main() {
             black_box(pool.install(|| sum(dump.map())));
             read = read.min(start.elapsed());
             let start = Instant::now();
-            found = pool.install(|| sweep(&dump, &wanted, &|_| {}, &mut Vec::new())).len();
+            found = pool.install(|| sweep(&dump, &wanted, &|_| {}, &count)).iter().sum::<usize>();
             scan = scan.min(start.elapsed());
         }
         let speed = |time: Duration| dump.len() as f64 / (1u64 << 30) as f64 / time.as_secs_f64();

@@ -56,3 +56,97 @@ fn page_tables_that_name_themselves() {
         assert!(losses.iter().any(|l| l.contains("name the same tables again and again")), "{name}: {losses:?}");
     }
 }
+
+/// The process addresses of a case with those of their page-table roots' tree roots, and where the tree's root stands in the file.
+fn vad_roots(case: &Case) -> Vec<(u64, usize)> {
+    let kernel = case.kernel().unwrap();
+    let root = kernel.symbols.types.member("_EPROCESS", "VadRoot.Root").unwrap();
+    let space = kernel.space();
+    let of = |p: &dumpwalk::kernel::process::Process<'_>| {
+        let field = p.offset()?.add(root.offset.into());
+        let at = case.dump.file_offset(space.translate(field).ok()?)?;
+        Some((space.pointer(field).ok()?.0, usize::try_from(at).ok()?))
+    };
+    kernel.processes().unwrap().list.iter().filter_map(of).filter(|(root, _)| *root != 0).collect()
+}
+
+/// All processes name one tree of address ranges: it is one process's, and the others say so.
+#[test]
+fn one_vad_tree_for_all_processes() {
+    let (mut sharers, mut nodes) = (0, 0);
+    let Some((_dir, case)) = changed(|bytes, case| {
+        let roots = vad_roots(case);
+        let tree = |p: &dumpwalk::kernel::process::Process<'_>| p.ranges(&case.kernel().unwrap().space()).vads.len();
+        nodes = case.kernel().unwrap().processes().unwrap().list.iter().map(tree).max().unwrap();
+        sharers = roots.len();
+        for (_, at) in &roots {
+            bytes[*at..at + 8].copy_from_slice(&roots[0].0.to_le_bytes());
+        }
+    }) else {
+        return;
+    };
+    assert!(sharers > 3, "{sharers}");
+    let (rows, losses) = answered(&case, "vadinfo", &Ask::default());
+    assert!(!rows.is_empty() && rows.len() <= sharers * nodes, "{} rows of {sharers} processes", rows.len());
+    let told = losses.iter().filter(|l| l.contains("a tree belongs to one process")).count();
+    assert_eq!(told, sharers - 1, "{losses:?}");
+}
+
+/// Each page of memory that is not in use is full of what looks like the beginning of a process, a thread or a pool block.
+/// What was there before is found all the same, and memory and output stay small.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_flood_of_tags_takes_nothing_from_the_scan() {
+    let dir = tempfile::tempdir().unwrap();
+    let (calm, flooded) = (dir.path().join("calm.dmp"), dir.path().join("flooded.dmp"));
+    let Some(sample) = samples().into_iter().find(|s| s.name == "win10-22h2-attack/full") else {
+        println!("skipped: no sample win10-22h2-attack/full");
+        return;
+    };
+    std::fs::copy(&sample.path, &calm).unwrap();
+    let mut bytes = std::fs::read(&sample.path).unwrap();
+    // _PHYSICAL_MEMORY_DESCRIPTOR64 of the header: the number of runs, of pages, and the runs (see src/dump/crash.rs). One more
+    // run, of the lowest pages that the others leave free: file order is then not the order of addresses.
+    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let runs = usize::try_from(word(&bytes, 0x88) & 0xffff_ffff).unwrap();
+    let last = 0x98 + 16 * (runs - 1);
+    let first_free = word(&bytes, last) + word(&bytes, last + 8) + 0x100;
+    let pages = 2816u64;
+    let total = word(&bytes, 0x90) + pages;
+    bytes[0x88..0x8c].copy_from_slice(&u32::try_from(runs + 1).unwrap().to_le_bytes());
+    bytes[0x90..0x98].copy_from_slice(&total.to_le_bytes());
+    bytes[last + 16..last + 24].copy_from_slice(&first_free.to_le_bytes());
+    bytes[last + 24..last + 32].copy_from_slice(&pages.to_le_bytes());
+    // A tag in every slot; and in every slot what a process begins with: more of it than are kept of all processes.
+    let tags = [0, u64::from(u32::from_le_bytes(*b"Proc")) << 32].map(u64::to_le_bytes);
+    let tag = [tags[1], tags[0]].concat();
+    let object = [3u64, 0xffff_9000_1234_5670].map(u64::to_le_bytes).concat();
+    bytes.extend(tag.iter().copied().cycle().take(512 << 12));
+    bytes.extend(object.iter().copied().cycle().take(2304 << 12));
+    std::fs::write(&flooded, bytes).unwrap();
+    let before = within(&calm, &["psscan", "--format", "jsonl"]);
+    assert!(before.lines().count() > 20, "{before}");
+    assert_eq!(before, within(&flooded, &["psscan", "--format", "jsonl"]));
+    let blocks = within(&flooded, &["poolscan", "--tag", "Proc", "--format", "jsonl"]);
+    assert!(blocks.lines().count() > 512 << 8, "{} rows", blocks.lines().count());
+}
+
+/// Runs the program with a limit of memory, as the system counts it: the file, 256 MiB, and what the threads' stacks reserve.
+#[cfg(target_os = "linux")]
+fn within(dump: &std::path::Path, words: &[&str]) -> String {
+    let file = std::fs::metadata(dump).unwrap().len() >> 10;
+    // Address space, of which stacks and arenas of 2 threads reserve up to 200 MiB that nobody touches.
+    let limit = file + (256 << 10) + (200 << 10);
+    let script = format!("ulimit -v {limit}; exec \"$0\" \"$@\"");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_dumpwalk"), words[0]]).arg(dump).args(&words[1..]);
+    command.args(["--threads", "2", "--offline"]).stdin(std::process::Stdio::null());
+    let out = command.output().unwrap();
+    let code = out.status.code();
+    assert!(
+        matches!(code, Some(0 | 4)),
+        "{words:?} under {limit} KiB: {code:?} {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+    String::from_utf8(out.stdout).unwrap()
+}

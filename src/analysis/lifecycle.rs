@@ -13,6 +13,7 @@ use crate::kernel::standing::Sort;
 use crate::kernel::token::Tokens;
 use crate::paging::Space;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::time::FileTime;
 use crate::value::{Absent, Value};
 use creation::{Identity, Origin, Other};
 use ending::{Ending, Life};
@@ -53,12 +54,27 @@ pub struct Shared<'k> {
     all: Vec<Process<'k>>,
     family: Family,
     identities: Vec<Option<Identity>>,
-    by_token: FxHashMap<Va, Vec<usize>>,
+    by_token: FxHashMap<Va, Group>,
     /// The first process with an id.
     by_pid: FxHashMap<u64, usize>,
     /// The id of the first console host that a process made.
     consoles: FxHashMap<usize, Value<u64>>,
     holders: FxHashMap<Va, Vec<Holder>>,
+}
+
+/// The processes with one token object.
+#[derive(Debug, Default)]
+struct Group {
+    members: Vec<usize>,
+    /// When the oldest was made; `None` where one does not say.
+    created: Option<FileTime>,
+}
+
+impl Group {
+    fn add(&mut self, member: usize, created: Option<FileTime>) {
+        self.created = if self.members.is_empty() { created } else { self.created.zip(created).map(|(a, b)| a.min(b)) };
+        self.members.push(member);
+    }
 }
 
 impl<'k> Shared<'k> {
@@ -72,7 +88,7 @@ impl<'k> Shared<'k> {
         let space = kernel.space();
         let tokens = Tokens::new(&kernel.symbols.types).ok();
         let identities = all.iter().map(|p| identity(tokens.as_ref()?, &space, p)).collect();
-        let mut by_token: FxHashMap<Va, Vec<usize>> = FxHashMap::default();
+        let mut by_token: FxHashMap<Va, Group> = FxHashMap::default();
         let (mut by_pid, mut consoles) = (FxHashMap::default(), FxHashMap::default());
         for (i, process) in all.iter().enumerate() {
             if let Ok(pid) = process.pid() {
@@ -84,7 +100,7 @@ impl<'k> Shared<'k> {
                 consoles.entry(up).or_insert(process.pid());
             }
             if let Ok(token) = process.view.token().and_then(applicable) {
-                by_token.entry(token).or_default().push(i);
+                by_token.entry(token).or_default().add(i, process.create_time().ok());
             }
         }
         let of: FxHashSet<Va> = of.iter().filter_map(Process::offset).collect();
@@ -175,7 +191,7 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
     let named = |pid: u64| shared.by_pid.get(&pid).and_then(|i| shared.all.get(*i)?.name().ok());
     let owner = process.view.owner().unwrap_or(0);
     let console = process.offset().and_then(|at| shared.consoles.get(&shared.family.place(at)?));
-    let (same_token, oldest) = same_token(shared, process);
+    let (same_token, more_with_token, oldest) = same_token(shared, process);
     Origin {
         sort: process.sort().unwrap_or(Sort::User),
         pid: process.pid().ok(),
@@ -185,6 +201,7 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
         own: of(process),
         parent: parent.and_then(of),
         same_token,
+        more_with_token,
         oldest,
         same_job: match (job(process), parent.and_then(job)) {
             (Some(own), Some(parents)) => Some(own == parents),
@@ -205,18 +222,18 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
     }
 }
 
-/// Other processes with the very token object of this one, and whether none of them is older.
-fn same_token(shared: &Shared<'_>, process: &Process<'_>) -> (Vec<Other>, bool) {
+/// Some of the other processes with the very token object of this one, how many more there are, and whether none of all is older.
+fn same_token(shared: &Shared<'_>, process: &Process<'_>) -> (Vec<Other>, usize, bool) {
     let token = process.view.token().and_then(applicable).ok();
-    let sharing = token.and_then(|t| shared.by_token.get(&t)).map_or(&[][..], Vec::as_slice);
+    let Some(group) = token.and_then(|t| shared.by_token.get(&t)) else { return (Vec::new(), 0, true) };
     // Told apart by their addresses: a copy of a process in a triage dump has none, and is the only one.
-    let others: Vec<&Process<'_>> =
-        sharing.iter().filter_map(|i| shared.all.get(*i)).filter(|p| p.offset() != process.offset()).collect();
-    let oldest = others.iter().all(|p| match (process.create_time(), p.create_time()) {
-        (Ok(own), Ok(other)) => own <= other,
-        _ => false,
-    });
-    (others.iter().filter_map(|p| Some((p.pid().ok()?, p.name().ok()))).collect(), oldest)
+    let others = group.members.iter().filter_map(|i| shared.all.get(*i)).filter(|p| p.offset() != process.offset());
+    let some: Vec<Other> = others.filter_map(|p| Some((p.pid().ok()?, p.name().ok()))).take(creation::NAMED).collect();
+    let is_in = process.offset().is_none_or(|at| shared.family.place(at).is_some());
+    let count = group.members.len().saturating_sub(is_in.into());
+    let oldest = count == 0 || group.created.is_some_and(|first| process.create_time().is_ok_and(|own| own <= first));
+    let more = count.saturating_sub(some.len());
+    (some, more, oldest)
 }
 
 /// What is known of how a process ended.

@@ -43,9 +43,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         None => Scanned::ALL.iter().flat_map(|k| k.tags()).filter_map(|t| Tag::parse(t)).collect(),
     };
     let mut notes = Vec::new();
-    let found = kernel.scan_pool(&tags, &ask.progress, &mut notes)?;
-    notes.into_iter().for_each(|n| sink.note(n));
-    for Allocation { pool, va, kind, object } in found {
+    let scanned = kernel.scan_pool(&tags, &ask.progress, &mut notes, &mut |Allocation { pool, va, kind, object }| {
         let nothing = Cell::Absent(Absent::NotApplicable);
         let cells: [Cell; COLUMNS.len()] = [
             pool.tag.to_string().into(),
@@ -58,7 +56,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
             object.map_or(nothing, |o| o.va.map_or(Cell::Absent(Absent::NotMapped), Cell::from)),
         ];
         let place = crate::bytes::Place { va, pa: Some(pool.pa), file: kernel.dump.file_offset(pool.pa) };
-        sink.row(Row::new(cells.into()).at(place))?;
-    }
-    Ok(())
+        sink.row(Row::new(cells.into()).at(place))
+    });
+    notes.into_iter().for_each(|n| sink.note(n));
+    scanned
 }

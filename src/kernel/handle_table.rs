@@ -5,7 +5,7 @@
 
 use super::Kernel;
 use super::process::Process;
-use crate::addr::{PAGE_SIZE, Va};
+use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::{Bytes, Place, le};
 use crate::error::Result;
 use crate::layout;
@@ -167,8 +167,16 @@ impl<'k> HandleTables<'k> {
     /// All leaf pages of a table, in order.
     #[must_use]
     pub fn leaves(&self, space: &Space<'_>, table: Va) -> (Vec<Leaf>, Vec<Note>) {
-        let mut walk =
-            Walk { tables: self, space, out: Vec::new(), notes: Vec::new(), seen: FxHashSet::default(), wild: 0 };
+        let mut walk = Walk {
+            tables: self,
+            space,
+            out: Vec::new(),
+            notes: Vec::new(),
+            seen: FxHashSet::default(),
+            physical: FxHashSet::default(),
+            aliases: 0,
+            wild: 0,
+        };
         match space.view(self.table, table).code() {
             Ok(code) => {
                 let level = code & 3;
@@ -180,6 +188,13 @@ impl<'k> HandleTables<'k> {
                 }
             }
             Err(why) => walk.notes.push(Note::loss(format!("handle table at {table} is {why}"))),
+        }
+        if walk.aliases > 0 {
+            let text = format!(
+                "handle table at {table}: {} of its pages are the same physical memory as others of it; they are read once",
+                walk.aliases
+            );
+            walk.notes.push(Note::loss(text));
         }
         if walk.wild > 0 {
             let text = format!("handle table at {table}: {} pointers lead to no page of it", walk.wild);
@@ -283,6 +298,9 @@ struct Walk<'a> {
     notes: Vec<Note>,
     /// Pages met: one that is met again is no page of this table.
     seen: FxHashSet<Va>,
+    /// Physical pages met: one that is met again at another address is an alias.
+    physical: FxHashSet<Pa>,
+    aliases: usize,
     wild: usize,
 }
 
@@ -291,6 +309,12 @@ impl Walk<'_> {
     fn page(&mut self, at: Va, level: u64, first: u64) {
         if at.offset_in_page() != 0 || !self.seen.insert(at) {
             self.wild = self.wild.saturating_add(1);
+            return;
+        }
+        if let Ok(pa) = self.space.translate(at)
+            && !self.physical.insert(pa)
+        {
+            self.aliases = self.aliases.saturating_add(1);
             return;
         }
         if level == 0 {
@@ -438,6 +462,24 @@ mod tests {
     }
     fn values(handles: &[Handle]) -> Vec<u64> {
         handles.iter().map(|h| h.value).collect()
+    }
+
+    #[test]
+    fn many_addresses_of_one_page_are_read_once() {
+        let mut p = Pages::new();
+        let leaf = p.leaf(&[1, 3], object);
+        let aliases: Vec<u64> = (0..200u64).map(|i| TABLE + 0x10_0000 + i * 0x1000).collect();
+        for alias in &aliases {
+            p.memory.map(Va(*alias), Pa(0x10_0000 + leaf - TABLE), 12);
+        }
+        let all: Vec<(usize, u64)> = std::iter::once(leaf).chain(aliases).enumerate().collect();
+        let code = p.page(&all) | 1;
+        let (handles, notes) = p.read(code);
+        if handles.is_empty() {
+            return; // no layout tables here
+        }
+        assert_eq!(values(&handles), [4, 12]);
+        assert!(notes.len() == 1 && notes[0].loss && notes[0].text.contains(" 200 of its pages"), "{notes:?}");
     }
 
     #[test]

@@ -110,6 +110,8 @@ pub struct Kernel {
     pub notes: Vec<Note>,
     /// The layouts asked for so far, by [`Kernel::layout`]. Start with `Resolved::default()`.
     pub resolved: Resolved,
+    /// Which process's address ranges hang on which root, once somebody asks for ranges.
+    pub vad_roots: vad_tree::Roots,
     /// What its image exports.
     pub exports: pe::Exports,
     /// The debugger data block, decoded, where it was found.

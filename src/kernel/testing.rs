@@ -55,6 +55,7 @@ pub fn kernel(memory: &Memory, like: &str) -> Option<Kernel> {
         symbols,
         notes: Vec::new(),
         resolved: Resolved::default(),
+        vad_roots: crate::kernel::vad_tree::Roots::default(),
         exports: super::pe::Exports::default(),
         kdbg: None,
         system: None,

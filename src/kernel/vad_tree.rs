@@ -3,13 +3,14 @@
 //! A torn tree costs what hangs below the tear, and a note; everything else is found.
 
 use super::vad::{self, Kind, Mapping, Tag, Vad, VadLong, VadShort};
-use crate::addr::Va;
+use crate::addr::{PAGE_SIZE, Va};
 use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Layout, LayoutError, View};
 use crate::value::{Absent, Note, Value};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::sync::OnceLock;
 
 layout! {
     /// `_EPROCESS`, as far as the tree goes.
@@ -27,7 +28,60 @@ layout! {
 }
 
 /// More nodes than any process has: a walk that meets as many is caught in made-up memory.
-const MOST: usize = 1 << 22;
+const MOST: usize = 1 << 19;
+
+/// Bytes of memory that a node takes at least: the smallest `_MMVAD_SHORT` of the built-in tables (32-bit XP) and its pool header.
+const NODE: u64 = 40;
+/// Nodes of others that a process may show in any case.
+const SOME: usize = 1 << 10;
+
+/// Which process's tree begins where: a node belongs to one process, and a tree that several name is walked whole once.
+#[derive(Debug, Default)]
+pub struct Roots(OnceLock<FxHashMap<Va, Owners>>);
+
+/// The processes of a tree.
+#[derive(Clone, Copy, Debug)]
+struct Owners {
+    /// The first of the list.
+    first: Va,
+    count: usize,
+}
+
+/// What a walk may meet of other processes' nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// The process whose tree this is too.
+    owner: Option<Va>,
+    /// Nodes that name another parent than the one they were reached from, and those below them.
+    strangers: usize,
+}
+
+impl Default for Limit {
+    fn default() -> Self {
+        Self { owner: None, strangers: MOST }
+    }
+}
+
+impl Kernel {
+    /// What a walk of a process's tree may meet of others' nodes: all processes together no more than the dump has room for.
+    pub(super) fn vad_limit(&self, layouts: &Layouts<'_>, space: &Space<'_>, eprocess: Va) -> Limit {
+        let roots = self.vad_roots.0.get_or_init(|| {
+            let mut roots: FxHashMap<Va, Owners> = FxHashMap::default();
+            let active = self.active_list().ok();
+            for at in active.iter().flat_map(|a| a.listed.iter().chain(&a.torn)) {
+                let Some(root) = layouts.root(space, *at).ok().filter(|r| !r.is_null()) else { continue };
+                let owners = roots.entry(root).or_insert(Owners { first: *at, count: 0 });
+                owners.count = owners.count.saturating_add(1);
+            }
+            roots
+        });
+        let all = roots.values().fold(0usize, |sum, o| sum.saturating_add(o.count)).max(1);
+        let room = usize::try_from(self.dump.page_count().saturating_mul(PAGE_SIZE) / NODE).unwrap_or(MOST);
+        let share = room.checked_div(all).unwrap_or(0).saturating_add(SOME).min(MOST);
+        let owner = layouts.root(space, eprocess).ok().and_then(|root| roots.get(&root)).map(|o| o.first);
+        Limit { owner: owner.filter(|first| *first != eprocess), strangers: share }
+    }
+}
 
 /// The layouts a walk needs, resolved once.
 #[derive(Clone, Copy, Debug)]
@@ -145,9 +199,21 @@ impl<'k> Layouts<'k> {
     /// Every node of a process, in address order.
     #[must_use]
     pub fn walk(&self, space: &Space<'_>, eprocess: Va) -> Tree {
+        self.walk_within(space, eprocess, Limit::default())
+    }
+    /// The same, with a limit to the nodes of other processes.
+    #[must_use]
+    pub fn walk_within(&self, space: &Space<'_>, eprocess: Va, limit: Limit) -> Tree {
         let mut tree = Tree::default();
         match self.root(space, eprocess) {
-            Ok(root) => self.walk_from(space, root, &mut tree),
+            Ok(root) => {
+                if let Some(owner) = limit.owner {
+                    tree.notes.push(Note::loss(format!(
+                        "VAD tree: {root}, the root of {eprocess}, is also that of the process at {owner}: a tree belongs to one process"
+                    )));
+                }
+                self.walk_from(space, root, limit, &mut tree);
+            }
             Err(why) => tree.notes.push(Note::loss(format!("the root of the VAD tree of {eprocess} is {why}"))),
         }
         if let Some((field, why)) = self.lacking {
@@ -157,10 +223,12 @@ impl<'k> Layouts<'k> {
         tree
     }
 
-    fn walk_from(&self, space: &Space<'_>, root: Va, tree: &mut Tree) {
+    fn walk_from(&self, space: &Space<'_>, root: Va, limit: Limit, tree: &mut Tree) {
         let mut seen = FxHashSet::default();
-        let mut above: Vec<Vad> = Vec::new();
+        let mut above: Vec<(Vad, bool)> = Vec::new();
         let mut strangers: u32 = 0;
+        // Whether the way here led through a node of another's, and how many such nodes there were.
+        let (mut strange, mut foreign, mut stopped) = (limit.owner.is_some(), 0usize, false);
         let (mut next, mut parent, mut depth) = (root, Va(0), 0u16);
         loop {
             // Down the left edge.
@@ -173,7 +241,7 @@ impl<'k> Layouts<'k> {
                 }
                 if seen.len() > MOST {
                     tree.notes.push(Note::loss(format!("VAD tree: stopped after {MOST} nodes")));
-                    tree.vads.append(&mut above);
+                    tree.vads.extend(above.drain(..).map(|(vad, _)| vad));
                     break;
                 }
                 let view = space.view(self.short, next);
@@ -190,6 +258,14 @@ impl<'k> Layouts<'k> {
                 // The low bits of the parent pointer are the balance.
                 if depth > 0 && view.parent().is_ok_and(|p| p & !7 != parent.0 & !7) {
                     strangers = strangers.saturating_add(1);
+                    strange = true;
+                }
+                if strange {
+                    if foreign >= limit.strangers {
+                        stopped = true;
+                        break;
+                    }
+                    foreign = foreign.saturating_add(1);
                 }
                 (vad.parent, vad.depth) = (parent, depth);
                 depth = depth.saturating_add(1);
@@ -201,10 +277,11 @@ impl<'k> Layouts<'k> {
                         next = Va(0);
                     }
                 }
-                above.push(vad);
+                above.push((vad, strange));
             }
             // Back up to the nearest node not yet given out, then to its right.
-            let Some(vad) = above.pop() else { break };
+            let Some((vad, through)) = above.pop() else { break };
+            strange = through;
             (parent, depth) = (vad.node, vad.depth.saturating_add(1));
             next = vad.right.unwrap_or_else(|why| {
                 // A field that the build lacks is said once, of the whole tree.
@@ -214,6 +291,11 @@ impl<'k> Layouts<'k> {
                 Va(0)
             });
             tree.vads.push(vad);
+        }
+        if stopped {
+            tree.notes.push(Note::loss(format!(
+                "VAD tree: stopped after {foreign} nodes that belong to another process's tree, by the parents they name or by the root"
+            )));
         }
         if strangers > 0 {
             tree.notes.push(Note::info(format!(

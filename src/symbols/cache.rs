@@ -69,7 +69,7 @@ impl Cache {
     pub fn load(&self, id: &PdbId) -> Result<Option<Symbols>, String> {
         let path = self.path(id);
         // Opened once for the patience: a file that is being replaced is refused for a moment on Windows.
-        match patiently(|| std::fs::File::open(&path)) {
+        match patiently(|| crate::regular::open(&path)) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             _ => {}
         }

@@ -151,7 +151,7 @@ pub fn beginning_of(path: &Path) -> String {
 fn start_of(path: &Path) -> Result<Vec<u8>> {
     let io = |source| Error::Io { path: path.into(), source };
     let mut start = Vec::new();
-    std::fs::File::open(path).map_err(io)?.take(4096).read_to_end(&mut start).map_err(io)?;
+    crate::regular::open(path).map_err(io)?.take(4096).read_to_end(&mut start).map_err(io)?;
     Ok(start)
 }
 

@@ -234,7 +234,7 @@ pub struct Fallback {
 /// Reads a whole file of at most `largest` bytes.
 fn read_file(path: &Path, largest: u64) -> Result<Vec<u8>> {
     let io = |source| Error::Io { path: path.into(), source };
-    let file = std::fs::File::open(path).map_err(io)?;
+    let file = crate::regular::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     let too_large = || Error::BadSymbols {
         origin: path.display().to_string(),

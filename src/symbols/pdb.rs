@@ -70,7 +70,7 @@ pub fn outline(path: &Path) -> Result<(PdbId, Option<Machine>)> {
     let io = |source| Error::Io { path: path.into(), source };
     let bad = |what: String| Error::BadSymbols { origin: path.display().to_string(), what };
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-    let file = std::fs::File::open(path).map_err(io)?;
+    let file = crate::regular::open(path).map_err(io)?;
     let len = file.metadata().map_err(io)?.len();
     let mut pdb = pdb::PDB::open(OnDisk { file, len }).map_err(|e| bad(e.to_string()))?;
     identity(&mut pdb, &name).map_err(bad)

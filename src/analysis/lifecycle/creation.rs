@@ -54,8 +54,10 @@ pub struct Origin {
     pub own: Option<Identity>,
     /// Its parent's token.
     pub parent: Option<Identity>,
-    /// Other processes whose primary token is the very same object.
+    /// Other processes whose primary token is the very same object: at most [`NAMED`].
     pub same_token: Vec<Other>,
+    /// How many more there are.
+    pub more_with_token: usize,
     /// Whether it is the oldest of those, the one the token was made for.
     pub oldest: bool,
     /// Whether both are in one job; `None` where either is in none.
@@ -69,6 +71,9 @@ pub struct Origin {
     /// Other processes with a handle to it that allows everything: id, name, handle.
     pub full_holders: Vec<(u64, Option<String>, u64)>,
 }
+
+/// Processes with one token that the evidence names.
+pub const NAMED: usize = 8;
 
 /// `PROCESS_ALL_ACCESS` of winnt.h: 0x1F0FFF up to XP, 0x1FFFFF since.
 #[must_use]
@@ -115,7 +120,10 @@ pub fn replaced(o: &Origin) -> Option<Finding> {
     if o.same_token.is_empty() {
         return None;
     }
-    let others: Vec<String> = o.same_token.iter().take(8).map(other).collect();
+    let mut others: Vec<String> = o.same_token.iter().map(other).collect();
+    if o.more_with_token > 0 {
+        others.push(format!("and {} more", o.more_with_token));
+    }
     let evidence = vec![
         format!("its primary token is the very object that is also that of {}", others.join(", ")),
         "the kernel gives each process a token of its own".to_owned(),

@@ -24,6 +24,7 @@ fn of(own: Identity, parent: Identity) -> Origin {
         own: Some(own),
         parent: Some(parent),
         same_token: Vec::new(),
+        more_with_token: 0,
         oldest: true,
         same_job: None,
         owner: None,

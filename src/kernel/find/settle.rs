@@ -56,6 +56,7 @@ pub(super) fn settle(
         symbols: Symbols::default(),
         notes: Vec::new(),
         resolved: Resolved::default(),
+        vad_roots: crate::kernel::vad_tree::Roots::default(),
         exports,
         kdbg: None,
         system: None,
@@ -100,6 +101,7 @@ pub(super) fn take(kernel: &mut Kernel, symbols: Symbols) {
     kernel.symbols = symbols;
     kernel.system = None;
     kernel.resolved = Resolved::default();
+    kernel.vad_roots = crate::kernel::vad_tree::Roots::default();
     kernel.format = Format::resolve(kernel.mode, &kernel.symbols.types);
     kernel.kdbg = Kdbg::find(kernel);
     if kernel.build.is_none() {
@@ -118,6 +120,7 @@ fn without(kernel: &mut Kernel, origin: String, build: Option<u32>) {
     kernel.build = build;
     kernel.system = None;
     kernel.resolved = Resolved::default();
+    kernel.vad_roots = crate::kernel::vad_tree::Roots::default();
     kernel.format = Format::of_mode(kernel.mode);
     kernel.kdbg = Kdbg::find(kernel);
 }

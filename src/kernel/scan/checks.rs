@@ -1,8 +1,9 @@
 //! Whether the bytes at a place can be the object the scan takes them for: each kind by what its own fields must hold.
 
 use super::find::{By, Found};
+use super::object;
 use super::tags::Kind;
-use crate::addr::Va;
+use crate::addr::{Pa, Va};
 use crate::kernel::Kernel;
 use crate::kernel::driver::{DriverObject, IO_TYPE_DRIVER};
 use crate::kernel::file_object::IO_TYPE_FILE;
@@ -11,6 +12,7 @@ use crate::kernel::object::types::{self, ObjectTypes};
 use crate::kernel::process::EProcess;
 use crate::kernel::thread::EThread;
 use crate::layout;
+use crate::paging::Space;
 use crate::symbols::layout::{Layout, View};
 use crate::value::Absent;
 
@@ -104,6 +106,40 @@ impl<'k> Checks<'k> {
             _ => None,
         };
         found.or(first)
+    }
+    /// Whether what lies in the object's first page leaves it possible: a fast test that refuses nothing of what [`hold`](Self::hold)
+    /// takes. What lies behind the page's end is not known yet.
+    pub(super) fn may_hold(&self, space: &Space<'_>, kind: Kind, body: Pa) -> bool {
+        let kernel = self.kernel;
+        let bytes = |span| object::at(&kernel.dump, body, span);
+        let open = |why: Absent| why == Absent::NotMapped;
+        match kind {
+            Kind::Process => kernel.layout::<EProcess>().is_ok_and(|l| {
+                kernel
+                    .process_of(bytes(l.span()))
+                    .is_ok_and(|p| p.view.kind() == Ok(PROCESS_OBJECT) && p.dtb().map_or_else(open, |_| true))
+            }),
+            Kind::Thread => kernel.layout::<EThread>().is_ok_and(|l| {
+                kernel.thread_of(bytes(l.span())).is_ok_and(|t| {
+                    t.view.kind() == Ok(THREAD_OBJECT)
+                        && t.view.owner().map_or_else(open, |_| t.doubts(space).is_some())
+                })
+            }),
+            Kind::Driver => self.may::<DriverObject>(body, |v| v.kind().map_or_else(open, |t| t == IO_TYPE_DRIVER)),
+            Kind::File => self.may::<ScanFile>(body, |v| v.kind().map_or_else(open, |t| t == IO_TYPE_FILE)),
+            Kind::Mutant => self.may::<ScanMutant>(body, |v| v.kind().map_or_else(open, |t| t == MUTANT_OBJECT)),
+            Kind::Token => self.may::<ScanToken>(body, |v| {
+                v.kind().map_or_else(open, |t| t == 1 || t == 2)
+                    && v.groups().map_or_else(open, |n| (1..=MOST_GROUPS).contains(&n))
+            }),
+            Kind::Job => self.may::<ScanJob>(body, |v| v.kind().map_or_else(open, |t| t <= LAST_EVENT_OBJECT)),
+            Kind::Hive => self.may::<ScanHive>(body, |v| v.signature().map_or_else(open, |s| s == HIVE_SIGNATURE)),
+            Kind::SymbolicLink | Kind::Module | Kind::Network => true,
+        }
+    }
+    fn may<L: Layout + Send + Sync + 'static>(&self, body: Pa, can_be: impl Fn(&View<'_, L>) -> bool) -> bool {
+        let Ok(layout) = self.kernel.layout::<L>() else { return true };
+        can_be(&View::new(layout, object::at(&self.kernel.dump, body, layout.span())))
     }
     /// Whether header and fields can be what the finding says.
     pub(super) fn hold(&self, f: &Found) -> bool {

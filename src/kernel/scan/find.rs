@@ -1,8 +1,10 @@
 //! All scanned objects of a kernel: the sweep's candidates, checked by kind and mapped back to virtual addresses.
 
 use super::checks::{Checks, PROCESS_OBJECT, THREAD_OBJECT};
-use super::mapped;
+use super::mapped::{self, Mapped};
 use super::object::{self, Finder, Pool};
+use super::pages::Pages;
+use super::pass::{self, Pass};
 use super::sweep::{self, Candidate, Pattern, Wanted};
 use super::tags::{Kind, Tag, TagSet};
 use crate::addr::{Pa, Va};
@@ -12,7 +14,10 @@ use crate::kernel::Kernel;
 use crate::progress::{Progress, Unit};
 use crate::value::Note;
 use rayon::prelude::*;
-use rustc_hash::FxHashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Allocations looked at together before they are given out.
+const GIVEN_OUT: usize = 1 << 12;
 
 /// How an object was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,45 +84,20 @@ impl Kernel {
     /// # Errors
     /// The dump has no physical memory, or the symbols lack the pool's or the object's header.
     pub fn scan(&self, kinds: &[Kind], progress: &Progress, notes: &mut Vec<Note>) -> Result<Vec<Found>> {
-        if self.mode == crate::paging::Mode::Blocks {
-            return Err(Error::NotAvailable(
-                "this dump keeps blocks of virtual memory only: there is no physical memory to scan".into(),
-            ));
-        }
-        let finder = Finder::of(self).map_err(|e| self.unreadable(&e))?;
+        let finder = self.finder()?;
         let (unit, tag_offset) = finder.unit();
         let tags = kinds.iter().flat_map(|k| k.tags()).filter_map(|t| Tag::parse(t));
         let tags = TagSet::new(tags).ok_or_else(|| Error::Usage("too many pool tags at once".into()))?;
         let pointer = if self.symbols.types.pointer_size == 4 { 4 } else { 8 };
         let pattern = |kind| Pattern { kind, wait_list: 8, pointer };
-        let objects: Vec<(Kind, Pattern)> =
-            [(Kind::Process, pattern(PROCESS_OBJECT)), (Kind::Thread, pattern(THREAD_OBJECT))]
-                .into_iter()
-                .filter(|(k, _)| kinds.contains(k))
-                .collect();
-        let wanted = Wanted { unit, tag_offset, tags, patterns: objects.iter().map(|(_, p)| *p).collect() };
-        progress.begin("scanning physical memory", self.dump.page_count(), Unit::Count);
-        let candidates = sweep::sweep(&self.dump, &wanted, &|pages| progress.add(pages), notes);
-        progress.end();
-
-        let mut found: Vec<Found> = candidates
-            .par_iter()
-            .flat_map_iter(|c| match *c {
-                Candidate::Pool { pa, tag } => self.in_pool(&finder, kinds, pa, tag),
-                Candidate::Object { pa, pattern } => objects
-                    .get(pattern)
-                    .map(|(kind, _)| Found { kind: *kind, pa, va: None, by: vec![By::DispatcherHeader], pool: None })
-                    .into_iter()
-                    .collect(),
-            })
-            .collect();
-        let checks = Checks::of(self, kinds);
-        let pages: FxHashSet<u64> = found.iter().map(|f| f.pa.pfn().0).collect();
-        let mapped = mapped::addresses_of(self, &pages, notes);
-        for f in &mut found {
-            f.va = mapped.get(&f.pa.pfn().0).and_then(|aliases| checks.own_address(f, aliases));
-        }
-        let mut found: Vec<Found> = found.into_par_iter().filter(|f| checks.hold(f)).collect();
+        let (objects, patterns) = [(Kind::Process, pattern(PROCESS_OBJECT)), (Kind::Thread, pattern(THREAD_OBJECT))]
+            .into_iter()
+            .filter(|(k, _)| kinds.contains(k))
+            .unzip();
+        let wanted = Wanted { unit, tag_offset, tags, patterns };
+        let (checks, kinds) = (Checks::of(self, kinds), kinds.to_vec());
+        let mut found =
+            Pass { kernel: self, finder, checks, kinds, objects, wanted, most: pass::MOST }.run(progress, notes);
         // One object, found both ways, is one: the pool's finding comes first in memory order.
         found.sort_by_key(|f| (f.kind, f.pa, f.by.first().copied()));
         found.dedup_by(|later, first| {
@@ -130,33 +110,72 @@ impl Kernel {
         Ok(found)
     }
 
-    /// Every pool header with one of these tags, where the kernel maps it, and the object in it where it is one that the scan knows.
+    /// Every pool header with one of these tags, where the kernel maps it, and the object in it where it is one that the scan knows;
+    /// in file order. They are given out as they are found: a dump full of tags costs no more memory than another.
     ///
     /// # Errors
-    /// As [`scan`](Self::scan); more than 64 tags.
-    pub fn scan_pool(&self, tags: &[Tag], progress: &Progress, notes: &mut Vec<Note>) -> Result<Vec<Allocation>> {
+    /// As [`scan`](Self::scan); more than 64 tags; what `each` returned.
+    pub fn scan_pool(
+        &self,
+        tags: &[Tag],
+        progress: &Progress,
+        notes: &mut Vec<Note>,
+        each: &mut dyn FnMut(Allocation) -> Result<()>,
+    ) -> Result<()> {
         let finder = self.finder()?;
         let (unit, tag_offset) = finder.unit();
         let tags =
             TagSet::new(tags.iter().copied()).ok_or_else(|| Error::Usage("too many pool tags at once".into()))?;
         let wanted = Wanted { unit, tag_offset, tags, patterns: Vec::new() };
         progress.begin("scanning physical memory", self.dump.page_count(), Unit::Count);
-        let candidates = sweep::sweep(&self.dump, &wanted, &|pages| progress.add(pages), notes);
+        let met = AtomicUsize::new(0);
+        let parts = sweep::sweep(&self.dump, &wanted, &|pages| progress.add(pages), &|chunk| {
+            let (mut kept, mut pages) = (Vec::new(), Vec::new());
+            chunk.each(|c| {
+                if pages.last() != Some(&c.pa().pfn()) {
+                    pages.push(c.pa().pfn());
+                }
+                if met.fetch_add(1, Ordering::Relaxed) < pass::MOST {
+                    kept.push(c);
+                }
+            });
+            (kept, pages)
+        });
         progress.end();
-        let pages: FxHashSet<u64> = candidates.iter().map(|c| c.pa().pfn().0).collect();
+        let mut pages = Pages::default();
+        parts.iter().flat_map(|(_, pages)| pages).for_each(|p| pages.insert(*p));
         let mapped = mapped::addresses_of(self, &pages, notes);
         let checks = Checks::of(self, &Kind::ALL);
-        let allocation = |c: &Candidate| {
-            let pool = finder.pool(&self.dump, c.pa()).ok()?;
-            let aliases = mapped.get(&pool.pa.pfn().0).map(Vec::as_slice).unwrap_or_default();
-            let va = aliases.first().map(|page| page.add(pool.pa.offset_in_page()));
-            let kind = Kind::of_tag(pool.tag);
-            let objects = self.in_pool(&finder, kind.as_slice(), pool.pa, pool.tag).into_iter();
-            // The object lies in the same page: allocations of a page and more have no such header.
-            let object = objects.map(|f| Found { va: checks.own_address(&f, aliases), ..f }).find(|f| checks.hold(f));
-            Some(Allocation { pool, va, kind, object })
+        let mut give = |candidates: &[Candidate]| {
+            for piece in candidates.chunks(GIVEN_OUT) {
+                let found: Vec<Allocation> =
+                    piece.par_iter().filter_map(|c| self.allocation(&finder, &checks, &mapped, c.pa())).collect();
+                found.into_iter().try_for_each(&mut *each)?;
+            }
+            Ok(())
         };
-        Ok(candidates.par_iter().filter_map(allocation).collect())
+        if met.into_inner() <= pass::MOST {
+            let candidates: Vec<Candidate> = parts.into_iter().flat_map(|(kept, _)| kept).collect();
+            return give(&candidates);
+        }
+        drop(parts);
+        for chunk in sweep::chunks(&self.dump, &wanted) {
+            let mut candidates = Vec::new();
+            chunk.each(|c| candidates.push(c));
+            give(&candidates)?;
+        }
+        Ok(())
+    }
+
+    fn allocation(&self, finder: &Finder<'_>, checks: &Checks<'_>, mapped: &Mapped, header: Pa) -> Option<Allocation> {
+        let pool = finder.pool(&self.dump, header).ok()?;
+        let aliases = mapped.get(&header.pfn().0).map(Vec::as_slice).unwrap_or_default();
+        let va = aliases.first().map(|page| page.add(header.offset_in_page()));
+        let kind = Kind::of_tag(pool.tag);
+        let objects = kind.map(|kind| self.in_pool(finder, kind, pool)).unwrap_or_default().into_iter();
+        // The object lies in the same page: allocations of a page and more have no such header.
+        let object = objects.map(|f| Found { va: checks.own_address(&f, aliases), ..f }).find(|f| checks.hold(f));
+        Some(Allocation { pool, va, kind, object })
     }
 
     fn finder(&self) -> Result<Finder<'_>> {
@@ -167,14 +186,12 @@ impl Kernel {
         Finder::of(self).map_err(|e| self.unreadable(&e))
     }
 
-    fn in_pool(&self, finder: &Finder<'_>, kinds: &[Kind], pa: Pa, tag: Tag) -> Vec<Found> {
-        let kind = kinds.iter().copied().find(|k| k.tags().iter().any(|t| Tag::parse(t) == Some(tag.plain())));
-        let (Some(kind), Ok(pool)) = (kind, finder.pool(&self.dump, pa)) else { return Vec::new() };
+    fn in_pool(&self, finder: &Finder<'_>, kind: Kind, pool: Pool) -> Vec<Found> {
         let bodies = if kind.has_object_header() {
             let least = kind.structure().and_then(|ty| self.symbols.types.size_of(ty)).unwrap_or(0);
             finder.bodies(&self.dump, &pool, least.into())
         } else {
-            vec![pa.add(finder.unit().0 as u64)]
+            vec![pool.pa.add(finder.unit().0 as u64)]
         };
         let make = |body| Found { kind, pa: body, va: None, by: vec![By::PoolTag], pool: Some(pool) };
         bodies.into_iter().map(make).collect()

@@ -1,11 +1,12 @@
 //! From a physical page back to the kernel address that maps it.
 
-use crate::addr::Va;
+use super::pages::Pages;
+use crate::addr::{Pfn, Va};
 use crate::kernel::Kernel;
 use crate::paging::{Mode, Space};
 use crate::value::Note;
 use rayon::prelude::*;
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashMap;
 
 /// Mappings looked at in one part of the kernel's half: page tables that name themselves go on without end.
 const MOST_PER_PART: usize = 1 << 26;
@@ -13,15 +14,18 @@ const MOST_PER_PART: usize = 1 << 26;
 /// Addresses kept of one page: a physical page is mapped twice where the kernel also maps memory as a whole.
 const MOST_ALIASES: usize = 4;
 
-/// The kernel addresses of these physical pages, by page number, lowest first.
+/// Kernel addresses by the number of the physical page, lowest first.
+pub type Mapped = FxHashMap<u64, Vec<Va>>;
+
+/// The kernel addresses of these physical pages.
 /// One walk over the kernel's half of the address space, in parallel.
-pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Note>) -> FxHashMap<u64, Vec<Va>> {
+pub fn addresses_of(kernel: &Kernel, pages: &Pages, notes: &mut Vec<Note>) -> Mapped {
     let parts = parts(&kernel.space());
-    let found: Vec<(FxHashMap<u64, Vec<Va>>, bool)> = parts
+    let found: Vec<(Mapped, bool)> = parts
         .par_iter()
         .map(|(from, last)| {
             let space = kernel.space();
-            let mut found: FxHashMap<u64, Vec<Va>> = FxHashMap::default();
+            let mut found: Mapped = Mapped::default();
             let mut seen = 0usize;
             for region in space.regions(*from, *last) {
                 seen = seen.wrapping_add(1);
@@ -32,7 +36,7 @@ pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Not
                 let first = mapping.pa.pfn().0;
                 let count = region.size.div_ceil(crate::addr::PAGE_SIZE);
                 if count == 1 {
-                    if pages.contains(&first) {
+                    if pages.contains(Pfn(first)) {
                         keep(found.entry(first).or_default(), region.va);
                     }
                     continue;
@@ -40,7 +44,7 @@ pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Not
                 // A large page: fewer are wanted than it has, or the other way round; both are small.
                 for i in 0..count {
                     let page = first.wrapping_add(i);
-                    if pages.contains(&page) {
+                    if pages.contains(Pfn(page)) {
                         keep(found.entry(page).or_default(), region.va.add(i.wrapping_mul(crate::addr::PAGE_SIZE)));
                     }
                 }
@@ -48,7 +52,7 @@ pub fn addresses_of(kernel: &Kernel, pages: &FxHashSet<u64>, notes: &mut Vec<Not
             (found, false)
         })
         .collect();
-    let mut all: FxHashMap<u64, Vec<Va>> = FxHashMap::default();
+    let mut all: Mapped = Mapped::default();
     for (part, cut) in found {
         if cut {
             notes.push(Note::loss(

@@ -6,5 +6,8 @@ pub(crate) mod checks;
 pub mod find;
 pub mod mapped;
 pub mod object;
+pub mod pages;
+mod pass;
+pub mod share;
 pub mod sweep;
 pub mod tags;

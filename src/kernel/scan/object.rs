@@ -70,8 +70,12 @@ pub struct Finder<'k> {
     pool_size: u64,
     header: &'k ScanHeader,
     body: u64,
-    /// Sizes of optional headers by bit.
-    sizes: Vec<u64>,
+    /// Bytes of all optional headers together, by the mask that says which there are.
+    sums: Box<[u64; 256]>,
+    /// Bytes of all of them.
+    room: u64,
+    /// Where in the header its mask is.
+    mask: Option<u64>,
 }
 
 impl<'k> Finder<'k> {
@@ -83,13 +87,19 @@ impl<'k> Finder<'k> {
         let types: &Types = &kernel.symbols.types;
         let header: &ScanHeader = kernel.layout()?;
         let pool: &PoolHeader = kernel.layout()?;
-        let sizes = OPTIONAL.iter().filter_map(|t| types.size_of(t)).map(u64::from).collect();
+        let sizes: Vec<u64> = OPTIONAL.iter().filter_map(|t| types.size_of(t)).map(u64::from).collect();
+        let sum = |mask: usize| {
+            let bits = (0..8usize).filter(|i| mask >> i & 1 == 1);
+            bits.filter_map(|i| sizes.get(i)).copied().fold(0u64, u64::saturating_add)
+        };
         Ok(Self {
             pool,
             pool_size: types.size_of(PoolHeader::TYPE).unwrap_or_else(|| pool.span()).into(),
             header,
             body: header.field("body").map_or(0, |f| f.offset.into()),
-            sizes,
+            sums: Box::new(std::array::from_fn(sum)),
+            room: sizes.iter().copied().fold(0u64, u64::saturating_add),
+            mask: header.field("info_mask").ok().map(|f| f.offset.into()),
         })
     }
     /// Bytes between possible starts of an allocation, and where in its header the tag stands.
@@ -111,33 +121,41 @@ impl<'k> Finder<'k> {
     /// object's, and whose allocation has room for `least` bytes of object. Kernels before 7 have no mask; there every place is tried by the
     /// caller's own checks.
     pub fn bodies(&self, dump: &Dump, pool: &Pool, least: u64) -> Vec<Pa> {
-        let room: u64 = self.sizes.iter().sum();
+        // Most places are refused by the mask alone, where the page has it: a flood of tags is looked at fast.
+        let page = dump.page(pool.pa.pfn());
+        let refused = |header: Pa, before: u64| {
+            let mask = self.mask.filter(|_| header.pfn() == pool.pa.pfn()).zip(page).and_then(|(at, page)| {
+                page.get(usize::try_from(header.offset_in_page().saturating_add(at)).ok()?).copied()
+            });
+            mask.is_some_and(|mask| !self.fills(mask, before))
+        };
         let mut found = Vec::new();
         let mut before = 0u64;
-        while before <= room {
+        while before <= self.room {
             let header = pool.pa.add(self.pool_size).add(before);
-            let view = View::new(self.header, at(dump, header, self.header.span()));
             let needed = self.pool_size.saturating_add(before).saturating_add(self.body).saturating_add(least);
             let fits = pool.size == 0 || needed <= pool.size;
-            if fits && self.accounts_for(&view, before) {
-                found.push(header.add(self.body));
+            if fits && !refused(header, before) {
+                let view = View::new(self.header, at(dump, header, self.header.span()));
+                if self.accounts_for(&view, before) {
+                    found.push(header.add(self.body));
+                }
             }
             before = before.saturating_add(self.pool_size.min(8));
         }
         found
     }
+    /// Whether the optional headers of this mask fill the bytes before the header. Since 8 the allocation may be padded in front to
+    /// the object's alignment.
+    fn fills(&self, mask: u8, before: u64) -> bool {
+        let sum = self.sums.get(usize::from(mask)).copied().unwrap_or(0);
+        before.wrapping_sub(sum) < self.pool_size
+    }
     fn accounts_for(&self, header: &View<'_, ScanHeader>, before: u64) -> bool {
         // An object in use has some references; counts of a freed or foreign place are anything.
         let plausible = |count: Value<i64>| count.is_ok_and(|c| (-1..0x100_0000).contains(&c));
         match header.info_mask() {
-            Ok(mask) => {
-                let bit =
-                    |i: usize| u64::from(mask).checked_shr(u32::try_from(i).unwrap_or(64)).is_some_and(|m| m & 1 == 1);
-                let sum: u64 = self.sizes.iter().enumerate().filter(|(i, _)| bit(*i)).map(|(_, s)| s).sum();
-                // Since 8 the allocation may be padded in front to the object's alignment.
-                let pad = before.wrapping_sub(sum);
-                pad < self.pool_size && plausible(header.pointers()) && plausible(header.handles())
-            }
+            Ok(mask) => self.fills(mask, before) && plausible(header.pointers()) && plausible(header.handles()),
             Err(Absent::NotInBuild) => plausible(header.pointers()) && plausible(header.handles()),
             Err(_) => false,
         }

@@ -3,7 +3,6 @@
 use super::tags::{Tag, TagSet};
 use crate::addr::{PAGE_SIZE, Pa};
 use crate::dump::{Dump, Run};
-use crate::value::Note;
 use rayon::prelude::*;
 
 /// How a kernel dispatcher object begins: `_DISPATCHER_HEADER.Type`, a `SignalState` of 0 or 1, a `WaitListHead` in the kernel's half.
@@ -79,32 +78,52 @@ impl Candidate {
 
 /// Pages a task takes at once: 4 MiB, large enough to cost nothing and small enough to balance.
 const CHUNK_PAGES: u64 = 1024;
-/// Candidates kept at most, so that a page full of tags written by an attacker cannot fill memory (32 bytes each).
-const MOST: usize = 4_000_000;
+/// A piece of memory that a task looks through.
+#[derive(Clone, Copy, Debug)]
+pub struct Chunk<'a> {
+    dump: &'a Dump,
+    wanted: &'a Wanted,
+    run: Run,
+    /// Its number in file order.
+    pub number: usize,
+}
 
-/// All candidates, in file order, whatever the number of threads. `done` is told of pages as they are finished.
-pub fn sweep(dump: &Dump, wanted: &Wanted, done: &(dyn Fn(u64) + Sync), notes: &mut Vec<Note>) -> Vec<Candidate> {
-    let chunks: Vec<Run> = dump.runs().flat_map(chunks_of).collect();
-    let _in_order = dump.read_through();
-    let mut found: Vec<Candidate> = chunks
-        .par_iter()
-        .flat_map_iter(|chunk| {
-            let mut out = Vec::new();
-            for i in 0..chunk.count {
-                let pfn = crate::addr::Pfn(chunk.pfn.0.wrapping_add(i));
-                if let Some(page) = dump.page(pfn) {
-                    scan_page(page, pfn.base(), wanted, &mut out);
-                }
+impl Chunk<'_> {
+    /// Its candidates in order. No more than one page's are held at a time.
+    pub fn each(&self, mut each: impl FnMut(Candidate)) {
+        let mut out = Vec::new();
+        for i in 0..self.run.count {
+            let pfn = crate::addr::Pfn(self.run.pfn.0.wrapping_add(i));
+            if let Some(page) = self.dump.page(pfn) {
+                scan_page(page, pfn.base(), self.wanted, &mut out);
+                out.drain(..).for_each(&mut each);
             }
-            done(chunk.count);
-            out
-        })
-        .collect();
-    if found.len() > MOST {
-        notes.push(Note::loss(format!("the scan met {} possible objects and kept the first {MOST}", found.len())));
-        found.truncate(MOST);
+        }
     }
-    found
+}
+
+/// A dump's chunks in file order.
+#[must_use]
+pub fn chunks<'a>(dump: &'a Dump, wanted: &'a Wanted) -> Vec<Chunk<'a>> {
+    dump.runs().flat_map(chunks_of).enumerate().map(|(number, run)| Chunk { dump, wanted, run, number }).collect()
+}
+
+/// What `of` makes of each chunk, in file order, whatever the number of threads. `done` hears of pages as they are finished.
+pub fn sweep<R: Send>(
+    dump: &Dump,
+    wanted: &Wanted,
+    done: &(dyn Fn(u64) + Sync),
+    of: &(dyn Fn(&Chunk<'_>) -> R + Sync),
+) -> Vec<R> {
+    let _in_order = dump.read_through();
+    chunks(dump, wanted)
+        .into_par_iter()
+        .map(|chunk| {
+            let made = of(&chunk);
+            done(chunk.run.count);
+            made
+        })
+        .collect()
 }
 
 fn chunks_of(run: Run) -> impl Iterator<Item = Run> {
