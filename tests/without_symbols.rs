@@ -39,6 +39,9 @@ const NEED_PDB: &[(&str, &str, &str)] = &[
     ("workingset", "unknown", NO_MASK),
 ];
 
+/// Samples of kernels whose identity nobody knows, of a build with layouts of several revisions.
+const UNKNOWN_REVISION: &[&str] = &["winxp-sp3-x86"];
+
 /// Analyses of globals that only symbols name.
 const NEED_GLOBALS: &[(&str, &str)] = &[("callbacks", "the lists of callbacks have no other name than their symbols'")];
 
@@ -52,6 +55,33 @@ fn rows(case: &Case, analysis: &dumpwalk::analysis::Analysis) -> Result<Vec<Valu
     let rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     // One row of the timeline is KeBootTime itself.
     Ok(rows.filter(|r| analysis.name != "timeline" || r["kind"] != "boot").collect())
+}
+
+/// Of a kernel whose own revision nobody knows: what has moved between revisions of its build is left out, and nothing else is said.
+/// Findings rest on such fields: there are fewer, and none that was not there.
+fn says_more(with: &[Value], without: &[Value], analysis: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if matches!(analysis, "findings" | "triage") {
+        let key = |r: &Value| {
+            [r["subject"].to_string(), if analysis == "findings" { r["rule"].to_string() } else { String::new() }]
+        };
+        let known: BTreeSet<_> = with.iter().map(key).collect();
+        out.extend(without.iter().map(key).filter(|k| !known.contains(k)).map(|k| k.join(" ")));
+        return out;
+    }
+    if with.len() != without.len() {
+        out.push(format!("{} rows instead of {}", without.len(), with.len()));
+    }
+    // Words of several fields: fewer of them.
+    let words = ["description"];
+    for (a, b) in with.iter().zip(without) {
+        let wrong = b.as_object().unwrap().iter().filter(|(key, value)| {
+            let less = value.is_null() || value.as_str().is_some_and(|v| v.starts_with("0x"));
+            !less && **value != a[key.as_str()] && *key != "absent" && !words.contains(&key.as_str())
+        });
+        out.extend(wrong.map(|(key, value)| format!("{key} {value} for {}", a[key.as_str()])));
+    }
+    out
 }
 
 /// Columns that differ, with the number of rows.
@@ -88,6 +118,17 @@ fn samples_answer_the_same_without_symbols() {
                 }
             };
             compared += 1;
+            if UNKNOWN_REVISION.iter().any(|s| sample.name.starts_with(s)) {
+                let expected =
+                    |line: &String| NEED_PDB.iter().any(|(a, c, _)| *a == analysis.name && line.starts_with(c));
+                let more = says_more(&with, &got, analysis.name);
+                wrong.extend(
+                    more.into_iter()
+                        .filter(|l| !expected(l))
+                        .map(|l| format!("{} {}: {l}", sample.name, analysis.name)),
+                );
+                continue;
+            }
             for (column, count) in differences(&with, &got) {
                 match NEED_PDB.iter().find(|(a, c, _)| *a == analysis.name && *c == column) {
                     Some(known) => _ = used.insert(known),

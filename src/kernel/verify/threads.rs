@@ -18,7 +18,10 @@ impl Kernel {
             for t in &list.list {
                 let owner = t.belongs_to(process.offset());
                 let tid = t.tid().is_ok_and(|t| t != 0 && t.is_multiple_of(4) && t <= u64::from(u32::MAX));
-                tally.count(if owner.is_err() { Says::Lost } else { (owner == Ok(true) && tid).into() });
+                // DISPATCHER_HEADER.Type of a thread is 6 (ThreadObject in the kernel's _KOBJECTS): it tells where a thread
+                // begins, which the distance between its links and its ids does not.
+                let thread = t.view.kind().is_ok_and(|kind| kind == 6);
+                tally.count(if owner.is_err() { Says::Lost } else { (owner == Ok(true) && tid && thread).into() });
             }
             // The walk leaves out what belongs to another process and says so.
             if list.list.is_empty() && !list.notes.is_empty() {
