@@ -40,7 +40,7 @@ mod tests {
     fn holds_what_was_put_in() {
         let mut pages = Pages::default();
         let some = [0, 1, 63, 64, 511, 512, 1 << 40, u64::MAX];
-        some.map(|p| pages.insert(Pfn(p)));
+        some.iter().for_each(|p| pages.insert(Pfn(*p)));
         assert!(some.iter().all(|p| pages.contains(Pfn(*p))));
         assert!([2, 62, 65, 510, 513, (1 << 40) + 1].iter().all(|p| !pages.contains(Pfn(*p))));
         assert!(pages.lacks_group_of(Pfn(1024)) && !pages.lacks_group_of(Pfn(600)));
