@@ -43,6 +43,12 @@ impl Absent {
         Self::Implausible,
     ];
 
+    /// Whether nothing could ever be there: a page that is missing from the dump, or from memory, has another reason.
+    #[must_use]
+    pub const fn is_wild(self) -> bool {
+        matches!(self, Self::NotMapped | Self::Implausible | Self::NotApplicable)
+    }
+
     /// The stable machine-readable name (`"not_in_dump"`).
     #[must_use]
     pub const fn key(self) -> &'static str {

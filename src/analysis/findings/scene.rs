@@ -151,7 +151,22 @@ impl<'w, 'k> Scene<'w, 'k> {
     #[must_use]
     pub fn modules(&self) -> Option<ProcessModules<'_>> {
         self.person.process.peb().ok()?;
-        Some(process_modules::modules(self.memory()?, &self.sides()))
+        let modules = process_modules::modules(self.memory()?, &self.sides());
+        // A page that the dump does not have is told by what it is; a pointer to nowhere is not.
+        let wild = modules.unmet.iter().find_map(|u| u.err().filter(|why| why.is_wild()));
+        if let Some(why) = wild.filter(|_| self.person.life.running > 0) {
+            self.lose(format!("a loader list is {why}: modules that it lacks are not judged"));
+        }
+        Some(modules)
+    }
+    /// Whether its program's image lies here, by the kernel's word or by the PEB's.
+    #[must_use]
+    pub fn is_program(&self, va: Va) -> bool {
+        if self.person.process.view.image_base() == Ok(va) {
+            return true;
+        }
+        let (Some(memory), sides) = (self.memory(), self.sides()) else { return false };
+        sides.first().and_then(|s| s.view(&memory.space).ok()).is_some_and(|peb| peb.image_base() == Ok(va))
     }
 }
 

@@ -28,6 +28,7 @@ use crate::progress::Progress;
 use crate::value::Note;
 use rustc_hash::FxHashMap;
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 
 /// The machine as the rules see it.
 pub struct World<'k> {
@@ -69,6 +70,7 @@ pub struct World<'k> {
     pub services: Vec<Service>,
     /// Notification routines.
     pub callbacks: Vec<Callback>,
+    maps_kernel: OnceLock<bool>,
 }
 
 impl<'k> World<'k> {
@@ -174,6 +176,7 @@ impl<'k> World<'k> {
             callbacks: judged("notification routines", kernel.callbacks(), notes),
             loader_entries: scanned.into_iter().filter(|f| f.kind == Scanned::Module).collect(),
             unloaded,
+            maps_kernel: OnceLock::new(),
         })
     }
     /// The process at an `_EPROCESS`.
@@ -200,6 +203,13 @@ impl<'k> World<'k> {
     pub fn usurper_of(&self, child: &Person<'_>) -> Option<&Person<'k>> {
         let same = self.by_pid.get(&child.ppid.ok()?)?.iter().filter_map(|i| self.people.get(*i));
         same.filter(|p| p.age_against(child) == Some(Ordering::Greater)).max_by_key(|p| p.created.ok())
+    }
+    /// Whether the page tables of some living program map the kernel: not where user mode has tables of its own (ARM64), or the
+    /// dump lacks the pages of all.
+    #[must_use]
+    pub fn processes_map_the_kernel(&self) -> bool {
+        let maps = |p: &Person<'_>| p.process.whole_space().is_ok_and(|s| s.translate(self.kernel.base).is_ok());
+        *self.maps_kernel.get_or_init(|| self.people.iter().any(|p| p.lives() && maps(p)))
     }
     /// Another living process with the same id, whose threads run.
     #[must_use]

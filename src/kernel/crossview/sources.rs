@@ -92,7 +92,7 @@ pub(super) fn gather(kernel: &Kernel, progress: &Progress, notes: &mut Vec<Note>
     let more = sessions.values().chain(jobs.values()).chain(reached.iter().flat_map(|r| r.values()));
     let more: Vec<Va> = more.flatten().flatten().copied().filter(is_process).collect();
     all.extend(more);
-    let system = known.iter().find(|p| p.pid() == Ok(4)).and_then(Process::offset).or(kernel.system);
+    let system = kernel.system.or_else(|| known.iter().find(|p| p.pid() == Ok(4)).and_then(Process::offset));
     let csrss: FxHashMap<Va, Va> = known
         .iter()
         .filter(|p| p.name().is_ok_and(|n| n.eq_ignore_ascii_case("csrss.exe")) && p.exit_time().is_err())

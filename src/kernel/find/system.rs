@@ -33,7 +33,8 @@ impl Kernel {
             self.road.doubts.push(format!("System at {va} has page-table root {root}, which does not map this kernel"));
         }
     }
-    /// The address of System's `_EPROCESS` and its root, checked: process id 4, name `System`.
+    /// The address of System's `_EPROCESS` and its root, checked: process id 4, name `System`;
+    /// one of the two is enough of what `PsInitialSystemProcess` names.
     fn system_process(&self) -> Option<(Va, Option<Pa>)> {
         let space = self.space();
         let initial = self.global("PsInitialSystemProcess").and_then(|at| space.pointer(at).ok());
@@ -44,7 +45,9 @@ impl Kernel {
             .map(|link| link.sub(links.into()));
         initial.into_iter().chain(first).chain(self.met.system).find_map(|va| {
             let process = self.process_at(&space, va).ok()?;
-            let system = process.pid() == Ok(4) && process.name().is_ok_and(|n| n == "System");
+            let (id, named) = (process.pid() == Ok(4), process.name().is_ok_and(|n| n == "System"));
+            // What the kernel itself names as System may have lost one of the two.
+            let system = id && named || (Some(va) == initial && (id || named) && process.may_be_one());
             system.then(|| (va, process.dtb().ok()))
         })
     }

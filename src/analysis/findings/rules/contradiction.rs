@@ -3,6 +3,7 @@
 use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
+use crate::analysis::identities::token_of;
 use crate::kernel::life::Mark;
 use crate::kernel::standing::Sort;
 use crate::kernel::vad_tree::Layouts;
@@ -35,6 +36,8 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         age(scene, out);
         contents(scene, out);
         origin(scene, out);
+        identity(scene, out);
+        pages(scene, out);
     }
     if scene.person.life.lost_threads {
         scene.lose("fewer threads than it counts can be reached: those missing are not judged");
@@ -136,9 +139,9 @@ fn age(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     )));
 }
 
-/// Whether nothing could ever lie there: a missing page has another reason.
+/// Whether nothing could ever lie there.
 fn wild<T>(value: &Value<T>) -> bool {
-    matches!(value, Err(Absent::NotMapped | Absent::Implausible | Absent::NotApplicable))
+    value.as_ref().err().is_some_and(|why| why.is_wild())
 }
 
 /// What every process whose threads run has: a handle table, address ranges, a PEB.
@@ -237,5 +240,65 @@ fn ranges(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         let field = Evidence::field("_EPROCESS.VadRoot", view, "vad_root", root);
         let what = "its threads run and it has an image, but its tree of address ranges is empty or leads nowhere";
         out.push(scene.finding(&RULE, Severity::High, what).with(field));
+    }
+}
+
+/// What every program has from its making: a token, its path, a short name.
+fn identity(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
+    let (person, view) = (scene.person, &scene.person.process.view);
+    if person.process.image_witnesses() < 2 {
+        return;
+    }
+    let mut odd = |severity, what: &str, field: &'static str, accessor: &str| {
+        out.push(scene.finding(&RULE, severity, what).with(Evidence::field(
+            field,
+            view,
+            accessor,
+            Absent::Implausible,
+        )));
+    };
+    if let Some(identities) = &scene.world.identities
+        && let Err(why) = token_of(&identities.tokens, &scene.desk.space, &person.process).and_then(|t| t.view.kind())
+    {
+        scene.lose(format!("its token is {why}: who it runs as is not judged"));
+        if why.is_wild() {
+            odd(Severity::High, "its threads run, but it has no token", "_EPROCESS.Token", "token");
+        }
+    }
+    if wild(&person.path) {
+        scene.lose("its path cannot be read: where its program lies is not judged");
+        let field = "_EPROCESS.SeAuditProcessCreationInfo.ImageFileName";
+        odd(Severity::High, "it has an image, but no path that can be read", field, "audit_name");
+    } else if person.path.is_ok() && person.process.name() == Err(Absent::NotApplicable) {
+        odd(Severity::High, "it has a path, but no short name", "_EPROCESS.ImageFileName", "short_name");
+    }
+}
+
+/// The pages of its address space: those of every process map the kernel too, and its PEB lies in one of its ranges.
+fn pages(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
+    let (person, view, kernel) = (scene.person, &scene.person.process.view, scene.world.kernel);
+    if let Err(why) = person.process.whole_space().and_then(|s| s.translate(kernel.base))
+        && scene.world.processes_map_the_kernel()
+    {
+        scene.lose(format!(
+            "its page tables do not map the kernel ({why}): rules that look into its memory did not judge"
+        ));
+        if why.is_wild() {
+            let field = Evidence::field("_KPROCESS.DirectoryTableBase", view, "dtb_wide", Absent::Implausible);
+            out.push(
+                scene
+                    .finding(&RULE, Severity::High, "its page tables are none: they do not map the kernel")
+                    .with(field),
+            );
+        }
+        return;
+    }
+    if let Ok(peb) = person.process.peb()
+        && scene.ranges_are_whole()
+        && scene.vad(peb).is_none()
+    {
+        scene.lose("its PEB lies in none of its ranges: what it says is not judged");
+        let field = Evidence::field("_EPROCESS.Peb", view, "peb_raw", peb);
+        out.push(scene.finding(&RULE, Severity::High, "its PEB lies in no range of its address space").with(field));
     }
 }

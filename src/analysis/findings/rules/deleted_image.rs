@@ -24,10 +24,9 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let person = scene.person;
     let Some(memory) = scene.memory().filter(|_| person.lives()) else { return };
     let Some(sections) = &scene.world.sections else { return };
-    let program = person.process.view.image_base();
     for vad in memory.tree.vads.iter().filter(|v| v.is_image()) {
         let Ok(area) = sections.control_area_of(&scene.desk.space, vad) else { continue };
-        let own = program == Ok(vad.start);
+        let own = scene.is_program(vad.start);
         let file = area.file.and_then(|va| scene.desk.file(va));
         let gone = match &file {
             Ok(File { delete_pending: Ok(true), .. }) => "is deleted",

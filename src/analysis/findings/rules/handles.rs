@@ -97,7 +97,9 @@ fn lsass(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let person = scene.person;
     let held: Vec<_> = reaching(scene, VM_READ)
         .into_iter()
-        .filter(|(_, p)| p.name.eq_ignore_ascii_case("lsass.exe") && p.is_system())
+        .filter(|(_, p)| {
+            [p.name.as_str(), p.file_name()].iter().any(|n| n.eq_ignore_ascii_case("lsass.exe")) && p.is_system()
+        })
         .collect();
     let Some((first, target)) = held.first() else { return };
     let plain = person.plain_path();

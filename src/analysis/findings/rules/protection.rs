@@ -54,7 +54,7 @@ fn removed(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     });
     // The level's low four bits; higher ones tell how it was checked.
     let signature = view.signature_level().ok().filter(|l| l & 0xf >= NO_ORDINARY_LEVEL && person.is_system());
-    let name = person.name.to_lowercase();
+    let name = person.file_name().to_lowercase();
     let always = ALWAYS.contains(&name.as_str());
     // lsass.exe is protected where it is configured so; its label may be its parent's.
     if !always && name != "lsass.exe" {
