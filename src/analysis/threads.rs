@@ -257,7 +257,8 @@ fn apc(thread: &Thread<'_>) -> Cell {
     ])
 }
 
-fn flags(thread: &Thread<'_>) -> Vec<&'static str> {
+/// Those that are set; nothing where one of them cannot be told, since a flag that is not named counts as not set.
+fn flags(thread: &Thread<'_>) -> Value<Vec<&'static str>> {
     let view = &thread.view;
     let each = [
         ("system", view.system()),
@@ -268,5 +269,8 @@ fn flags(thread: &Thread<'_>) -> Vec<&'static str> {
         ("impersonating", view.impersonating()),
         ("start_address_invalid", view.start_invalid()),
     ];
-    each.into_iter().filter(|(_, value)| value.is_ok_and(|v| v != 0)).map(|(name, _)| name).collect()
+    if each.iter().any(|(_, value)| *value == Err(Absent::NoSymbol)) {
+        return Err(Absent::NoSymbol);
+    }
+    Ok(each.into_iter().filter(|(_, value)| value.is_ok_and(|v| v != 0)).map(|(name, _)| name).collect())
 }
