@@ -215,7 +215,8 @@ impl Token<'_> {
     /// Whether the bytes can be a token: a type of 1 or 2 and an impersonation level of 0 to 3.
     #[must_use]
     pub fn plausible(&self) -> bool {
-        matches!(self.view.kind(), Ok(1 | 2)) && matches!(self.view.level(), Ok(0..=3))
+        matches!(self.view.kind(), Ok(1 | 2))
+            && matches!(self.view.level(), Ok(0..=3) | Err(Absent::NotInBuild | Absent::NoSymbol))
     }
     /// The user, then the groups.
     ///
