@@ -29,7 +29,7 @@ impl Kernel {
     /// and handles. Nothing of the objects themselves is read.
     ///
     /// # Errors
-    /// [`Absent::NoSymbol`]: the symbols do not describe handle tables.
+    /// [`Absent::NoSymbol`](crate::value::Absent::NoSymbol): the symbols do not describe handle tables.
     pub fn holders(&self, all: &[Process<'_>], of: &FxHashSet<Va>) -> Value<FxHashMap<Va, Vec<Holder>>> {
         let tables = HandleTables::of(self)?;
         let body = Headers::of(self)?.body();

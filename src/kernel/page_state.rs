@@ -86,7 +86,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Whether this is the rest of a range whose page tables were too many to follow ([`Region::is_cut`]).
+    /// Whether this is the rest of a range whose page tables were too many to follow ([`Region::is_cut`](crate::paging::Region::is_cut)).
     #[must_use]
     pub fn is_cut(&self) -> bool {
         self.state == State::Unknown && self.entry == Some(0)

@@ -2,7 +2,7 @@
 //!
 //! Tables of the dump's own build are held against it, nearest revision first. Sizes that the dump states (debugger block, object
 //! types, pool blocks) tell those of another revision: they serve only where none has the right sizes. What the chosen table says is
-//! then compared with its neighbours ([`doubts`](super::doubts)): what may have moved is not read. Tables of other builds serve
+//! then compared with its neighbours ([`doubts`]): what may have moved is not read. Tables of other builds serve
 //! where the dump itself states enough of them.
 
 use super::doubts::{Near, Side};
