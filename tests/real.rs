@@ -84,7 +84,7 @@ fn triage_dumps() {
     }
 }
 
-/// The call stacks of the crashes, as a debugger with the images and symbols of these kernels shows them.
+/// The call stacks of the crashes: the registers of the header, then what the kept stack holds.
 #[test]
 fn call_stacks_of_triage_dumps() {
     let Some(real) = real() else { return };

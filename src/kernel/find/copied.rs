@@ -1,4 +1,4 @@
-//! What the copies of a triage dump tell of a kernel that no layout is known of (ARM64): the crashing process's and
+//! What the copies of a triage dump tell of a kernel that no layout is known of: the crashing process's and
 //! thread's identity, and no more.
 //!
 //! The debugger block states where an `_EPROCESS` has its parent's id, its PEB and its page-table root, and how large it
