@@ -22,7 +22,7 @@ use dumpwalk::kernel::find;
 use dumpwalk::report::{Cell, Column, Row, Sink};
 use dumpwalk::symbols::store::{Options, Store};
 use dumpwalk::symbols::types::Types;
-use dumpwalk::symbols::{Fallback, PdbId, SymbolSource, Symbols, indispensable};
+use dumpwalk::symbols::{Symbols, indispensable};
 use dumpwalk::value::Note;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -32,17 +32,6 @@ use std::sync::{Arc, Mutex};
 const MACHINES: [&str; 3] = ["win7-sp1/full.dmp", "win10-2004/full.dmp", "win11-24h2/bitmap.dmp"];
 /// What is run.
 const RUN: [&str; 2] = ["report", "triage"];
-
-/// Symbols that are exactly these, whoever asks.
-struct Only(Symbols);
-impl SymbolSource for Only {
-    fn load(&self, _: &PdbId) -> Result<Symbols> {
-        Ok(self.0.clone())
-    }
-    fn fallbacks(&self, _: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_> {
-        Box::new(std::iter::once(self.0.clone()))
-    }
-}
 
 /// Everything that came out of one run: rows by section, notes.
 #[derive(Default)]
@@ -67,7 +56,7 @@ impl Sink for Kept {
 }
 
 fn run(dump: &Arc<Dump>, symbols: Symbols) -> Result<Vec<Kept>> {
-    let kernel = find::find(dump, &Only(symbols));
+    let kernel = find::find(dump, &common::Exactly(symbols));
     let case = Case { dump: Arc::clone(dump), kernel, notes: Vec::new() };
     RUN.iter()
         .map(|name| {

@@ -27,8 +27,8 @@ use dumpwalk::error::Result;
 use dumpwalk::kernel::{Kernel, find};
 use dumpwalk::paging::Space;
 use dumpwalk::report::{Cell, Row, Sink};
+use dumpwalk::symbols::Symbols;
 use dumpwalk::symbols::store::{Options, Store};
-use dumpwalk::symbols::{Fallback, PdbId, SymbolSource, Symbols};
 use dumpwalk::value::Note;
 use rayon::prelude::*;
 use serde_json::Value;
@@ -42,17 +42,6 @@ const CASES: usize = 160;
 /// Severities, least first; findings from medium on must not be lost.
 const SEVERITIES: [&str; 5] = ["info", "low", "medium", "high", "critical"];
 const MEDIUM: usize = 2;
-
-/// Symbols that are exactly these, whoever asks.
-struct Only(Symbols);
-impl SymbolSource for Only {
-    fn load(&self, _: &PdbId) -> Result<Symbols> {
-        Ok(self.0.clone())
-    }
-    fn fallbacks(&self, _: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_> {
-        Box::new(std::iter::once(self.0.clone()))
-    }
-}
 
 /// What was found: subject and rule, with the heaviest severity; and the notes of loss.
 #[derive(Default)]
@@ -86,7 +75,7 @@ impl Sink for Found {
 /// Runs every rule over these bytes.
 fn findings(bytes: &[u8], symbols: &Symbols) -> Result<Found> {
     let dump = Arc::new(Dump::from_bytes(Path::new("one_field"), bytes)?);
-    let kernel = find::find(&dump, &Only(symbols.clone()));
+    let kernel = find::find(&dump, &common::Exactly(symbols.clone()));
     let case = Case { dump, kernel, notes: Vec::new() };
     let mut found = Found::default();
     (FINDINGS.run)(&case, &Ask::default(), &mut found)?;

@@ -159,13 +159,13 @@ fn suspect(crash: &Crash<'_>, at: Va, wanted: Whose) -> Option<Suspect> {
 
 fn of_unloaded(crash: &Crash<'_>, at: Va, wanted: Whose) -> Option<Suspect> {
     let name = crash.unloaded_at(at)?.name.clone().ok()?.into_whole().ok()?;
-    let gone = Err(Absent::NotRecorded);
+    let at = crash.place(at)?;
     (whose(&name, None) == wanted).then(|| Suspect {
         path: Err(Absent::NotRecorded),
-        at: crash.place(at).unwrap_or_default(),
+        at,
         version: Err(Absent::NotRecorded),
         company: Err(Absent::NotRecorded),
-        built: gone,
+        built: Err(Absent::NotRecorded),
         doubt: None,
         unloaded: true,
         own: wanted == Whose::Windows,
@@ -214,16 +214,13 @@ impl Blame {
     #[must_use]
     pub fn text(&self) -> String {
         let Some(s) = &self.suspect else { return self.why.clone() };
-        let date = match (s.built, s.doubt) {
-            (Ok(time), None) => format!(", built {}", time.rfc3339().unwrap_or_default().get(..10).unwrap_or_default()),
-            (Ok(time), Some(_)) => {
-                format!(
-                    ", built {} unless its stamp is a hash",
-                    time.rfc3339().unwrap_or_default().get(..10).unwrap_or_default()
-                )
-            }
-            (Err(_), Some(_)) => ", its stamp is no time".to_owned(),
-            (Err(_), None) => String::new(),
+        // A time that no calendar has is not said.
+        let day = s.built.ok().and_then(|time| Some(time.rfc3339()?.get(..10)?.to_owned()));
+        let date = match (day, s.built, s.doubt) {
+            (Some(day), _, None) => format!(", built {day}"),
+            (Some(day), _, Some(_)) => format!(", built {day} unless its stamp is a hash"),
+            (None, Err(_), Some(_)) => ", its stamp is no time".to_owned(),
+            (None, ..) => String::new(),
         };
         let version = s.version.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
         let whose = match (s.own, s.unloaded) {

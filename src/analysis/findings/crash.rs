@@ -9,7 +9,7 @@ use crate::bytes::Place;
 use crate::report::Cell;
 use crate::value::Absent;
 
-/// The rule under which it is shown. It is none of the register's: it looks for nothing.
+/// The rule under which it is shown. It is not one of the register: it looks for nothing.
 pub static RULE: Rule = Rule {
     name: "crash",
     technique: "",
