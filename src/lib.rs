@@ -81,8 +81,8 @@
 //!
 //! Every loop over a dump's pointers is bounded and leaves a note when it stopped; counts are bounded by the bytes that are
 //! left before anything is allocated; arithmetic on a dump's values is checked, saturating or wrapping by decision; panics
-//! by index, `unwrap` and the like are refused by the compiler's lints outside tests; `unsafe` stands at the memory map and
-//! nowhere else. Text of a dump is escaped wherever a terminal or a spreadsheet could obey it ([`report::guard`]).
+//! by index, `unwrap` and the like are refused by the compiler's lints outside tests; `unsafe` stands at the memory map and at
+//! the signal of a mapping that lost its file. Text of a dump is escaped wherever a terminal or a spreadsheet could obey it ([`report::guard`]).
 //! `tests/hostile.rs` and `fuzz/` try to prove otherwise.
 //!
 //! What a process wrote itself is read through a space that ends where the kernel half begins ([`paging::Space::user_side`]): no pointer

@@ -79,15 +79,16 @@ fn watch_mapping(dump: &Path) {
 
 /// Runs `then` in a thread of its own when `SIGBUS` comes.
 ///
-/// The thread that was hit must not go on: it would be hit again, and by then the runtime's own handler (which is for
-/// stack overflows) has set the signal back to ending the process at once. So the signal does two things in turn: it
-/// wakes the watching thread through one pipe, then waits for room in another that is full and stays so.
+/// A thread that was hit must not go on: it would be hit again. So the signal does two things in turn: it wakes the
+/// watching thread through one pipe, then waits for room in another that is full and stays so. Any number of threads may
+/// be hit before the process has ended.
 #[cfg(unix)]
 fn on_bus_error(then: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
     use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
     use signal_hook::{consts::SIGBUS, low_level::pipe};
     use std::io::{ErrorKind, Read, Write};
 
+    forget_bus_error_handler();
     let (mut woken, wake) = std::io::pipe()?;
     let (drain, hold) = std::io::pipe()?;
     let mut full = hold.try_clone()?;
@@ -110,6 +111,18 @@ fn on_bus_error(then: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
         }
     };
     std::thread::Builder::new().name("mapping".into()).spawn(watch).map(drop)
+}
+
+/// Takes away the language runtime's own handler, which looks for stack overflows (on Linux those raise `SIGSEGV`, which
+/// keeps its handler). It would run first and set the signal back to ending the process at once, so that a second thread
+/// which reads the missing part kills the process before anything is said and removed.
+#[cfg(unix)]
+fn forget_bus_error_handler() {
+    // SAFETY: the default disposition runs no code of ours, and nothing else in this process handles the signal.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::signal(libc::SIGBUS, libc::SIG_DFL);
+    }
 }
 
 /// Windows refuses to cut a file that is mapped. A read that fails (a network share that goes away) ends the process.
@@ -136,7 +149,13 @@ mod tests {
         let dump = Dump::open(&path).unwrap();
         assert_eq!(dump.page(Pfn(299)).unwrap()[0], 0xcc);
         std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(0x1000).unwrap();
-        panic!("read {:x?} from a page that is gone", dump.page(Pfn(299)).map(|p| p[0]));
+        // Several threads are hit, one after the other: each one stands still.
+        std::thread::scope(|scope| {
+            for n in 200..299 {
+                let dump = &dump;
+                scope.spawn(move || panic!("read {:x?} from a page that is gone", dump.page(Pfn(n)).map(|p| p[0])));
+            }
+        });
     }
     #[test]
     fn a_dump_cut_short_is_told() {
