@@ -93,7 +93,8 @@
 //!
 //! The forge (`testdata/forge/`, a workspace member that shares no line with this crate) builds whole dumps from scenarios on
 //! layouts of real kernels and writes the truth beside them; tests compare row by row. `tests/golden.rs` pins every sample,
-//! analysis and format. Volatility 3 and MemProcFS read the same dumps; their differences are explained in the README.
+//! analysis and format. Volatility 3 and MemProcFS read the same dumps; their differences are explained in
+//! `testdata/oracles/differences.tsv`.
 
 pub mod addr;
 pub mod analysis;

@@ -5,7 +5,7 @@ use crate::report::guard;
 use std::io::ErrorKind;
 use std::process::{ExitCode, Termination};
 
-/// How a run ended, as scripts see it. `--help` and the README list the same.
+/// How a run ended, as scripts see it. `--help` and `docs/output.md` list the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Everything asked for was answered. A reader that stopped reading (broken pipe) is no failure either.
