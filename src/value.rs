@@ -94,6 +94,9 @@ impl fmt::Display for Absent {
     }
 }
 
+/// A program that uses the library may pass a reason on as any other error (`?`).
+impl std::error::Error for Absent {}
+
 /// A value, or why there is none.
 pub type Value<T> = Result<T, Absent>;
 

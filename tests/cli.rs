@@ -100,7 +100,7 @@ fn what_cannot_be_read_says_so_on_one_line() {
 #[test]
 fn every_analysis_has_a_schema_a_manual_page_and_stands_in_the_list() {
     let list = run(&["analyses", "--format", "csv"]).1;
-    for analysis in ALL {
+    for analysis in ALL.iter() {
         assert!(list.lines().any(|l| l.starts_with(&format!("{},", analysis.name))), "{}", analysis.name);
         let (code, out, _) = run(&["schema", analysis.name]);
         let schema: serde_json::Value = serde_json::from_str(&out).unwrap();
@@ -120,7 +120,7 @@ fn completions_name_every_analysis() {
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
         let (code, script, _) = run(&["completions", shell]);
         assert_eq!(code, 0);
-        for analysis in ALL {
+        for analysis in ALL.iter() {
             assert!(script.contains(analysis.name), "{shell} {}", analysis.name);
         }
     }

@@ -221,7 +221,7 @@ fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut D
 
 /// Everything that can be asked, provenance included.
 fn ask_everything(case: &Case, what: &str, now: &Mutex<&'static str>) {
-    for analysis in ALL {
+    for analysis in ALL.iter() {
         *now.lock().unwrap() = analysis.name;
         let start = Instant::now();
         let ask = Ask {
@@ -262,7 +262,7 @@ fn within_patience(what: &str, path: &Path, symbols: &Path) {
 fn places_of(sample: &Sample) -> Vec<Spot> {
     let mut sink = Counting { places: Some(BTreeSet::new()), ..Counting::default() };
     if let Ok(case) = open(&sample.path, &sample.symbols) {
-        for analysis in ALL {
+        for analysis in ALL.iter() {
             let ask = Ask { provenance: true, ..Ask::default() };
             let _ = (analysis.run)(&case, &ask, &mut sink);
         }

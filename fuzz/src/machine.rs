@@ -99,7 +99,7 @@ fn sample(index: usize) -> &'static Sample {
         let symbols = Cached::default();
         let mut sink = Counting::default();
         let case = case(&bytes, &symbols).expect("the sample opens");
-        for analysis in ALL {
+        for analysis in ALL.iter() {
             let _ = (analysis.run)(&case, &Ask { provenance: true, ..Ask::default() }, &mut sink);
         }
         let places = sink.places.into_iter().map(|p| p as usize).chain([0, 0x1000, 0x2000]).collect();

@@ -39,6 +39,7 @@ pub mod pslist;
 mod psscan;
 mod pstree;
 mod psxview;
+mod register;
 pub mod routine;
 mod scans;
 pub mod sessions;
@@ -62,6 +63,7 @@ pub mod who;
 pub mod workingset;
 
 pub use case::{Case, OpenOptions};
+pub use register::{ALL, GROUPS, Group};
 
 use crate::addr::Va;
 use crate::error::Result;
@@ -156,56 +158,3 @@ pub struct Analysis {
     /// Answers.
     pub run: fn(&Case, &Ask, &mut dyn Sink) -> Result<()>,
 }
-
-/// Every analysis. Adding a question is one file and one line here.
-pub static ALL: &[&Analysis] = &[
-    &callbacks::CALLBACKS,
-    &callstacks::CALLSTACKS,
-    &cmdline::CMDLINE,
-    &crashinfo::CRASHINFO,
-    &dlllist::DLLLIST,
-    &driverscan::DRIVERIRP,
-    &drivermodule::DRIVERMODULE,
-    &driverscan::DRIVERSCAN,
-    &envars::ENVARS,
-    &filescan::FILESCAN,
-    &filescan::MUTANTSCAN,
-    &filescan::SYMLINKSCAN,
-    &findings::FINDINGS,
-    &getsids::GETSIDS,
-    &handles::HANDLES,
-    &heaps::HEAPS,
-    &images::IMAGES,
-    &info::INFO,
-    &joblinks::JOBLINKS,
-    &ldrmodules::LDRMODULES,
-    &lifecycle::LIFECYCLE,
-    &malfind::MALFIND,
-    &mappedfiles::MAPPEDFILES,
-    &memmap::MEMMAP,
-    &modscan::MODSCAN,
-    &modules::MODULES,
-    &page::PROCESS,
-    &page::REPORT,
-    &poolscan::POOLSCAN,
-    &privileges::PRIVILEGES,
-    &pslist::PSLIST,
-    &psscan::PSSCAN,
-    &pstree::PSTREE,
-    &psxview::PSXVIEW,
-    &sessions::SESSIONS,
-    &ssdt::SSDT,
-    &stacks::STACKS,
-    &standing::STANDING,
-    &thrdscan::THRDSCAN,
-    &threads::THREADS,
-    &timeline::TIMELINE,
-    &tokens::TOKENS,
-    &findings::TRIAGE,
-    &unloaded::UNLOADED,
-    &unloadeddlls::UNLOADEDDLLS,
-    &vadinfo::VADINFO,
-    &vadtree::VADTREE,
-    &verinfo::VERINFO,
-    &workingset::WORKINGSET,
-];

@@ -1,20 +1,26 @@
 //! What dumpwalk says of itself: list of analyses, schemas, completions, manual pages.
 
 use super::{job, words};
-use crate::analysis::ALL;
+use crate::analysis::GROUPS;
 use crate::error::{Error, Result};
-use crate::report::{Cell, Column, Kind, Report, Row, Sink, Style, col, schema};
+use crate::report::{Column, Kind, Report, Row, Sink, Style, col, schema};
 use clap::ArgMatches;
 use std::io::{self, Write};
 
-const COLUMNS: &[Column] = &[col("name", Kind::Text, "The subcommand."), col("about", Kind::Text, "What it answers.")];
+const COLUMNS: &[Column] = &[
+    col("name", Kind::Text, "The subcommand."),
+    col("about", Kind::Text, "What it answers."),
+    col("subject", Kind::Text, "What it is about."),
+];
 
 /// `dumpwalk analyses`.
 pub(super) fn analyses(matches: &ArgMatches) -> Result<()> {
     let style = Style { format: job::format(matches), ..Style::default() };
     let mut report = Report::new(Box::new(io::stdout()), COLUMNS, style);
-    for analysis in ALL {
-        report.row(Row::new(vec![Cell::from(analysis.name), Cell::from(analysis.about)]))?;
+    for group in GROUPS {
+        for analysis in group.analyses {
+            report.row(Row::new(vec![analysis.name.into(), analysis.about.into(), group.name.into()]))?;
+        }
     }
     report.finish()?;
     Ok(())

@@ -1,7 +1,9 @@
 //! Exit codes, and how errors end a run.
 
+use super::other_tools;
 use crate::error::Error;
 use crate::report::guard;
+use clap::error::{ContextKind, ContextValue, ErrorKind as Misuse};
 use std::io::ErrorKind;
 use std::process::{ExitCode, Termination};
 
@@ -41,8 +43,17 @@ impl Termination for Exit {
     }
 }
 
-/// Prints clap's answer (help, version, or what was wrong) where it belongs.
+/// Prints clap's answer (help, version, or what was wrong) where it belongs. A word that another tool knows is translated.
 pub(super) fn of_clap(answer: &clap::Error) -> Exit {
+    if let (Misuse::InvalidSubcommand, Some(ContextValue::String(word))) =
+        (answer.kind(), answer.get(ContextKind::InvalidSubcommand))
+        && let Some((tool, ours)) = other_tools::known_as(word)
+    {
+        complain(&format!(
+            "'{word}' is a name of {tool}: here it is 'dumpwalk {ours}'. 'dumpwalk from-volatility' lists more"
+        ));
+        return Exit::Usage;
+    }
     match answer.print() {
         _ if answer.use_stderr() => Exit::Usage,
         Ok(()) => Exit::Done,

@@ -9,6 +9,7 @@ mod exit;
 mod interrupt;
 mod job;
 mod logging;
+mod other_tools;
 mod output;
 mod progress;
 mod run;
@@ -19,10 +20,11 @@ pub use exit::Exit;
 pub use words::command;
 
 use std::ffi::OsString;
+use std::path::Path;
 
 /// Does what the words ask and says how it went. Everything but data goes to standard error.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> Exit {
-    let matches = match words::command().try_get_matches_from(words) {
+    let matches = match words::command().try_get_matches_from(with_default(words.into_iter().collect())) {
         Ok(matches) => matches,
         Err(answer) => return exit::of_clap(&answer),
     };
@@ -30,4 +32,16 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(exit) => exit,
         Err(error) => exit::of_error(&error),
     }
+}
+
+/// A file in place of the subcommand is a dump to look at: `dumpwalk memory.dmp` is `dumpwalk triage memory.dmp`.
+fn with_default(mut words: Vec<OsString>) -> Vec<OsString> {
+    let names_file = |word: &OsString| {
+        let subcommand = word.to_str().is_some_and(|w| words::command().find_subcommand(w).is_some());
+        !subcommand && Path::new(word).is_file()
+    };
+    if words.get(1).is_some_and(names_file) {
+        words.insert(1, "triage".into());
+    }
+    words
 }

@@ -1,7 +1,7 @@
 //! The words of the command line, as typed.
 
-use super::exit;
-use crate::analysis::{ALL, Analysis};
+use super::{exit, other_tools};
+use crate::analysis::{ALL, Analysis, GROUPS};
 use crate::report::Format;
 use crate::symbols::{Chosen, manage};
 use clap::builder::PossibleValuesParser;
@@ -43,13 +43,12 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(false)
         .infer_subcommands(false)
-        .override_usage("dumpwalk ANALYSIS DUMP [PID]... [OPTIONS]\n       dumpwalk COMMAND ...")
-        .subcommand_help_heading("Analyses and commands")
+        .override_usage("dumpwalk ANALYSIS DUMP [PID]... [OPTIONS]\n       dumpwalk DUMP              the same as dumpwalk triage DUMP\n       dumpwalk COMMAND ...")
         .max_term_width(110);
-    for analysis in ALL {
+    for analysis in ALL.iter() {
         out = out.subcommand(of_analysis(analysis));
     }
-    out.subcommand(
+    by_subject(out.subcommand(
         Command::new("analyses")
             .about("List all analyses")
             .long_about("Lists all analyses with one line each.")
@@ -99,6 +98,24 @@ pub fn command() -> Command {
             )
             .arg(Arg::new("of").value_name("COMMAND").help("The command; without it, dumpwalk itself")),
     )
+    .subcommand(other_tools::command()))
+}
+
+/// The help of the whole: analyses by subject, then the other commands, one line each.
+fn by_subject(command: Command) -> Command {
+    let line = |name: &str, about: &str| format!("  {name:13} {about}\n");
+    let mut list = String::new();
+    for group in GROUPS {
+        let lines: String = group.analyses.iter().map(|a| line(a.name, a.about)).collect();
+        list.push_str(&format!("{}:\n{lines}\n", group.name));
+    }
+    let commands = command.get_subcommands().filter(|c| analysis(c.get_name()).is_none() && !c.is_hide_set());
+    let lines: String =
+        commands.map(|c| line(c.get_name(), &c.get_about().map(ToString::to_string).unwrap_or_default())).collect();
+    list.push_str(&format!("Commands:\n{lines}{}", line("help", "Explain one analysis or command")));
+    command.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{list}\nOptions:\n{{options}}{{after-help}}"
+    ))
 }
 
 fn of_analysis(analysis: &'static Analysis) -> Command {
@@ -320,7 +337,7 @@ mod tests {
     }
     #[test]
     fn no_analysis_takes_a_reserved_word() {
-        for analysis in ALL {
+        for analysis in ALL.iter() {
             assert!(!["analyses", "schema", "symbols", "completions", "man", "help"].contains(&analysis.name));
             for column in analysis.columns {
                 assert!(!["absent", "place", "places", "section"].contains(&column.key), "{}", analysis.name);

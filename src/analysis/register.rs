@@ -1,0 +1,95 @@
+//! The register: every analysis, by what it is about.
+
+use super::Analysis;
+use super::{
+    callbacks, callstacks, cmdline, crashinfo, dlllist, drivermodule, driverscan, envars, filescan, findings, getsids,
+    handles, heaps, images, info, joblinks, ldrmodules, lifecycle, malfind, mappedfiles, memmap, modscan, modules,
+    page, poolscan, privileges, pslist, psscan, pstree, psxview, sessions, ssdt, stacks, standing, thrdscan, threads,
+    timeline, tokens, unloaded, unloadeddlls, vadinfo, vadtree, verinfo, workingset,
+};
+use std::sync::LazyLock;
+
+/// Analyses about one subject, as the help and the docs show them.
+#[derive(Debug)]
+pub struct Group {
+    /// The subject ("Processes").
+    pub name: &'static str,
+    /// Its analyses, most used first.
+    pub analyses: &'static [&'static Analysis],
+}
+
+/// Every analysis. Adding a question is one file and one line here.
+pub static GROUPS: &[Group] = &[
+    Group {
+        name: "First",
+        analyses: &[
+            &findings::TRIAGE,
+            &findings::FINDINGS,
+            &info::INFO,
+            &crashinfo::CRASHINFO,
+            &page::PROCESS,
+            &page::REPORT,
+            &timeline::TIMELINE,
+        ],
+    },
+    Group {
+        name: "Processes",
+        analyses: &[
+            &pslist::PSLIST,
+            &pstree::PSTREE,
+            &psscan::PSSCAN,
+            &psxview::PSXVIEW,
+            &standing::STANDING,
+            &lifecycle::LIFECYCLE,
+            &cmdline::CMDLINE,
+            &envars::ENVARS,
+            &images::IMAGES,
+            &joblinks::JOBLINKS,
+            &sessions::SESSIONS,
+        ],
+    },
+    Group { name: "Tokens", analyses: &[&tokens::TOKENS, &getsids::GETSIDS, &privileges::PRIVILEGES] },
+    Group {
+        name: "Address spaces",
+        analyses: &[
+            &vadinfo::VADINFO,
+            &vadtree::VADTREE,
+            &memmap::MEMMAP,
+            &workingset::WORKINGSET,
+            &dlllist::DLLLIST,
+            &ldrmodules::LDRMODULES,
+            &unloadeddlls::UNLOADEDDLLS,
+            &verinfo::VERINFO,
+            &malfind::MALFIND,
+            &heaps::HEAPS,
+            &stacks::STACKS,
+            &mappedfiles::MAPPEDFILES,
+        ],
+    },
+    Group {
+        name: "Handles and objects",
+        analyses: &[&handles::HANDLES, &filescan::FILESCAN, &filescan::MUTANTSCAN, &filescan::SYMLINKSCAN],
+    },
+    Group { name: "Threads", analyses: &[&threads::THREADS, &callstacks::CALLSTACKS, &thrdscan::THRDSCAN] },
+    Group {
+        name: "Kernel",
+        analyses: &[
+            &modules::MODULES,
+            &modscan::MODSCAN,
+            &unloaded::UNLOADED,
+            &driverscan::DRIVERSCAN,
+            &drivermodule::DRIVERMODULE,
+            &driverscan::DRIVERIRP,
+            &ssdt::SSDT,
+            &callbacks::CALLBACKS,
+            &poolscan::POOLSCAN,
+        ],
+    },
+];
+
+/// Every analysis by name.
+pub static ALL: LazyLock<Vec<&'static Analysis>> = LazyLock::new(|| {
+    let mut all: Vec<_> = GROUPS.iter().flat_map(|group| group.analyses).copied().collect();
+    all.sort_unstable_by_key(|analysis| analysis.name);
+    all
+});
