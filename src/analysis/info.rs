@@ -406,6 +406,9 @@ const fn container(kind: Container) -> &'static str {
         Container::RangeComplete => "crash dump, complete by ranges (type 0xA)",
         Container::Raw => "raw image",
         Container::UserMinidump => "user-mode minidump",
+        Container::Lime => "LiME image",
+        Container::ElfCore => "ELF core of a virtual machine",
+        Container::Vmware => "VMware memory",
     }
 }
 

@@ -1,60 +1,39 @@
 //! What a raw image's name and the files beside it say: a piece of a split image, or VMware memory whose pages are not in their order.
-//! Neither has a signature of its own, and either, read as it is, puts pages at addresses that are not theirs.
+//! Neither has a signature of its own, and either, read as it is, would put pages at addresses that are not theirs.
 
 use super::map::Map;
 use super::vmware;
 use crate::value::Note;
 use std::path::{Path, PathBuf};
 
-/// Three GiB: with more memory, VMware puts the rest behind the hole for devices, at four.
-const BELOW_HOLE: u64 = 3 << 30;
-
 /// Why a file cannot be taken as a raw image for its name's sake. Where its name only raises a doubt, that is a note.
-pub fn not_raw(path: &Path, length: u64, notes: &mut Vec<Note>) -> Option<String> {
-    let extension = path.extension().and_then(|e| e.to_str())?.to_ascii_lowercase();
-    if extension == "vmem" {
-        return vmem(path, length, notes);
-    }
-    piece(path, &extension, notes)
+pub fn not_raw(path: &Path, notes: &mut Vec<Note>) -> Option<String> {
+    piece(path, &extension(path)?, notes)
 }
 
-/// VMware memory: the state file beside it says where its pages belong.
-fn vmem(path: &Path, length: u64, notes: &mut Vec<Note>) -> Option<String> {
-    let state = ["vmsn", "vmss"].into_iter().find_map(|e| beside(path, e));
-    let Some(state) = state else {
-        if length > BELOW_HOLE {
-            notes.push(Note::loss(
-                "a VMware memory file of more than 3 GB without its .vmsn or .vmss beside it: VMware usually puts what is behind the first 3 GB \
-                 at 4 GB, and only that file says so; it is read as if there were no hole",
-            ));
-        }
-        return None;
-    };
-    let name = state.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-    let map = match Map::open(&state) {
-        Ok(map) => map,
-        Err(why) => {
-            notes.push(Note::loss(format!(
-                "{name}, which says where the pages of this memory file belong, is not read: {why}"
-            )));
-            return None;
-        }
-    };
-    match vmware::regions(&map) {
-        Ok(regions) if regions.iter().all(vmware::Region::in_place) => None,
-        Ok(regions) => Some(format!(
-            "a VMware memory file whose {} regions are not in the order of their addresses ({name} beside it says where they belong); reading \
-             such files is not supported. Read as a raw image its pages would stand at wrong addresses; convert it first (VMware's vmss2core \
-             writes a crash dump, option -W or -W8)",
-            regions.len()
-        )),
-        Err(why) => {
-            notes.push(Note::loss(format!(
-                "{name}, which says where the pages of this memory file belong, cannot be read ({why}): the file is taken as a raw image"
-            )));
-            None
-        }
-    }
+fn extension(path: &Path) -> Option<String> {
+    path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+}
+
+/// Whether a file is called as VMware's memory files are.
+pub fn is_vmem(path: &Path) -> bool {
+    extension(path).is_some_and(|e| e == "vmem")
+}
+
+/// What the state file beside VMware's memory file says: which file that is, and what it says or why not. `None` where there is none.
+pub fn state(vmem: &Path) -> Option<(String, Result<vmware::State, String>)> {
+    let path = ["vmsn", "vmss"].into_iter().find_map(|e| beside(vmem, e))?;
+    let state = Map::open(&path).map_err(|e| e.to_string());
+    Some((name(&path), state.and_then(|map| vmware::State::read(&map).map_err(Into::into))))
+}
+
+/// The memory file beside a state file of VMware's.
+pub fn memory(state: &Path) -> Option<PathBuf> {
+    beside(state, "vmem")
 }
 
 /// The file of the same name with another extension, in either case.
@@ -67,7 +46,6 @@ fn piece(path: &Path, extension: &str, notes: &mut Vec<Note>) -> Option<String> 
     let place = Place::of(extension)?;
     let named = |p: Option<Place>| p.map(|p| path.with_extension(p.extension())).filter(|p| p.is_file());
     let neighbour = named(place.next()).or_else(|| named(place.before()));
-    let name = |p: &Path| p.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
     match neighbour {
         Some(other) => Some(format!(
             "one piece of an image that was split ({} is another); join all pieces in the order of their names first (Unix: `cat`, Windows: \
@@ -142,7 +120,7 @@ mod tests {
 
     fn why(folder: &Path, name: &str) -> (Option<String>, Vec<Note>) {
         let mut notes = Vec::new();
-        (not_raw(&folder.join(name), 1 << 20, &mut notes), notes)
+        (not_raw(&folder.join(name), &mut notes), notes)
     }
 
     #[test]
@@ -167,31 +145,18 @@ mod tests {
         }
     }
     #[test]
-    fn a_large_vmem_alone_is_doubtful() {
-        let mut notes = Vec::new();
-        assert_eq!(not_raw(Path::new("nowhere/x.vmem"), 4 << 30, &mut notes), None);
-        assert!(notes[0].loss && notes[0].text.contains("more than 3 GB"));
-        notes.clear();
-        assert_eq!(not_raw(Path::new("nowhere/x.vmem"), 2 << 30, &mut notes), None);
-        assert!(notes.is_empty());
-    }
-    #[test]
-    fn a_vmem_is_refused_when_its_state_file_moves_pages() {
+    fn a_state_file_is_found_in_either_case() {
         let folder = tempfile::tempdir().unwrap();
         let vmem = folder.path().join("vm.vmem");
-        let refused = |regions: &[[u32; 3]]| {
-            std::fs::write(folder.path().join("vm.vmsn"), vmware::testing::state(regions)).unwrap();
-            let mut notes = Vec::new();
-            let why = not_raw(&vmem, 1 << 20, &mut notes);
-            assert!(notes.is_empty(), "{notes:?}");
-            why
-        };
-        assert!(refused(&[[0, 0, 0x100], [0x10_0000, 0x100, 0x80]]).unwrap().contains("2 regions"));
-        assert_eq!(refused(&[]), None, "no regions: pages are in their order");
-        assert_eq!(refused(&[[0, 0, 0x100]]), None);
+        assert!(is_vmem(&vmem) && is_vmem(Path::new("X.VMEM")) && !is_vmem(Path::new("x.raw")));
+        assert!(state(&vmem).is_none() && memory(&vmem.with_extension("vmsn")).is_none());
+        std::fs::write(&vmem, b"x").unwrap();
+        std::fs::write(folder.path().join("vm.VMSS"), vmware::testing::state(&[[0, 0, 0x100]], &[], None)).unwrap();
+        let (name, read) = state(&vmem).unwrap();
+        assert!(name.eq_ignore_ascii_case("vm.vmss") && read.is_ok());
+        assert_eq!(memory(&folder.path().join("vm.vmsn")), Some(vmem.clone()));
         std::fs::write(folder.path().join("vm.vmsn"), b"something else").unwrap();
-        let mut notes = Vec::new();
-        assert_eq!(not_raw(&vmem, 1 << 20, &mut notes), None);
-        assert!(notes[0].loss && notes[0].text.contains("vm.vmsn"), "{notes:?}");
+        let (name, read) = state(&vmem).unwrap();
+        assert!(name == "vm.vmsn" && read.unwrap_err().contains("signature"));
     }
 }

@@ -5,9 +5,11 @@
 
 mod beside;
 mod bitmap;
+mod elf;
 mod filler;
 mod full;
 mod header;
+mod lime;
 mod map;
 mod met;
 mod minidump;
@@ -64,6 +66,12 @@ pub enum Kind {
     Raw,
     /// A user-mode minidump (`MDMP`).
     UserMinidump,
+    /// A LiME image, or one of AVML 1.
+    Lime,
+    /// An ELF core of a virtual machine or of WinPmem.
+    ElfCore,
+    /// VMware's memory, placed by its state file.
+    Vmware,
 }
 
 /// The processor a dump comes from.
@@ -129,6 +137,12 @@ pub struct Header {
 }
 
 impl Header {
+    /// The same header, which begins `by` bytes into the file.
+    fn move_by(&mut self, by: u64) {
+        let moved = |at: &mut u64| *at = at.saturating_add(by);
+        [&mut self.bugcheck_at, &mut self.parameters_at, &mut self.system_time_at].into_iter().for_each(moved);
+        [&mut self.context, &mut self.exception].into_iter().flatten().for_each(|(at, _)| moved(at));
+    }
     /// Whether the header says that the dump was taken of the running machine (`LiveDumpGeneratedDump`).
     #[must_use]
     pub fn is_live(&self) -> bool {
@@ -163,6 +177,7 @@ pub struct Dump {
     pages: Pages,
     triage: Option<triage::Contents>,
     user: Option<user::Contents>,
+    roots: Vec<Pa>,
     met: met::Met,
 }
 
@@ -174,6 +189,13 @@ struct Found {
     pages: Pages,
     triage: Option<triage::Contents>,
     user: Option<user::Contents>,
+    roots: Vec<Pa>,
+}
+
+impl Found {
+    fn new(kind: Kind, pages: Pages) -> Self {
+        Self { kind, arch: None, header: None, pages, triage: None, user: None, roots: Vec::new() }
+    }
 }
 
 impl Dump {
@@ -184,7 +206,13 @@ impl Dump {
     /// # Errors
     /// The file cannot be read, or is no dump dumpwalk knows.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::from_map(path, Map::open(path)?)
+        let map = Map::open(path)?;
+        // VMware's state file stands for the memory file beside it, unless it has memory inside.
+        let inside = |map: &[u8]| vmware::State::read(map).is_ok_and(|state| state.has_memory());
+        match beside::memory(path).filter(|_| vmware::is_state(&map) && !inside(&map)) {
+            Some(memory) => Self::from_map(&memory, Map::open(&memory)?),
+            None => Self::from_map(path, map),
+        }
     }
     /// The same from bytes in memory, which are copied; `name` stands for the path. For tests and fuzzing.
     ///
@@ -200,10 +228,16 @@ impl Dump {
     fn from_map(path: &Path, map: Map) -> Result<Self> {
         let mut notes = Vec::new();
         let found = recognise(path, &map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
-        let Found { kind, arch, header, pages, triage, user } = found;
-        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage, user, met: met::Met::default() })
+        let Found { kind, arch, header, pages, triage, user, roots } = found;
+        let met = met::Met::default();
+        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage, user, roots, met })
     }
-    /// The file's path, as it was given.
+    /// Page-table roots of the processors (CR3), where the container keeps their registers. Any process's.
+    #[must_use]
+    pub fn roots(&self) -> &[Pa] {
+        &self.roots
+    }
+    /// The path of the file that memory is read from: as it was given, or VMware's memory file beside the state file that was.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -344,6 +378,7 @@ impl Dump {
     pub fn secondary(&self) -> (Vec<Piece<'_>>, Vec<Note>) {
         match (&self.header, &self.triage) {
             (None, _) => Default::default(),
+            _ if self.kind == Kind::ElfCore => Default::default(),
             (Some(_), Some(triage)) => secondary::read(&self.map, triage.size()),
             (Some(_), None) => secondary::read(&self.map, self.pages.end()),
         }
@@ -361,14 +396,59 @@ fn recognise(path: &Path, map: &[u8], notes: &mut Vec<Note>) -> Result<Found, St
     }
     if map.starts_with(minidump::SIGNATURE) {
         let (arch, user) = minidump::open(map, notes)?;
-        let kind = Kind::UserMinidump;
-        return Ok(Found { kind, arch, header: None, pages: Pages::None, triage: None, user: Some(user) });
+        return Ok(Found { arch, user: Some(user), ..Found::new(Kind::UserMinidump, Pages::None) });
     }
-    if let Some(why) = sniff::not_raw(map).or_else(|| beside::not_raw(path, map.len() as u64, notes)) {
+    if map.starts_with(lime::MAGIC) {
+        return Ok(Found::new(Kind::Lime, lime::open(map, notes)?));
+    }
+    if map.starts_with(elf::MAGIC) {
+        let elf::Core { arch, pages, roots, header } = elf::open(map, notes)?;
+        let arch = header.as_ref().and_then(|parsed| parsed.arch).or(arch);
+        return Ok(Found {
+            arch,
+            roots,
+            header: header.map(|parsed| parsed.header),
+            ..Found::new(Kind::ElfCore, pages)
+        });
+    }
+    if vmware::is_state(map) {
+        return vmware_state(map, notes);
+    }
+    if let Some(why) = sniff::not_raw(map).or_else(|| beside::not_raw(path, notes)) {
         return Err(why);
     }
-    let pages = raw_image::open(map, notes)?;
-    Ok(Found { kind: Kind::Raw, arch: None, header: None, pages, triage: None, user: None })
+    if beside::is_vmem(path) {
+        return vmware_memory(path, map.len() as u64, notes);
+    }
+    Ok(Found::new(Kind::Raw, raw_image::open(map, notes)?))
+}
+
+/// VMware's state file with memory inside.
+fn vmware_state(map: &[u8], notes: &mut Vec<Note>) -> Result<Found, String> {
+    let state = vmware::State::read(map)
+        .map_err(|why| format!("a VMware snapshot state (.vmss, .vmsn) that is damaged: {why}"))?;
+    if !state.has_memory() {
+        return Err("a VMware snapshot state (.vmss, .vmsn) without memory inside; put the .vmem file of the same name beside it".into());
+    }
+    let pages = state.pages(map.len() as u64, notes)?;
+    Ok(Found { roots: state.roots, ..Found::new(Kind::Vmware, pages) })
+}
+
+/// VMware's memory file, placed by the state file beside it.
+fn vmware_memory(path: &Path, length: u64, notes: &mut Vec<Note>) -> Result<Found, String> {
+    let why = match beside::state(path) {
+        Some((name, Ok(state))) => {
+            notes.push(Note::info(format!("{name} beside the memory file says where its pages belong")));
+            let pages = state.pages(length, notes)?;
+            return Ok(Found { roots: state.roots, ..Found::new(Kind::Vmware, pages) });
+        }
+        Some((name, Err(why))) => {
+            Some(format!("{name}, which says where the pages of this memory file belong, cannot be read: {why}"))
+        }
+        None => None,
+    };
+    notes.extend(why.map(Note::loss));
+    Ok(Found::new(Kind::Vmware, vmware::alone(length, notes)?))
 }
 
 /// A kernel crash dump, by the type its header names.
@@ -399,7 +479,7 @@ fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, 
             return Err(format!("a Windows crash dump of type {other:#x} (at {at:#x}), {what}"));
         }
     };
-    Ok(Found { kind, arch: parsed.arch, header: Some(parsed.header), pages, triage, user: None })
+    Ok(Found { arch: parsed.arch, header: Some(parsed.header), triage, ..Found::new(kind, pages) })
 }
 
 #[cfg(test)]

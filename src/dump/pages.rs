@@ -131,6 +131,8 @@ impl RunTable {
         }
         note_missing(missing, promised, &format!(" in {} runs", runs.len()), file_length, notes);
         runs.retain(|r| r.count > 0);
+        runs.sort_by_key(|r| (r.file, r.pfn));
+        let mut runs = without_aliases(runs, notes);
         runs.sort_by_key(|r| (r.pfn, r.file));
         let runs = without_overlaps(runs, notes);
         let pages = runs.iter().fold(0u64, |sum, r| sum.saturating_add(r.count));
@@ -158,6 +160,27 @@ pub fn note_missing(missing: u64, promised: u64, parts: &str, file_length: u64, 
             "the dump is truncated: {missing} of {promised} pages{parts} lie past the end of the file ({file_length} bytes)"
         )));
     }
+}
+
+/// Bytes of the file that stand for two places in memory are those of the first: else a few headers make terabytes of a small file.
+fn without_aliases(in_file: Vec<Run>, notes: &mut Vec<Note>) -> Vec<Run> {
+    let (mut end, mut dropped) = (0u64, 0u64);
+    let keep = |mut run: Run| {
+        let again = end.saturating_sub(run.file).div_ceil(PAGE_SIZE).min(run.count);
+        dropped = dropped.saturating_add(again);
+        run.pfn.0 = run.pfn.0.saturating_add(again);
+        run.file = run.file.saturating_add(again.saturating_mul(PAGE_SIZE));
+        run.count = run.count.saturating_sub(again);
+        end = end.max(run.file.saturating_add(run.count.saturating_mul(PAGE_SIZE)));
+        (run.count > 0).then_some(run)
+    };
+    let kept = in_file.into_iter().filter_map(keep).collect();
+    if dropped > 0 {
+        notes.push(Note::loss(format!(
+            "{dropped} pages of the memory descriptor lie in the file where other pages do: they are not read"
+        )));
+    }
+    kept
 }
 
 /// Where two runs claim one page, the one with the lower start keeps it.
@@ -193,6 +216,16 @@ mod tests {
 
     fn run(pfn: u64, count: u64, file: u64) -> Run {
         Run { pfn: Pfn(pfn), count, file }
+    }
+    #[test]
+    fn bytes_of_the_file_stand_for_one_place() {
+        let (table, notes) = table(&[run(0, 4, 0x1000), run(0x100, 4, 0x2800), run(0x200, 2, 0x1000)], 1 << 20);
+        assert_eq!(table.pages, 4 + 1);
+        assert_eq!(
+            (table.file(Pfn(0)), table.file(Pfn(0x103)), table.file(Pfn(0x201))),
+            (Some(0x1000), Some(0x5800), None)
+        );
+        assert!(notes[0].loss && notes[0].text.starts_with("5 pages"), "{notes:?}");
     }
     fn table(runs: &[Run], len: u64) -> (RunTable, Vec<Note>) {
         let mut notes = Vec::new();

@@ -4,12 +4,6 @@ use super::{raw_image, wiped};
 
 /// Signature at an offset, what it is, and what to do about it.
 const KNOWN: &[(usize, &[u8], &str, &str)] = &[
-    (
-        0,
-        b"\x7fELF",
-        "an ELF file (a QEMU or VirtualBox core, or a Linux program)",
-        "convert a guest core to a raw image or a Windows dump first (QEMU: `dump-guest-memory -w`)",
-    ),
     (0, b"PK\x03\x04", "a ZIP archive (AFF4 images are ZIP archives too)", "extract the dump and open that"),
     (0, b"\x1f\x8b", "gzip-compressed", "decompress it (gunzip) and open the result"),
     (0, b"\xfd7zXZ\0", "xz-compressed", "decompress it (xz -d) and open the result"),
@@ -45,7 +39,6 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
         "a Windows hibernation file while resuming",
         "convert it to a raw image first; hibernation files are not supported",
     ),
-    (0, b"EMiL", "a LiME image", "acquire or convert it in raw format (LiME: format=raw or padded)"),
     (0, b"AVML", "an AVML image (version 2, compressed)", "convert it first (`avml-convert --format raw`)"),
     (
         0,
@@ -70,30 +63,6 @@ const KNOWN: &[(usize, &[u8], &str, &str)] = &[
     ),
     (0, b"Xen saved domain", "a saved state of Xen", "write a core (`xl dump-core`) and convert it to a raw image"),
     (0, b"LinuxGuestRecord", "a saved state of Xen", "write a core (`xl dump-core`) and convert it to a raw image"),
-    (
-        0,
-        b"\xd0\xbe\xd2\xbe",
-        "a VMware snapshot state (.vmss, .vmsn)",
-        "open the .vmem beside it, or suspend with a memory file",
-    ),
-    (
-        0,
-        b"\xd1\xba\xd1\xba",
-        "a VMware snapshot state (.vmss, .vmsn)",
-        "open the .vmem beside it, or suspend with a memory file",
-    ),
-    (
-        0,
-        b"\xd2\xbe\xd2\xbe",
-        "a VMware snapshot state (.vmss, .vmsn)",
-        "open the .vmem beside it, or suspend with a memory file",
-    ),
-    (
-        0,
-        b"\xd3\xbe\xd3\xbe",
-        "a VMware snapshot state (.vmss, .vmsn)",
-        "open the .vmem beside it, or suspend with a memory file",
-    ),
     (
         0,
         b"QEVM",

@@ -15,6 +15,7 @@ mod judge;
 mod listed;
 mod memory;
 mod nearest;
+mod processors;
 mod roots;
 mod settle;
 mod shared_page;
@@ -128,10 +129,14 @@ pub fn find_with(dump: &Arc<Dump>, source: &dyn SymbolSource, progress: &Progres
         return settle::settle(dump, candidate, road, source);
     }
     let mut judge = Judge::new(dump, source);
-    let ways: [Way<'_>; 3] =
-        [&|judge| header::follow(dump, judge), &|judge| memory::follow(dump, progress, judge), &|judge| {
-            harvest::follow(dump, source, progress, judge)
-        }];
+    let by_header = |judge: &mut Judge<'_>| header::follow(dump, judge);
+    let by_processors = |judge: &mut Judge<'_>| processors::follow(dump, judge);
+    let by_memory = |judge: &mut Judge<'_>| memory::follow(dump, progress, judge);
+    let by_processes = |judge: &mut Judge<'_>| harvest::follow(dump, source, progress, judge);
+    let mut ways: Vec<Way<'_>> = vec![&by_header, &by_memory, &by_processes];
+    if !dump.roots().is_empty() {
+        ways.insert(1, &by_processors);
+    }
     for way in ways {
         match way(&mut judge) {
             Ok(kernel) => return Ok(kernel),

@@ -1,14 +1,17 @@
 //! Dump files: one file a container.
 
 mod bitmap;
+mod elf;
 mod full;
 mod header;
+mod lime;
 mod minidump;
 mod ranges;
 mod raw;
 mod secondary;
 mod summary;
 mod triage;
+mod vmware;
 
 use crate::memory::Use;
 use crate::plant::Planted;
@@ -34,7 +37,7 @@ pub fn write_sparse(
 /// When there is no such container.
 pub fn write(kind: &str, p: &Planted, s: &Scenario) -> (&'static str, Vec<u8>) {
     let (extension, mut bytes) = memory(kind, p, s);
-    if let Some(secondary) = s.secondary.as_ref().filter(|_| !matches!(kind, "raw" | "minidump")) {
+    if let Some(secondary) = s.secondary.as_ref().filter(|_| extension == "dmp" && kind != "minidump") {
         bytes.extend(secondary::write(secondary, s.build));
     }
     (extension, bytes)
@@ -54,6 +57,14 @@ fn memory(kind: &str, p: &Planted, s: &Scenario) -> (&'static str, Vec<u8>) {
         "triage" => ("dmp", triage::write(p, s)),
         "minidump" => ("dmp", minidump::write(p, s)),
         "raw" => ("dd", raw::write(p)),
+        "lime" => ("lime", lime::write(p)),
+        "qemu" => ("elf", elf::write(p, s, elf::By::Qemu)),
+        "qemu-header" => ("elf", elf::write(p, s, elf::By::QemuWithHeader)),
+        "qemu-mappings" => ("elf", elf::write(p, s, elf::By::QemuMappings)),
+        "virtualbox" => ("elf", elf::write(p, s, elf::By::VirtualBox)),
+        "vmem" => ("vmem", vmware::memory(p)),
+        "vmsn" => ("vmsn", vmware::state(p, false)),
+        "vmss" => ("vmss", vmware::state(p, true)),
         other => panic!("container {other}"),
     }
 }
