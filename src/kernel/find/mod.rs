@@ -24,6 +24,7 @@ mod tables;
 mod triage;
 
 pub use copied::Copied;
+pub use doubts::MOVED_BY_UPDATES;
 
 use super::Kernel;
 use super::image::Image;
