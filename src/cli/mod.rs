@@ -36,10 +36,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> Exit {
 
 /// A file in place of the subcommand is a dump to look at: `dumpwalk memory.dmp` is `dumpwalk triage memory.dmp`.
 fn with_default(mut words: Vec<OsString>) -> Vec<OsString> {
-    let names_file = |word: &OsString| {
-        let subcommand = word.to_str().is_some_and(|w| words::command().find_subcommand(w).is_some());
-        !subcommand && Path::new(word).is_file()
-    };
+    let is_subcommand = |word: &OsString| word.to_str().is_some_and(|w| words::command().find_subcommand(w).is_some());
+    let names_file = |word: &OsString| Path::new(word).is_file() && !is_subcommand(word);
     if words.get(1).is_some_and(names_file) {
         words.insert(1, "triage".into());
     }

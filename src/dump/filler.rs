@@ -27,8 +27,13 @@ impl Pattern {
     /// The pattern a page is filled with, if it is. Nearly every page is decided by its first four bytes.
     #[inline]
     pub fn of(page: &[u8; PAGE_SIZE as usize]) -> Option<Self> {
+        Self::seen_at(page, 0)
+    }
+    /// The same of a page that is read at an offset: decided by the four bytes there, which are wanted in any case.
+    #[inline]
+    pub fn seen_at(page: &[u8; PAGE_SIZE as usize], offset: u64) -> Option<Self> {
         let (words, _) = page.as_chunks::<4>();
-        let first = u32::from_le_bytes(*words.first()?);
+        let first = u32::from_le_bytes(*words.get(usize::try_from(offset / 4).ok()?)?);
         // Written as a number, or byte by byte in the order people read it.
         let known = match first {
             DEBUGGER | BEEF | BYTES => first,

@@ -289,16 +289,16 @@ impl Dump {
         let at = usize::try_from(file).ok()?;
         self.map.get(at..at.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
     }
-    /// The file offset of a physical page that somebody needs: as [`file_offset`](Self::file_offset), but `None` where the dump's writer
-    /// filled the page with [a pattern](filler) in place of memory that it could not read. Looks at the page's first bytes.
+    /// The file offset of the physical page around an address that somebody reads at: `None` where the dump does not have it, or its writer
+    /// filled the page with [a pattern](filler) in place of memory that it could not read. Looks at the four bytes there.
     #[must_use]
     #[inline]
-    pub fn memory_at(&self, page: Pa) -> Option<u64> {
-        let file = self.pages.file(&self.map, page.pfn())?;
-        match Pattern::of(self.page_in_file(file)?) {
+    pub fn memory_at(&self, pa: Pa) -> Option<u64> {
+        let file = self.pages.file(&self.map, pa.pfn())?;
+        match Pattern::seen_at(self.page_in_file(file)?, pa.offset_in_page()) {
             None => Some(file),
             Some(pattern) => {
-                self.met.filled(pattern, page.pfn());
+                self.met.filled(pattern, pa.pfn());
                 None
             }
         }
@@ -357,7 +357,7 @@ impl Dump {
     /// `None` where the dump does not have `pa`.
     #[must_use]
     pub fn stretch(&self, pa: Pa, len: usize) -> Option<(&[u8], u64)> {
-        let first = self.memory_at(pa.page())?;
+        let first = self.memory_at(pa)?;
         let wanted = pa.offset_in_page().saturating_add(len as u64);
         let mut held = PAGE_SIZE;
         while held < wanted && self.memory_at(pa.page().add(held)) == first.checked_add(held) {

@@ -210,7 +210,7 @@ impl<'d> Space<'d> {
             return Ok(hit);
         }
         let pa = self.step(va, Follow::Prototypes).found?.pa.page();
-        let hit = Hit { pa, file: self.dump.memory_at(pa) };
+        let hit = Hit { pa, file: self.dump.memory_at(pa.add(va.offset_in_page())) };
         self.cache.keep_page(number, hit);
         Ok(hit)
     }

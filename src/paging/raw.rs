@@ -19,8 +19,9 @@ impl Space<'_> {
         let last = shape.levels.last().ok_or(Absent::NotMapped)?.shift;
         let mut at = Pa(self.root.0 & shape.root);
         for level in shape.levels {
-            let page = self.dump.memory_at(at.page()).and_then(|f| self.page_at(f)).ok_or(Absent::NotInDump)?;
-            let entry = entry_in(page, shape.entry_at(at, *level, va), shape.entry).ok_or(Absent::NotInDump)?;
+            let entry_at = shape.entry_at(at, *level, va);
+            let page = self.dump.memory_at(entry_at).and_then(|f| self.page_at(f)).ok_or(Absent::NotInDump)?;
+            let entry = entry_in(page, entry_at, shape.entry).ok_or(Absent::NotInDump)?;
             if level.shift == last {
                 return Ok(entry);
             }

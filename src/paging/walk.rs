@@ -176,9 +176,10 @@ impl<'d> Space<'d> {
         let mut read = None;
         for level in shape.levels {
             // Of PAE's root, the offset inside its page is part of `at`.
-            let file = self.dump.memory_at(at.page());
+            let entry_at = shape.entry_at(at, *level, va);
+            let file = self.dump.memory_at(entry_at);
             let page = file.and_then(|f| self.page_at(f));
-            let entry = page.and_then(|page| entry_in(page, shape.entry_at(at, *level, va), shape.entry));
+            let entry = page.and_then(|page| entry_in(page, entry_at, shape.entry));
             let (Some(file), Some(page), Some(entry)) = (file, page, entry) else {
                 let found = Err(Fault::TableNotInDump { table: at });
                 return Descent { found, shift: above(shape, level.shift), table: read };
@@ -265,7 +266,7 @@ impl<'d> Space<'d> {
             Some((key, file)) if key == number => file,
             _ => {
                 let table = self.step(pte, Follow::Nothing).found.map_err(|f| unread(f.into()))?;
-                let file = self.dump.memory_at(table.pa.page()).ok_or(unread(Absent::NotInDump))?;
+                let file = self.dump.memory_at(table.pa).ok_or(unread(Absent::NotInDump))?;
                 self.prototypes_page.set(Some((number, file)));
                 file
             }
