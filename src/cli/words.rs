@@ -118,15 +118,22 @@ fn by_subject(command: Command) -> Command {
     ))
 }
 
+/// An analysis' subcommand. Its words are made when they are needed: most runs need those of one.
 fn of_analysis(analysis: &'static Analysis) -> Command {
+    Command::new(analysis.name).about(analysis.about).defer(|command| match self::analysis(command.get_name()) {
+        Some(analysis) => words_of(analysis, command),
+        None => command,
+    })
+}
+
+fn words_of(analysis: &'static Analysis, command: Command) -> Command {
     let mut columns = String::from("Columns (those in brackets with --wide, and always in JSON and CSV):\n");
     let longest = analysis.columns.iter().map(|c| c.key.len()).max().unwrap_or(0).saturating_add(2);
     for column in analysis.columns {
         let key = if column.table { column.key.to_owned() } else { format!("[{}]", column.key) };
         columns.push_str(&format!("  {key:longest$}  {}\n", column.about));
     }
-    let mut out = Command::new(analysis.name)
-        .about(analysis.about)
+    let mut out = command
         .long_about(format!("{}\n\n{}", analysis.about, analysis.help).trim_end().to_owned())
         .after_long_help(columns.trim_end().to_owned())
         .arg(
