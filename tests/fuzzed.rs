@@ -61,7 +61,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 /// A target's name, its body, and the mutations of each seed.
 type Target = (&'static str, fn(&[u8]), u64);
 
-const TARGETS: [Target; 15] = [
+const TARGETS: [Target; 18] = [
     ("dump_full", |b| container(Container::Full, b), 200),
     ("dump_bitmap", |b| container(Container::Bitmap, b), 200),
     ("dump_summary", |b| container(Container::Summary, b), 200),
@@ -69,6 +69,9 @@ const TARGETS: [Target; 15] = [
     ("dump_triage", |b| container(Container::Triage, b), 200),
     ("dump_minidump", |b| container(Container::Minidump, b), 200),
     ("dump_raw_image", |b| container(Container::Raw, b), 200),
+    ("dump_lime", |b| container(Container::Lime, b), 200),
+    ("dump_elf", |b| container(Container::Elf, b), 200),
+    ("dump_vmware", |b| container(Container::Vmware, b), 200),
     ("pdb", symbols::program_database, 60),
     ("isf", symbols::volatility, 400),
     ("table", symbols::layouts, 200),

@@ -3,7 +3,7 @@
 //!
 //! Every sample is damaged in seeded ways and put through every analysis, in this process: truncations, flipped bits,
 //! pointers bent to themselves, to each other, into user space, to addresses that cannot be, to the end of the file, counts
-//! of 2³²−1, header fields at their extremes, pages lost. Damage aims at the objects themselves: where they stand is
+//! of 2³²−1, fields of the header and at the end of the file at their extremes, pages lost. Damage aims at the objects themselves: where they stand is
 //! learned from the places of an undamaged run's rows. `DUMPWALK_HOSTILE=10` runs ten times as many cases; a failure names
 //! sample, case and analysis, which repeat it.
 
@@ -189,8 +189,10 @@ fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut D
             }
         }
         "header" => {
-            for _ in 0..1 + random.below(4) {
+            // At the end lie a triage dump's strings and copies, and what bug-check callbacks added.
+            for _ in 0..1 + random.below(6) {
                 let at = 4 * random.below(0x2000 / 4);
+                let at = if random.below(2) == 0 { at } else { (len & !3).saturating_sub(0x4000 - at) };
                 let value = random.of(&[0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0x1000]);
                 on.write(at, &value.to_le_bytes());
             }

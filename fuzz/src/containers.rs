@@ -2,6 +2,7 @@
 
 use dumpwalk::addr::{Pfn, Va};
 use dumpwalk::dump::{Block, Dump};
+use dumpwalk::kernel::secondary;
 use dumpwalk::value::Value;
 use std::path::Path;
 
@@ -15,6 +16,9 @@ pub enum Container {
     Triage,
     Minidump,
     Raw,
+    Lime,
+    Elf,
+    Vmware,
 }
 
 /// Opens bytes as a container, 32 or 64 bits wide by their first one, and asks the dump everything.
@@ -29,6 +33,13 @@ pub fn container(kind: Container, bytes: &[u8]) {
         Container::Triage => &[4],
         Container::Minidump => return ask(&with(file, 0, b"MDMP\x93\xa7")),
         Container::Raw => return ask(&file),
+        // What the format says first is given; pages follow, so that runs have something to lie in.
+        Container::Lime => return ask(&paged(with(file, 0, b"EMiL\x01\0\0\0"))),
+        Container::Elf => {
+            let head = [&b"\x7fELF"[..], &[2 - (choice & 1), 1]].concat();
+            return ask(&paged(with(with(file, 0, &head), 16, &[4, 0])));
+        }
+        Container::Vmware => return ask(&paged(with(file, 0, &[0xd2 + (choice & 1), 0xbe, 0xd2, 0xbe]))),
     };
     let wide = choice & 1 == 0;
     let dump_type = types[usize::from(choice >> 1) % types.len()].to_le_bytes();
@@ -54,6 +65,21 @@ fn with(mut file: Vec<u8>, at: usize, bytes: &[u8]) -> Vec<u8> {
     file
 }
 
+/// The same with a few pages behind it that differ.
+fn paged(mut file: Vec<u8>) -> Vec<u8> {
+    (1..5u8).for_each(|n| file.extend([n; 4096]));
+    file
+}
+
+/// The page that the file has there, unless a writer of dumps filled it.
+fn page(dump: &Dump, file: &[u8], pfn: Pfn, at: Option<usize>) {
+    let there = at.and_then(|at| file.get(at..at + 4096));
+    match dump.page(pfn) {
+        Some(page) => assert_eq!(Some(&page[..]), there),
+        None => assert!(there.is_none_or(|page| page.chunks(4).all(|word| word == &page[..4]))),
+    }
+}
+
 /// Asks a dump everything and holds the answers against the file.
 fn ask(file: &[u8]) {
     let Ok(dump) = Dump::from_bytes(Path::new("fuzz.dmp"), file) else { return };
@@ -61,18 +87,23 @@ fn ask(file: &[u8]) {
     for run in dump.runs() {
         let last = Pfn(run.pfn.0 + run.count - 1);
         let at = (run.file + (run.count - 1) * 4096) as usize;
-        assert_eq!(dump.page(last).map(|p| &p[..]), file.get(at..at + 4096));
+        page(&dump, file, last, Some(at));
         assert_eq!(dump.file_offset(run.pfn.base()), Some(run.file));
         pages += run.count;
     }
     assert_eq!(pages, dump.page_count());
     if let Some(last) = dump.highest_page() {
-        assert!(dump.page(last).is_some() && dump.page(Pfn(last.0 + 1)).is_none());
+        assert!(dump.file_offset(last.base()).is_some() && dump.page(Pfn(last.0 + 1)).is_none());
     }
     for pfn in [0, 1, 7, 8, 63, 64, 511, 512, 1 << 20, 1 << 40, 1 << 51].map(Pfn) {
         let at = dump.file_offset(pfn.base()).map(|at| at as usize);
-        assert_eq!(dump.page(pfn).map(|p| &p[..]), at.and_then(|at| file.get(at..at + 4096)));
+        page(&dump, file, pfn, at);
     }
+    let (pieces, _) = dump.secondary();
+    for piece in &pieces {
+        let _ = (secondary::name(piece.tag), secondary::holds(piece));
+    }
+    let _ = (secondary::Told::of(&dump), dump.described_runs(), dump.roots());
     if let Some(t) = dump.triage() {
         blocks(t.blocks(), file, |va, len| t.bytes(va, len));
         for part in [t.process(), t.thread(), t.prcb(), t.stack(), t.kdbg()].into_iter().flatten() {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
 /// Samples to bend: every family of layouts, 32 and 64 bits, several containers.
-const SAMPLES: [&str; 8] = [
+const SAMPLES: [&str; 10] = [
     "win10-22h2-attack/full.dmp",
     "win10-2004/rdmp8.dmp",
     "win11-24h2/bitmap.dmp",
@@ -22,6 +22,8 @@ const SAMPLES: [&str; 8] = [
     "win7-sp1-x86/full.dmp",
     "winxp-sp3-x86/full.dmp",
     "win10-2004/triage.dmp",
+    "win11-21h2/triage.dmp",
+    "win10-1507-x86/triage.dmp",
 ];
 
 /// A sample's bytes, and where in it objects stand.

@@ -6,6 +6,7 @@ use dumpwalk::dump::Dump;
 use dumpwalk::kernel::image::Image;
 use dumpwalk::kernel::pe::{Exports, code_view};
 use dumpwalk::kernel::stack::unwind::{Functions, Registers, leaf, unwind};
+use dumpwalk::kernel::stack::unwind_arm64;
 use dumpwalk::kernel::verinfo;
 use dumpwalk::paging::{Mode, Space};
 use std::path::Path;
@@ -99,5 +100,7 @@ pub fn image(bytes: &[u8]) {
             }
             _ => _ = leaf(&space, &mut registers),
         }
+        let mut registers = Registers::at(ip, BASE + 0x1000);
+        let _ = unwind_arm64::unwind(&space, &table, &mut registers, ip & 0x40 != 0);
     }
 }
