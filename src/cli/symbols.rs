@@ -291,8 +291,9 @@ fn import(store: &Store, matches: &ArgMatches) -> Result<Exit> {
                     let line = format!("{}  {} {}", one.path.display(), id.name, id.key());
                     writeln!(io::stdout(), "{}", guard::visible(&line))?;
                 }
+                // It names the file.
                 Err(error) => {
-                    super::exit::complain(&format!("{}: {error}", one.path.display()));
+                    super::exit::complain(&error.to_string());
                     exit = Exit::Partial;
                 }
             }
@@ -327,8 +328,11 @@ fn symbols_of(store: &Store, of: &std::ffi::OsStr) -> Result<(Symbols, Vec<Note>
         let id = id.first().ok_or_else(|| Error::Usage("no identity is given".into()))?;
         return Ok((store.load(id)?, Vec::new()));
     }
-    if let Ok(symbols) = file::read(path) {
-        return Ok((symbols, Vec::new()));
+    match file::read(path) {
+        Ok(symbols) => return Ok((symbols, Vec::new())),
+        // Symbols by their first bytes are no dump: why they are refused is the answer.
+        Err(error) if file::kind(path).is_some() => return Err(error),
+        Err(_) => {}
     }
     let dump = Arc::new(Dump::open(path)?);
     let kernel = find::find(&dump, store).map_err(Error::NoKernel)?;

@@ -48,6 +48,14 @@ impl Kind {
     }
 }
 
+/// What a file is by its first bytes. `None` where it is no symbol file, or cannot be read.
+#[must_use]
+pub fn kind(path: &Path) -> Option<Kind> {
+    let mut head = Vec::new();
+    crate::regular::open(path).ok()?.take(64).read_to_end(&mut head).ok()?;
+    Kind::of(&head)
+}
+
 /// Reads a symbol file of any kind.
 ///
 /// # Errors
