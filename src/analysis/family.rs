@@ -1,10 +1,11 @@
 //! Who made whom: each process's parent, by its id and by whether that one can have been there.
 
 use crate::addr::Va;
+use crate::kernel::life::Life;
 use crate::kernel::process::Process;
 use crate::time::FileTime;
 use crate::value::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Why a process stands where it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,45 +52,56 @@ impl Member {
     /// Of a process.
     #[must_use]
     pub fn of(p: &Process<'_>) -> Self {
-        Self { pid: p.pid().ok(), ppid: p.ppid().ok(), created: p.create_time().ok(), ended: p.exit_time().ok() }
+        // One field does not end a process whose threads run.
+        let ended = p.exit_time().ok().filter(|_| Life::of(p, &p.kernel.space()).ended);
+        Self { pid: p.pid().ok(), ppid: p.ppid().ok(), created: p.create_time().ok(), ended }
     }
 }
+
+/// Processes with one id that are considered as one's parent: the youngest of those that are older than it.
+const MOST_CONSIDERED: usize = 256;
 
 /// The parent of each member: of those with the right id the youngest that was there when the member was created.
 #[must_use]
 pub fn parents(members: &[Member]) -> Vec<Parent> {
-    let mut by_pid: HashMap<u64, Vec<usize>> = HashMap::new();
+    // Of each id, by the time of their creation.
+    let mut by_pid: HashMap<u64, Vec<(FileTime, usize)>> = HashMap::new();
+    let mut timeless: HashSet<u64> = HashSet::new();
     for (i, m) in members.iter().enumerate() {
-        if let Some(pid) = m.pid {
-            by_pid.entry(pid).or_default().push(i);
+        match (m.pid, m.created) {
+            (Some(pid), Some(created)) => by_pid.entry(pid).or_default().push((created, i)),
+            (Some(pid), None) => _ = timeless.insert(pid),
+            (None, _) => {}
         }
     }
-    members.iter().enumerate().map(|(i, m)| parent_of(i, m, members, &by_pid)).collect()
+    by_pid.values_mut().for_each(|same| same.sort_unstable());
+    let parent = |(i, m): (usize, &Member)| {
+        let Some(ppid) = m.ppid else { return Parent::Unknown };
+        if ppid == 0 {
+            return Parent::Gone; // System, and what the idle process is said to have made
+        }
+        match by_pid.get(&ppid) {
+            Some(same) => parent_of(i, m, members, same),
+            None if timeless.contains(&ppid) => Parent::Unknown,
+            None => Parent::Gone,
+        }
+    };
+    members.iter().enumerate().map(parent).collect()
 }
 
-fn parent_of(i: usize, m: &Member, members: &[Member], by_pid: &HashMap<u64, Vec<usize>>) -> Parent {
-    let Some(ppid) = m.ppid else { return Parent::Unknown };
-    if ppid == 0 {
-        return Parent::Gone; // System, and what the idle process is said to have made
+/// The parent among those with its id, in the order of their creation.
+fn parent_of(i: usize, m: &Member, members: &[Member], same: &[(FileTime, usize)]) -> Parent {
+    let Some(created) = m.created else { return Parent::Unknown };
+    let (older, younger) = same.split_at(same.partition_point(|(born, _)| *born <= created));
+    let mut others = older.iter().rev().map(|(_, c)| *c).filter(|c| *c != i).take(MOST_CONSIDERED).peekable();
+    let any = others.peek().is_some();
+    let there = |c: &usize| members.get(*c).is_some_and(|p| p.ended.is_none_or(|ended| ended >= created));
+    match others.find(there) {
+        Some(parent) => Parent::Found(parent),
+        None if any => Parent::Ended,
+        None if younger.iter().any(|(_, c)| *c != i) => Parent::Younger,
+        None => Parent::Unknown,
     }
-    let Some(candidates) = by_pid.get(&ppid) else { return Parent::Gone };
-    let mut best: Option<(FileTime, usize)> = None;
-    let mut why_not = Parent::Unknown;
-    for &c in candidates {
-        let Some(other) = members.get(c) else { continue };
-        let (Some(created), Some(born)) = (m.created, other.created) else { continue };
-        if c == i {
-            continue;
-        }
-        if born > created {
-            why_not = Parent::Younger;
-        } else if other.ended.is_some_and(|ended| ended < created) {
-            why_not = Parent::Ended;
-        } else if best.is_none_or(|(b, _)| born > b) {
-            best = Some((born, c));
-        }
-    }
-    best.map_or(why_not, |(_, c)| Parent::Found(c))
 }
 
 /// All listed processes and who made whom, by the address of the `_EPROCESS`.

@@ -148,8 +148,10 @@ impl<'k> Finder<'k> {
         let mut no_execute: Option<bool> = None;
         let mut found = Vec::new();
         for vad in &memory.tree.vads {
-            // Images are measured against their files elsewhere; device memory holds no code of the process.
-            if matches!(vad.kind, Ok(VadKind::Image | VadKind::Physical | VadKind::Rotate) | Err(_)) {
+            // Images are measured against their files elsewhere; device memory holds no code of the process. Private memory is looked
+            // into whatever kind it claims: no image is private, and the kind is one field.
+            let other = matches!(vad.kind, Ok(VadKind::Image | VadKind::Physical | VadKind::Rotate) | Err(_));
+            if other && vad.private != Ok(true) {
                 continue;
             }
             let made = vad.protection.map(|p| self.protections.value(p)).unwrap_or(Protection(0));

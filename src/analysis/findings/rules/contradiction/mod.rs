@@ -1,5 +1,7 @@
 //! Fields that cannot all be true of one process.
 
+mod claims;
+
 use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
@@ -37,6 +39,10 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         contents(scene, out);
         origin(scene, out);
         identity(scene, out);
+        if scene.person.process.image_witnesses() > 1 {
+            claims::token(scene, out);
+            claims::parameters(scene, out);
+        }
         pages(scene, out);
     }
     if scene.person.life.lost_threads {
