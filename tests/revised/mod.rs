@@ -162,6 +162,11 @@ pub fn machine(table: &Table, folder: &Path) -> Option<Machine> {
     let mut s = scenario(machine, version(number).2)?;
     let donor = std::fs::read_to_string(forge_folder().join(format!("{}.txt", s.layout))).ok()?;
     let text = completed(table, &donor);
+    // Entries of page tables are as wide as the kernel's processor mode has them.
+    if machine == "x86" {
+        let wide = text.lines().any(|l| l == "struct _MMPTE 0x8");
+        s.mode = if wide { forge::memory::Mode::Pae } else { forge::memory::Mode::Plain };
+    }
     let path = folder.join(&table.name);
     std::fs::write(path.with_file_name(format!("{}.txt", table.name)), &text).unwrap();
     s.layout = path.to_string_lossy().into_owned();
