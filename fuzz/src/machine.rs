@@ -8,7 +8,7 @@ use dumpwalk::report::{Row, Sink};
 use dumpwalk::symbols::store::{Options, Store};
 use dumpwalk::symbols::{Fallback, PdbId, SymbolSource, Symbols};
 use dumpwalk::value::Note;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -50,8 +50,21 @@ impl SymbolSource for Cached {
         Ok(symbols)
     }
     fn fallbacks(&self, wanted: &Fallback) -> Box<dyn Iterator<Item = Symbols> + '_> {
-        Box::new(store().fallbacks(wanted).collect::<Vec<_>>().into_iter())
+        Box::new(tables(wanted).iter().cloned())
     }
+}
+
+/// The nearest built-in tables, read once for each build: reading them takes longer than all that is done with them.
+fn tables(wanted: &Fallback) -> &'static [Symbols] {
+    const NEAREST: usize = 4;
+    static HELD: Mutex<BTreeMap<String, &[Symbols]>> = Mutex::new(BTreeMap::new());
+    let mut held = HELD.lock().expect("no panic goes by");
+    // A build that was made up is asked for once; what is held stays small.
+    if held.len() > 64 {
+        return &[];
+    }
+    let read = || &*store().fallbacks(wanted).take(NEAREST).collect::<Vec<_>>().leak();
+    held.entry(format!("{wanted:?}")).or_insert_with(read)
 }
 
 /// The repository: this package's parent, or the package of the test that has these files too.
