@@ -264,3 +264,29 @@ fn notes_can_be_kept_as_json_lines() {
         assert!(note["loss"].is_boolean() && note["text"].is_string());
     }
 }
+
+/// A filter that lets nothing by says so, one that cannot apply is refused, and one on names applies to what has names.
+#[test]
+fn filters_never_lie() {
+    let Some(dump) = samples().into_iter().find(|s| s.name == "win10-22h2/full") else { return };
+    let path = dump.path.to_str().unwrap();
+    let asked = |words: &[&str]| {
+        let mut all = words.to_vec();
+        all.extend(["--offline", "-f", "jsonl", "--symbols", dump.symbols.to_str().unwrap()]);
+        run(&all)
+    };
+    let (code, out, err) = asked(&["modules", path, "--name", "NTOSKRNL"]);
+    assert!(code == 0 && out.lines().count() == 1 && out.contains("ntoskrnl.exe"), "{out}{err}");
+    let (_, out, err) = asked(&["modules", path, "--name", "nothing-like-it"]);
+    assert!(out.is_empty() && err.contains("no row matches --name nothing-like-it"), "{err}");
+    let (code, _, err) = asked(&["modules", path, "--pid", "4"]);
+    assert!(code == 2 && err.contains("--pid"), "{err}");
+    let (code, _, err) = asked(&["modules", path, "4"]);
+    assert!(code == 2 && err.contains("takes no process id (4)"), "{err}");
+    let (code, _, err) = asked(&["handles", path, "--type", "Proces"]);
+    assert!(code == 2 && err.contains("like it are Process"), "{err}");
+    let (code, out, _) = asked(&["handles", path, "--type", "process"]);
+    assert!(code == 0 && !out.is_empty());
+    let (_, out, err) = asked(&["callstacks", path, "--tid", "9999999"]);
+    assert!(out.is_empty() && err.contains("no row matches --tid 9999999"), "{err}");
+}

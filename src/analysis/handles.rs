@@ -5,6 +5,7 @@ use super::{Analysis, Ask, Case, Switch, user, who};
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
+use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::object::{Fact, Facts, Objects, access};
 use crate::kernel::process::Process;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -71,6 +72,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let tables = HandleTables::of(kernel).map_err(|why| unreadable(kernel, why))?;
     let types = kernel.object_types();
     types.notes.iter().for_each(|n| sink.note(n.clone()));
+    known_types(&types, &kinds)?;
     Objects::of(kernel, &types)?; // fails here rather than in a worker
     // Made in turn, as workers ask for them.
     let units = processes.into_iter().flat_map(move |process| units(&tables, process));
@@ -84,6 +86,21 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         },
         sink,
     )
+}
+
+/// Refuses a type that this kernel does not have: a table without rows would read as "no such handle".
+fn known_types(types: &ObjectTypes, asked: &[String]) -> Result<()> {
+    let names: Vec<&str> = types.list.values().filter_map(|t| t.name.as_deref().ok()).collect();
+    let unknown = asked.iter().find(|kind| !names.is_empty() && !names.iter().any(|n| n.eq_ignore_ascii_case(kind)));
+    let Some(unknown) = unknown else { return Ok(()) };
+    let alike = |name: &&&str| {
+        let name = name.to_lowercase();
+        let begins = unknown.get(..3).is_some_and(|head| name.starts_with(head));
+        begins || name.contains(unknown.as_str()) || unknown.contains(&name)
+    };
+    let near: Vec<&str> = names.iter().filter(alike).copied().collect();
+    let (what, names) = if near.is_empty() { ("it has", names) } else { ("like it are", near) };
+    Err(Error::Usage(format!("--type {unknown}: this Windows has no such object type; {what} {}", names.join(", "))))
 }
 
 /// The rows of one process, for pages.

@@ -93,3 +93,54 @@ pub static ALL: LazyLock<Vec<&'static Analysis>> = LazyLock::new(|| {
     all.sort_unstable_by_key(|analysis| analysis.name);
     all
 });
+
+/// Analyses of the machine: which processes are asked for means nothing to them.
+const OF_THE_MACHINE: [&str; 15] = [
+    "callbacks",
+    "crashinfo",
+    "driverirp",
+    "drivermodule",
+    "driverscan",
+    "filescan",
+    "info",
+    "modscan",
+    "modules",
+    "mutantscan",
+    "poolscan",
+    "sessions",
+    "ssdt",
+    "symlinkscan",
+    "unloaded",
+];
+
+impl Analysis {
+    /// Whether it is about processes, so that some can be chosen.
+    #[must_use]
+    pub fn is_of_processes(&self) -> bool {
+        !OF_THE_MACHINE.contains(&self.name)
+    }
+    /// The columns, by index, in which what a row is about has its name or path.
+    pub fn names(&self) -> impl Iterator<Item = usize> {
+        let named = |key: &str| {
+            matches!(key, "path" | "module" | "symbol" | "target" | "account" | "user")
+                || (key.ends_with("name") && key != "bugcheck_name")
+        };
+        self.columns.iter().enumerate().filter(move |(_, column)| named(column.key)).map(|(i, _)| i)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_processes_can_choose_some() {
+        for analysis in ALL.iter() {
+            let pid = analysis.columns.iter().any(|c| c.key == "pid");
+            assert!(!pid || analysis.is_of_processes(), "{}", analysis.name);
+        }
+        for name in OF_THE_MACHINE {
+            assert!(ALL.iter().any(|a| a.name == name), "{name}");
+        }
+    }
+}

@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub dump: PathBuf,
     pub open: OpenOptions,
     pub ask: Ask,
+    /// Only rows with a name that contains one of these, in lower case; all where there are none.
+    pub rows: Vec<String>,
     pub format: Format,
     pub wide: bool,
     pub provenance: Provenance,
@@ -35,7 +37,16 @@ pub(super) struct Job {
 impl Job {
     pub(super) fn new(analysis: &'static Analysis, words: &ArgMatches) -> Result<Self> {
         let (dump, mut pids) = dump_and_pids(words.get_many::<OsString>("dump").into_iter().flatten())?;
-        pids.extend(words.get_many::<u64>("pid").into_iter().flatten());
+        pids.extend(numbers(words, "pid"));
+        let names: Vec<String> = words.try_get_many("name").ok().flatten().into_iter().flatten().cloned().collect();
+        // Of the machine's own things, names choose rows.
+        let (names, rows) = if analysis.is_of_processes() { (names, Vec::new()) } else { (Vec::new(), names) };
+        if let (Some(pid), false) = (pids.first(), analysis.is_of_processes()) {
+            return Err(Error::Usage(format!(
+                "{} is not about processes: it takes no process id ({pid})",
+                analysis.name
+            )));
+        }
         let provenance = match text(words, "provenance") {
             None => Provenance::None,
             Some("fields") => Provenance::Fields,
@@ -64,10 +75,11 @@ impl Job {
                 isolated: false,
                 progress: progress.clone(),
             },
+            rows: rows.iter().map(|name| name.to_lowercase()).collect(),
             ask: Ask {
                 pids,
-                names: words.get_many::<String>("name").into_iter().flatten().cloned().collect(),
-                offsets: words.get_many::<u64>("offset").into_iter().flatten().map(|at| Va(*at)).collect(),
+                names,
+                offsets: numbers(words, "offset").map(Va).collect(),
                 provenance: provenance == Provenance::Fields,
                 switches,
                 brief: format(words) == Format::Table,
@@ -90,6 +102,11 @@ impl Job {
 pub(super) fn format(words: &ArgMatches) -> Format {
     let name = text(words, "format");
     Format::ALL.into_iter().find(|f| Some(f.name()) == name).unwrap_or_default()
+}
+
+/// Numbers of an option that not every analysis has.
+fn numbers<'m>(words: &'m ArgMatches, name: &str) -> impl Iterator<Item = u64> + 'm {
+    words.try_get_many::<u64>(name).ok().flatten().into_iter().flatten().copied()
 }
 
 fn text<'m>(words: &'m ArgMatches, name: &str) -> Option<&'m str> {

@@ -5,7 +5,7 @@ use super::job::Job;
 use super::output::{self, Output};
 use super::progress::Bar;
 use super::{docs, interrupt, logging, symbols, words};
-use crate::analysis::Case;
+use crate::analysis::{Ask, Case};
 use crate::error::{Error, Result};
 use crate::report::{Cell, Column, Finished, Pen, Report, Row, Sink, Style, guard};
 use crate::value::Note;
@@ -109,11 +109,18 @@ fn answer(
         report: Report::new(out, job.analysis.columns, style),
         severity: job.analysis.columns.iter().position(|c| c.key == "severity"),
         worst: None,
+        names: &job.rows,
+        named: job.analysis.names().collect(),
+        seen: 0,
+        shown: 0,
     };
     case.all_notes().for_each(|note| watching.note(note.clone()));
     let done = (job.analysis.run)(case, &job.ask, &mut watching);
     // What was met while pages and texts were read is known now.
     case.dump.met().into_iter().for_each(|note| watching.note(note));
+    if done.is_ok() {
+        watching.tell_empty(&job.ask);
+    }
     let Watching { report, worst, .. } = watching;
     match done {
         Ok(()) => Ok((report.finish().map_err(|e| (e, Vec::new()))?, worst)),
@@ -121,15 +128,60 @@ fn answer(
     }
 }
 
-/// A report that remembers the worst severity that went by.
+/// A report that remembers the worst severity that went by, and lets by only rows with the names asked for.
 struct Watching<'w> {
     report: Report<'w>,
     severity: Option<usize>,
     worst: Option<usize>,
+    /// In lower case.
+    names: &'w [String],
+    /// The columns they are sought in.
+    named: Vec<usize>,
+    /// Rows made, and let by.
+    seen: u64,
+    shown: u64,
+}
+
+/// The text of a cell, also where its end is missing.
+fn text(cell: &Cell) -> Option<&str> {
+    match cell {
+        Cell::Text(text) => Some(text),
+        Cell::Cut(text, _) => Some(text),
+        _ => None,
+    }
+}
+
+impl Watching<'_> {
+    fn is_named(&self, row: &Row) -> bool {
+        let cells = self.named.iter().filter_map(|i| row.cells.get(*i));
+        self.names.is_empty()
+            || cells.filter_map(text).any(|text| {
+                let text = text.to_lowercase();
+                self.names.iter().any(|name| text.contains(name.as_str()))
+            })
+    }
+    /// A filter that let nothing by says so: an empty table reads as "there is none".
+    fn tell_empty(&mut self, ask: &Ask) {
+        if self.shown > 0 {
+            return;
+        }
+        let filters = ask.switches.iter().filter(|(name, _)| matches!(*name, "tid" | "type" | "tag"));
+        let filters = filters.map(|(name, value)| format!("--{name} {value}"));
+        let asked: Vec<String> = self.names.iter().map(|name| format!("--name {name}")).chain(filters).collect();
+        if !asked.is_empty() {
+            let all = if self.seen > 0 { format!(" ({} rows without it)", self.seen) } else { String::new() };
+            self.note(Note::info(format!("no row matches {}{all}", asked.join(" "))));
+        }
+    }
 }
 
 impl Sink for Watching<'_> {
     fn row(&mut self, row: Row) -> Result<()> {
+        self.seen = self.seen.saturating_add(1);
+        if !self.is_named(&row) {
+            return Ok(());
+        }
+        self.shown = self.shown.saturating_add(1);
         if let Some(Cell::Text(text)) = self.severity.and_then(|i| row.cells.get(i)) {
             self.worst = self.worst.max(words::SEVERITIES.iter().position(|s| s == text));
         }
@@ -140,9 +192,10 @@ impl Sink for Watching<'_> {
     }
     fn pen(&self) -> Option<Pen> {
         // Whoever watches needs the rows.
-        if self.severity.is_none() { self.report.pen() } else { None }
+        if self.severity.is_none() && self.names.is_empty() { self.report.pen() } else { None }
     }
     fn penned(&mut self, rows: u64, text: &[u8]) -> Result<()> {
+        self.shown = self.shown.saturating_add(rows);
         self.report.penned(rows, text)
     }
     fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {

@@ -143,39 +143,14 @@ fn words_of(analysis: &'static Analysis, command: Command) -> Command {
                 .num_args(1..)
                 .value_parser(value_parser!(std::ffi::OsString))
                 .value_hint(clap::ValueHint::FilePath)
-                .help("The dump; process ids may stand beside it")
-                .long_help("The dump. Numbers beside it are process ids, as of --pid: 'dumpwalk process 1337 memory.dmp'. A dump that is named like a number is written ./1337."),
+                .help(if analysis.is_of_processes() { "The dump; process ids may stand beside it" } else { "The dump" })
+                .long_help(if analysis.is_of_processes() {
+                    "The dump. Numbers beside it are process ids, as of --pid: 'dumpwalk process 1337 memory.dmp'. A dump that is named like a number is written ./1337."
+                } else {
+                    "The dump."
+                }),
         )
-        .arg(
-            Arg::new("pid")
-                .long("pid")
-                .short('p')
-                .value_name("PID")
-                .action(ArgAction::Append)
-                .value_delimiter(',')
-                .value_parser(pid)
-                .help_heading("Selection")
-                .help("Only these processes (repeatable, or a list with commas)"),
-        )
-        .arg(
-            Arg::new("name")
-                .long("name")
-                .short('n')
-                .value_name("TEXT")
-                .action(ArgAction::Append)
-                .help_heading("Selection")
-                .help("Only processes whose name contains this, ignoring case (repeatable)"),
-        )
-        .arg(
-            Arg::new("offset")
-                .long("offset")
-                .value_name("ADDRESS")
-                .action(ArgAction::Append)
-                .value_delimiter(',')
-                .value_parser(address)
-                .help_heading("Selection")
-                .help("The process whose _EPROCESS lies there, on a list or not (psscan, psxview and triage show it; repeatable)"),
-        )
+        .args(selection(analysis))
         .args(output())
         .args(symbols())
         .arg(pdb())
@@ -206,6 +181,28 @@ fn words_of(analysis: &'static Analysis, command: Command) -> Command {
         );
     }
     out
+}
+
+/// What chooses processes, or rows by their names.
+fn selection(analysis: &Analysis) -> Vec<Arg> {
+    let arg = |name: &'static str| Arg::new(name).long(name).action(ArgAction::Append).help_heading("Selection");
+    let name = arg("name").short('n').value_name("TEXT");
+    if !analysis.is_of_processes() {
+        let name = name.help("Only rows with a name or path that contains this, ignoring case (repeatable)");
+        return if analysis.names().next().is_some() { vec![name] } else { Vec::new() };
+    }
+    vec![
+        arg("pid")
+            .short('p')
+            .value_name("PID")
+            .value_delimiter(',')
+            .value_parser(pid)
+            .help("Only these processes (repeatable, or a list with commas)"),
+        name.help("Only processes whose name contains this, ignoring case (repeatable)"),
+        arg("offset").value_name("ADDRESS").value_delimiter(',').value_parser(address).help(
+            "The process whose _EPROCESS lies there, on a list or not (psscan, psxview and triage show it; repeatable)",
+        ),
+    ]
 }
 
 /// Severities of findings, lowest first.
