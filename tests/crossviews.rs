@@ -106,18 +106,14 @@ fn a_hidden_process_has_a_page_by_its_address() {
             let threads = rows.iter().filter(|r| r["section"] == "threads").count();
             assert_eq!(threads, list(p, "threads").count(), "{}: {}", sample.name, p["name"]);
             let by_id = ask("--pid", &p["pid"].to_string());
-            assert!(
-                by_id.stdout.is_empty() && by_id.stderr.contains("--offset takes their address"),
-                "{}",
-                by_id.stderr
-            );
+            assert!(by_id.stdout.is_empty() && by_id.stderr.contains("use --offset"), "{}", by_id.stderr);
             met += 1;
         }
     }
     assert!(met > 0, "a sample hides a process");
     let dump = program::root().join("testdata/win10-22h2/full.dmp");
     let none = dumpwalk(&["pslist", dump.to_str().unwrap(), "--offset", "0xfffff78000000000", "--offline"]);
-    assert!(none.code == 4 && none.stderr.contains("is no process"), "{}", none.stderr);
+    assert!(none.code == 4 && none.stderr.contains("no _EPROCESS at"), "{}", none.stderr);
 }
 
 /// A wiped pool tag does not hide a process from the scan, and the row says how it was met.

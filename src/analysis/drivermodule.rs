@@ -9,7 +9,7 @@ use crate::value::Absent;
 /// The register's entry.
 pub static DRIVERMODULE: Analysis = Analysis {
     name: "drivermodule",
-    about: "Driver objects against loaded modules, each by every way there is",
+    about: "Cross-check driver objects, loaded modules and scanned loader entries",
     help: "One row for each driver object, with the module its image lies in, and one for each module without a driver object. A driver whose \
            image is on no list of modules was hidden, or loaded by something else than the loader. `unexplained` names the views that ought \
            to have it and do not, `explained` those that lack it for an innocent reason: libraries have no driver object, the kernel's own \

@@ -48,7 +48,7 @@ const FILE_COLUMNS: [Column; 6] = [
     scans::FOUND_BY,
     col("device", Kind::Text, "Device it lies on"),
     col("path", Kind::Text, "Path on the device, as it was opened"),
-    col("delete_pending", Kind::Bool, "Whether it goes when it is closed"),
+    col("delete_pending", Kind::Bool, "Delete on close is pending"),
 ];
 const MUTANT_COLUMNS: [Column; 6] = [
     col("offset", Kind::Hex, "Address of the _KMUTANT"),

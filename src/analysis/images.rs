@@ -23,7 +23,7 @@ use crate::value::{Absent, Value};
 /// The register's entry.
 pub static IMAGES: Analysis = Analysis {
     name: "images",
-    about: "The program of each process by three witnesses: PEB, audit record, section's file",
+    about: "Image path of each process from three sources: PEB, audit record, section object",
     help: "One row for each process. path_peb lies in the process's own memory; path_audit was recorded by the kernel at creation; path_section is \
            the name of the file that is mapped. agree compares them from the device or drive on, ignoring case, as far as they are known: \
            false tells of a replaced or masqueraded image, or of a file renamed since.\n\nExample: dumpwalk images memory.dmp",

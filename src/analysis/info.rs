@@ -18,7 +18,7 @@ use std::borrow::Cow;
 /// The register's entry.
 pub static INFO: Analysis = Analysis {
     name: "info",
-    about: "The dump, the machine, and how both were made out",
+    about: "Dump format, Windows version, and how the kernel was located",
     help: "Answers for every file that opens, also where no kernel is found in it: then it says what was tried.",
     columns: &COLUMNS,
     switches: &[],

@@ -27,7 +27,7 @@ pub mod finding;
 /// The register's entry.
 pub static LIFECYCLE: Analysis = Analysis {
     name: "lifecycle",
-    about: "How processes came to be and how they ended, with the evidence for it",
+    about: "Process creation, token changes and exit, with evidence and confidence",
     help: "Windows keeps no record of the call that made a process. What is told here is concluded from what is left: tokens of \
            parent and child, flags, jobs, handles, exit codes. Each finding says how sure it is (certain, likely, possible, \
            cannot_tell) and names its evidence. `changed` tells of a token that was put in another's place.\n\nExample: dumpwalk lifecycle memory.dmp --pid 4242",

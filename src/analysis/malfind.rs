@@ -22,7 +22,7 @@ use crate::value::{Absent, Note, Value};
 /// The register's entry.
 pub static MALFIND: Analysis = Analysis {
     name: "malfind",
-    about: "Executable memory that is no image: injected code, with what gives it away",
+    about: "Executable memory not backed by an image (possible injection), with indicators",
     help: "One row for each range that is no mapped image and may be both written and executed, if anything was ever written there; and for each \
            range with executable pages that holds a PE header (or where one was wiped), in which a thread starts, or whose code finds its own way. Compilers at run time (.NET, browsers, Java) make such \
            memory too: ranges full of functions as they make them, that no thread starts in, are counted in a note and shown \
@@ -181,10 +181,10 @@ impl<'k> Finder<'k> {
         found
     }
 
-    /// Whether a range maps a file (as data).
+    /// Whether a range maps a file (as data): by its section, not by what the range alone says.
     fn is_file(&self, kernel_space: &Space<'_>, vad: &Vad) -> bool {
         let Some(sections) = &self.sections else { return false };
-        vad.private == Ok(false) && sections.file_of(kernel_space, vad).is_ok()
+        vad.private == Ok(false) && sections.control_area_of(kernel_space, vad).is_ok_and(|area| area.file.is_ok())
     }
 
     /// Where the threads of a process start, both by the kernel's note and by what their creator asked for.
@@ -285,7 +285,7 @@ impl<'k> Finder<'k> {
         let seen = [
             (content.look.reads_peb, "reads the PEB's address"),
             (content.look.finds_itself, "calls to learn where it lies"),
-            (content.look.system_call, "makes a system call outright"),
+            (content.look.system_call, "direct system call"),
         ];
         for (at, what) in seen {
             if let Some(at) = at {

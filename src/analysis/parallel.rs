@@ -206,18 +206,22 @@ pub fn asked_for<'k>(case: &'k Case, ask: &Ask, sink: &mut dyn Sink) -> Result<V
             sink.note(Note::info(format!("the process at {va} is not on the active list")));
             list.push(process);
         } else {
-            sink.note(Note::loss(format!(
-                "at {va} is no process: give the address of an _EPROCESS, the column offset of psscan or psxview"
-            )));
+            sink.note(Note::loss(format!("no _EPROCESS at {va}; use the `offset` column of psscan or psxview")));
         }
     }
     if list.is_empty() && ask.offsets.is_empty() {
         sink.note(Note::info(format!(
-            "none of the {all} listed processes is one that was asked for; psscan and psxview show those no list has, --offset takes \
-             their address"
+            "no process matches {} ({all} on the active list); for unlinked processes see psscan or psxview and use --offset",
+            asked_in_words(ask)
         )));
     }
     Ok(list)
+}
+
+/// `--pid 99999`, `--name lsass`: what was asked for.
+fn asked_in_words(ask: &Ask) -> String {
+    let pids = ask.pids.iter().map(|pid| format!("--pid {pid}"));
+    pids.chain(ask.names.iter().map(|name| format!("--name {name}"))).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether a process is asked for, by its id, by either of its names, or by its address.

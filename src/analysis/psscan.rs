@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 /// The register's entry.
 pub static PSSCAN: Analysis = Analysis {
     name: "psscan",
-    about: "Processes found in physical memory, whether or not any list has them",
+    about: "Processes found in physical memory, on a list or not",
     help: "One pass over physical memory finds every process by its pool tag, and also without any pool header by its dispatcher header \
            and the pointers in it, so that neither unlinking a process nor wiping its tag hides it. `standing` says what it is: \
            `listed` on the active list, `terminated`, `unlinked`: alive, but not on the list, or `torn`: the list is broken where it \

@@ -10,7 +10,7 @@ use crate::value::{Absent, Note};
 /// The register's entry.
 pub static PSXVIEW: Analysis = Analysis {
     name: "psxview",
-    about: "Which list, table and scan knows each process, and why one does not",
+    about: "Cross-view of processes: lists, tables and scans, with the reason for each miss",
     help: "One row for each process met in any way: the active list forwards and backwards, the scan of physical memory, PspCidTable, the \
            threads that belong to it, its session's list, the handles of csrss.exe and of System, its job's list. A process that hides \
            has left one of them and is in another. `unexplained` names the views that ought to have it and do not; `explained` those that lack \

@@ -19,7 +19,7 @@ use crate::value::{Absent, Value};
 /// The register's entry.
 pub static STANDING: Analysis = Analysis {
     name: "standing",
-    about: "How processes stand: parent, job, priority, protection, mitigations, time and memory used",
+    about: "Process details: parent, job, priority, protection, mitigations, CPU time, memory",
     help: "Names for flags and mitigations are the kernel's own. The parent column says whether the process with the parent's id \
            can have made this one (see pstree). Memory figures are the kernel's counters, in bytes.\n\n\
            Example: dumpwalk standing memory.dmp --name lsass --format json",

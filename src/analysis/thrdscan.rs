@@ -13,7 +13,7 @@ use std::borrow::Cow;
 /// The register's entry.
 pub static THRDSCAN: Analysis = Analysis {
     name: "thrdscan",
-    about: "Threads found in physical memory, whether or not any list has them",
+    about: "Threads found in physical memory, on a list or not",
     help: "Finds threads by their pool tag and, without any pool header, by their dispatcher header; each must point to a process with \
            the same id. A thread that is alive and on neither list of its process was unlinked.\n\n\
            Example: dumpwalk thrdscan memory.dmp --pid 1234",

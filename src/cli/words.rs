@@ -322,7 +322,7 @@ pub(super) fn pid(text: &str) -> Result<u64, String> {
         Some(digits) => u64::from_str_radix(digits, 16),
         None => text.parse(),
     };
-    parsed.map_err(|_| format!("'{text}' is no process id: a number, as 1337 or 0x539"))
+    parsed.map_err(|_| format!("invalid process id '{text}': expected a number such as 1337 or 0x539"))
 }
 
 /// An address, `0x…` as the program prints it; WinDbg's `ffffab0f`c6f4e080` too.

@@ -182,7 +182,7 @@ impl<'k> HandleTables<'k> {
                 let level = code & 3;
                 if level == 3 {
                     walk.notes
-                        .push(Note::loss(format!("handle table at {table}: level 3 of its code {code:#x} is none")));
+                        .push(Note::loss(format!("handle table at {table}: invalid level 3 in TableCode {code:#x}")));
                 } else {
                     walk.page(Va(code & !7), level, 0);
                 }

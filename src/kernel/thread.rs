@@ -154,7 +154,8 @@ layout! {
 const MOST_THREADS: usize = 1 << 18;
 /// `_KTHREAD_STATE`: `Terminated` and `Waiting`, the same in every known kernel.
 pub(super) const TERMINATED: u8 = 4;
-const WAITING: u8 = 5;
+/// `KTHREAD_STATE`: waiting.
+pub const WAITING: u8 = 5;
 /// A time of which no thread ends: the year 2057. A list link is above it on every machine, since kernel addresses are.
 const LINK_NOT_TIME: u64 = 0x0200_0000_0000_0000;
 

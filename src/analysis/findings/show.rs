@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// The register's entry.
 pub static FINDINGS: Analysis = Analysis {
     name: "findings",
-    about: "What does not fit, each with the bytes that show it",
+    about: "Findings of all rules, each with the bytes that show it",
     help: "Runs every rule in one pass and gives one row for each finding, the heaviest subject first. evidence names each field with its virtual \
            address, physical address, offset in the dump file and bytes. What looks odd and is known to be innocent has severity info and says \
            why under explained. --explain RULE tells what a rule means, how it is fooled, and how to check its findings by hand.\n\n\

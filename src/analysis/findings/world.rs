@@ -264,7 +264,7 @@ fn judged<T>(what: &str, read: Result<(Vec<T>, Vec<Note>)>, notes: &mut Vec<Note
             list
         }
         Err(e) => {
-            notes.push(Note::info(format!("{what} were not judged: {e}")));
+            notes.push(Note::info(format!("{what} not checked: {e}")));
             Vec::new()
         }
     }

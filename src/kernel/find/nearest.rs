@@ -124,7 +124,7 @@ pub(super) fn fall_back(
         take_anew(kernel, table);
     }
     kernel.notes.push(Note::info(format!(
-        "no symbols of this very kernel ({}): layouts are those of {origin}, which the dump bears out: {}",
+        "exact symbols not found ({}); using layouts of {origin}, verified against the dump: {}",
         in_short(why),
         checks.passed.join(", ")
     )));

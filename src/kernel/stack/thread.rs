@@ -332,10 +332,45 @@ pub fn trap_frame<'k>(thread: &Thread<'k>, space: &Space<'k>) -> Value<View<'k, 
     }
     let layout = thread.kernel.layout::<TrapFrame>().map_err(|_| Absent::NoSymbol)?;
     let bounds = kernel_bounds(thread).ok_or(Absent::Implausible)?;
-    if at < bounds.limit || at.0.saturating_add(layout.span().into()) > bounds.base.0 {
+    let aligned = at.0.is_multiple_of(space.pointer_size().into());
+    if !aligned || at < bounds.limit || at.0.saturating_add(layout.span().into()) > bounds.base.0 {
         return Err(Absent::Implausible);
     }
     Ok(space.view(layout, at))
+}
+
+/// The trap frame with which a thread entered the kernel from user mode, on its kernel stack or elsewhere: a thread that runs on another
+/// stack for a while (a call of win32k's back to user mode, `KeExpandKernelStackAndCallout`) names that one as its own. There, the frame
+/// must bear marks of one: privilege 3, and an instruction and a stack in user memory.
+///
+/// # Errors
+/// Why there is none; [`Absent::NotApplicable`] where the thread has none, or entered from the kernel.
+pub fn entry_frame<'k>(thread: &Thread<'k>, space: &Space<'k>) -> Value<View<'k, TrapFrame>> {
+    let kernel = thread.kernel;
+    let (on_stack, read) = match trap_frame(thread, space) {
+        Err(Absent::Implausible) => {
+            let at = thread.view.trap_frame()?;
+            if !kernel.in_kernel_half(at) || !at.0.is_multiple_of(space.pointer_size().into()) {
+                return Err(Absent::Implausible);
+            }
+            let layout = kernel.layout::<TrapFrame>().map_err(|_| Absent::NoSymbol)?;
+            (false, Ok(space.view(layout, at)))
+        }
+        other => (true, other),
+    };
+    let frame = read?;
+    if kernel.arch == Arch::Arm64 {
+        return if on_stack { Ok(frame) } else { Err(Absent::Implausible) };
+    }
+    let registers = frame.registers()?;
+    let user = |va: u64| va >= 0x1_0000 && !kernel.in_kernel_half(Va(va));
+    let entered = frame.cs()? & 3 == 3;
+    match (on_stack, entered) {
+        (true, true) => Ok(frame),
+        (true, false) => Err(Absent::NotApplicable),
+        (false, true) if user(registers.ip) && registers.sp().is_some_and(user) => Ok(frame),
+        (false, _) => Err(Absent::Implausible),
+    }
 }
 
 /// Starts where the thread was switched away from.

@@ -75,7 +75,7 @@ pub fn exact(id: &PdbId) -> Option<Symbols> {
     let mut symbols = found.load(true);
     let globals = if found.has_globals { "" } else { "; where its globals lie is not" };
     symbols.notes.push(Note::info(format!(
-        "the layouts of this very kernel ({}) are built in, as {}{globals}",
+        "exact layouts of this kernel ({}) are built in, as {}{globals}",
         found.version,
         found.name()
     )));

@@ -4,6 +4,8 @@ use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use super::thread_outside::{named, user_ip};
+use crate::kernel::thread::{Thread, WAITING};
+use crate::value::Absent;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -22,7 +24,13 @@ pub static RULE: Rule = Rule {
 fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let Some(memory) = scene.memory().filter(|_| scene.person.lives() && scene.ranges_are_whole()) else { return };
     for thread in scene.threads() {
-        let Ok(ip) = user_ip(scene, thread) else { continue };
+        let ip = match user_ip(scene, thread) {
+            Ok(ip) => ip,
+            Err(why) => {
+                unjudged(scene, thread, why);
+                continue;
+            }
+        };
         let before = memory.space.fetch(ip.sub(2), 2);
         if !matches!(before.at(0, 2), Ok([0x0f, 0x05] | [0x0f, 0x34] | [0xcd, 0x2e])) {
             continue;
@@ -45,10 +53,22 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
                 .finding(
                     &RULE,
                     severity,
-                    format!("thread {tid} made a system call outright at {}, in {place}", ip.sub(2)),
+                    format!("thread {tid} made a direct system call at {}, in {place}", ip.sub(2)),
                 )
                 .with(Evidence::memory("the instruction", &memory.space, ip.sub(2), 16, ip.sub(2)))
                 .with(Evidence::field("_KTHREAD.TrapFrame", &thread.view, "trap_frame", thread.view.trap_frame())),
         );
+    }
+}
+
+/// Says that where a thread entered the kernel is not known, of one that waits there and so has entered it.
+fn unjudged(scene: &Scene<'_, '_>, thread: &Thread<'_>, why: Absent) {
+    let waits = thread.view.state_raw() == Ok(WAITING);
+    let none = why == Absent::NotApplicable && thread.view.trap_frame().is_ok_and(|at| at.is_null());
+    if waits && (none || why == Absent::Implausible) {
+        let tid = named(thread);
+        scene.lose(format!(
+            "thread {tid} waits in the kernel, but its trap frame is {why}: its last system call was not judged"
+        ));
     }
 }

@@ -48,21 +48,21 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     };
     let witness = match (threads, ids) {
         (0, false) => "nothing else in the kernel agrees".to_owned(),
-        (0, true) => "the table of ids still leads to it".to_owned(),
+        (0, true) => "still present in PspCidTable".to_owned(),
         (n, ids) => {
             format!(
-                "{n} thread{} of it run{}",
+                "{n} live thread{}{}",
                 if n == 1 { "" } else { "s" },
-                if ids { ", and the table of ids leads to it" } else { "" }
+                if ids { ", present in PspCidTable" } else { "" }
             )
         }
     };
     let what = match person.place {
         Place::Unclear => format!(
-            "alive, and not on the active list, which is torn: whether it was unlinked cannot be told, its own links lead nowhere; {witness}"
+            "running, but not on the active list, which is torn here, and its own links lead nowhere: it may have been unlinked; {witness}"
         ),
-        Place::Torn => format!("alive, but not reached by the active list; {witness}"),
-        _ => format!("hidden: alive, but not on the active list; {witness}"),
+        Place::Torn => format!("running, but not reached by the torn active list; {witness}"),
+        _ => format!("hidden: unlinked from PsActiveProcessHead but running: {witness}"),
     };
     let finding = |severity| {
         scene

@@ -27,8 +27,8 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let Some(memory) = scene.memory().filter(|_| scene.person.lives()) else { return };
     for thread in scene.threads() {
         let Ok(count) = thread.view.suspend_count() else { continue };
-        // A count: more than the kernel's own limit (MAXIMUM_SUSPEND_COUNT, 127) is no count.
-        if !(1..=127).contains(&count) {
+        // Whatever is not zero holds the thread, also what is no count (MAXIMUM_SUSPEND_COUNT is 127).
+        if count == 0 {
             continue;
         }
         let Ok(start) = thread.win32_start() else { continue };

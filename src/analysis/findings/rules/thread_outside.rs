@@ -4,11 +4,10 @@ use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::addr::Va;
-use crate::dump::Arch;
-use crate::kernel::stack::thread::trap_frame;
+use crate::kernel::stack::thread::entry_frame;
 use crate::kernel::standing::Sort;
 use crate::kernel::thread::Thread;
-use crate::value::Value;
+use crate::value::{Absent, Value};
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -65,6 +64,12 @@ fn user_thread(scene: &Scene<'_, '_>, thread: &Thread<'_>, out: &mut Vec<Finding
         let (severity, place) = match scene.vad(va) {
             None => (Severity::Medium, "where nothing is mapped any more"),
             Some(vad) if vad.private == Ok(true) => (Severity::High, "in private memory"),
+            // Mapped, it says, but no section is behind it: that flag is one field.
+            Some(vad)
+                if scene.file_of(vad).is_err_and(|why| matches!(why, Absent::NotMapped | Absent::Implausible)) =>
+            {
+                (Severity::High, "in a range without a section")
+            }
             Some(_) => (Severity::Medium, "in a range that is no image"),
         };
         out.push(
@@ -89,12 +94,7 @@ fn user_thread(scene: &Scene<'_, '_>, thread: &Thread<'_>, out: &mut Vec<Finding
 
 /// Where a thread was in user mode when it last entered the kernel.
 pub fn user_ip(scene: &Scene<'_, '_>, thread: &Thread<'_>) -> Value<Va> {
-    use crate::value::Absent;
-    let frame = trap_frame(thread, &scene.desk.space)?;
-    if scene.world.kernel.arch != Arch::Arm64 && frame.cs()? & 3 != 3 {
-        return Err(Absent::NotApplicable);
-    }
-    let ip = Va(frame.registers()?.ip);
+    let ip = Va(entry_frame(thread, &scene.desk.space)?.registers()?.ip);
     if ip.is_null() || scene.world.kernel.in_kernel_half(ip) { Err(Absent::NotApplicable) } else { Ok(ip) }
 }
 

@@ -2,6 +2,7 @@
 //! nowhere would silence the rules that read it.
 
 use super::super::super::Severity;
+use super::super::thread_outside::named;
 use super::{Evidence, Finding, RULE, Scene, wild};
 use crate::analysis::identities::token_of;
 use crate::value::{Absent, Value};
@@ -48,5 +49,33 @@ pub(super) fn parameters(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         let evidence = Evidence::field("_PEB.ProcessParameters", &peb, "parameters", at);
         let what = "its threads run, but its PEB leads to no parameters";
         out.push(scene.finding(&RULE, Severity::High, what).with(evidence));
+    }
+}
+
+/// Where its threads start: a page that its tables map there, and no range of its tree has, was taken out of the tree.
+pub(super) fn starts(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
+    let Some(memory) = scene.memory().filter(|_| scene.ranges_are_whole()) else { return };
+    for thread in scene.threads() {
+        let starts = [
+            ("_ETHREAD.Win32StartAddress", "win32_start_raw", thread.win32_start()),
+            ("_ETHREAD.StartAddress", "start", thread.view.start()),
+        ];
+        for (field, accessor, start) in starts {
+            let Ok(va) = start else { continue };
+            let user = !va.is_null() && !scene.world.kernel.in_kernel_half(va);
+            if !user || scene.vad(va).is_some() || memory.space.translate(va).is_err() {
+                continue;
+            }
+            let tid = named(thread);
+            let what =
+                format!("thread {tid} starts at {va}, which is mapped, but lies in no range of its address space");
+            out.push(
+                scene
+                    .finding(&RULE, Severity::High, what)
+                    .with(Evidence::field(field, &thread.view, accessor, va))
+                    .with(Evidence::memory("code there", &memory.space, va, 32, va)),
+            );
+            break;
+        }
     }
 }

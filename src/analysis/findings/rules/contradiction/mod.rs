@@ -44,6 +44,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             claims::parameters(scene, out);
         }
         pages(scene, out);
+        claims::starts(scene, out);
     }
     if scene.person.life.lost_threads {
         scene.lose("fewer threads than it counts can be reached: those missing are not judged");
