@@ -20,6 +20,8 @@ pub enum Stamp {
 }
 
 impl Stamp {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Time, Self::Hash, Self::Unknown];
     /// Of the image at `base`.
     #[must_use]
     pub fn of(space: &Space<'_>, base: Value<Va>) -> Self {

@@ -39,6 +39,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::Boot,
+        Self::ImageBuilt,
+        Self::ProcessCreated,
+        Self::ThreadCreated,
+        Self::ModuleLoaded,
+        Self::LinkCreated,
+        Self::KeyWritten,
+        Self::DriverUnloaded,
+        Self::ThreadExited,
+        Self::ProcessExited,
+        Self::Crash,
+        Self::SystemTime,
+        Self::DumpWritten,
+    ];
     /// In a word.
     pub const fn word(self) -> &'static str {
         match self {
@@ -91,18 +107,14 @@ pub struct Event {
     pub stamp: Stamp,
 }
 
-/// What a machine's times are measured by, by these events: an image that says so, or a stamp that can be no time, shows that
-/// stamps are hashes here.
-pub fn bounds(end: Option<FileTime>, events: &[Event]) -> Bounds {
-    let bare = Bounds { end, hashes: false };
-    let hash = |e: &Event| e.kind == Kind::ImageBuilt && e.doubt(bare).is_some();
-    Bounds { end, hashes: events.iter().any(hash) }
-}
-
 impl Event {
     /// Whether the time can be one of this machine's life that ended with the dump.
     pub fn doubt(&self, bounds: Bounds) -> Option<Doubt> {
         bounds.doubt(self.time, self.stamp)
+    }
+    /// Whether it shows that stamps of images are hashes on this machine: one that says so, or a stamp that can be no time.
+    pub fn shows_hashes(&self, end: Option<FileTime>) -> bool {
+        self.kind == Kind::ImageBuilt && self.doubt(Bounds { end, hashes: false }).is_some()
     }
     /// Whether two neighbours in order are one event: the same stamp of the file, or the same image built at the same time.
     pub fn is_same(&self, other: &Self) -> bool {
@@ -113,7 +125,9 @@ impl Event {
     }
     fn key(&self) -> impl Ord + '_ {
         let name: Result<&str, &Absent> = self.name.as_deref();
-        (self.time, self.kind, self.pid, name, self.description.as_deref(), self.place.file, self.place.va, self.stamp)
+        let Place { va, pa, file } = self.place;
+        let cut = self.name.as_ref().ok().and_then(Text::cut_by);
+        (self.time, self.kind, self.pid, name, self.description.as_deref(), (file, va, self.stamp, pa, cut))
     }
 }
 
@@ -155,7 +169,7 @@ mod tests {
         let end = Some(FileTime::from_unix(1_700_000_000));
         let image = |seconds, stamp| Event { kind: Kind::ImageBuilt, stamp, ..at(FileTime::from_unix(seconds)) };
         let doubts = |events: &[Event]| {
-            let bounds = bounds(end, events);
+            let bounds = Bounds { end, hashes: events.iter().any(|e| e.shows_hashes(end)) };
             events.iter().map(|e| e.doubt(bounds)).collect::<Vec<_>>()
         };
         let sure = image(1_600_000_000, Stamp::Time);

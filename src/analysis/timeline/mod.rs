@@ -1,14 +1,19 @@
 //! `timeline`: every time stamp that is known, as one sorted stream.
 
 pub(super) mod event;
+mod gathered;
 mod processes;
+mod record;
+mod sorter;
 mod system;
 
 use super::{Analysis, Ask, Case, Switch, parallel, user};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note};
-use event::{Doubt, Event, Stamp};
+use event::{Doubt, Event};
+use gathered::Gathered;
+use sorter::Sorter;
 
 /// The register's entry.
 pub static TIMELINE: Analysis = Analysis {
@@ -49,40 +54,47 @@ const COLUMNS: [Column; 8] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let mut events = Vec::new();
+    let end = case.taken();
+    let events = Gathered::until(end);
     let mut notes = Vec::new();
     if let Some(dump) = case.dump.user() {
-        events = user::events(&dump, ask);
+        events.take(&mut user::events(&dump, ask))?;
     } else {
         let kernel = case.kernel()?;
         let space = kernel.space();
         let wanted = |p: &crate::kernel::process::Process<'_>| parallel::wanted(ask, p, &space);
-        processes::gather(kernel, &ask.progress, &wanted, &mut events, &mut notes)?;
+        processes::gather(kernel, &ask.progress, &wanted, &events, &mut notes)?;
         if ask.names_none() {
-            system::gather(case, kernel, &mut events, &mut notes);
+            let mut more = Vec::new();
+            system::gather(case, kernel, &mut more, &mut notes);
+            events.take(&mut more)?;
         }
     }
     notes.into_iter().for_each(|n| sink.note(n));
-    events.sort();
-    // One stamp met twice, by a list and by the scan; and an image that many processes loaded.
-    events.dedup_by(|later, first| {
-        let same = later.is_same(first);
-        // Where one process' copy of the headers is missing, another's may be there.
-        if same && first.stamp == Stamp::Unknown {
-            first.stamp = later.stamp;
-        }
-        same
-    });
-    let end = case.taken();
     if end.is_none() {
         sink.note(Note::info("when the dump was taken is not known: times after it cannot be told"));
     }
-    let bounds = event::bounds(end, &events);
-    // What is no time is not sorted among the times.
-    let (sure, mut doubted): (Vec<Event>, Vec<Event>) = events.into_iter().partition(|e| e.doubt(bounds).is_none());
-    let gathered = doubted.len();
-    doubted.retain(|e| e.kind != event::Kind::ImageBuilt || e.doubt(bounds).is_none_or(|d| !d.is_sure()));
-    let left_out = gathered.saturating_sub(doubted.len());
+    written(events, sink)
+}
+
+/// The rows in order: what is no time is not sorted among the times but comes last.
+fn written(events: Gathered, sink: &mut dyn Sink) -> Result<()> {
+    let bounds = events.bounds();
+    let doubted = Sorter::default();
+    let (mut left_out, mut last) = (0u64, 0u64);
+    for event in events.sorted()?.each_once() {
+        let event = event?;
+        match event.doubt(bounds) {
+            None => sink.row(row(event, None))?,
+            Some(doubt) if event.kind == event::Kind::ImageBuilt && doubt.is_sure() => {
+                left_out = left_out.saturating_add(1)
+            }
+            Some(_) => {
+                last = last.saturating_add(1);
+                doubted.take(&mut vec![event])?;
+            }
+        }
+    }
     if left_out > 0 {
         let text = format!(
             "{left_out} images have a stamp that is no time (a hash, as reproducible builds have, or out of this machine's life): \
@@ -90,14 +102,13 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         );
         sink.note(Note::info(text));
     }
-    if !doubted.is_empty() {
-        let text = format!(
-            "{} time stamps may be no times of this machine's life: they come last, see the column doubt",
-            doubted.len()
-        );
+    if last > 0 {
+        let text =
+            format!("{last} time stamps may be no times of this machine's life: they come last, see the column doubt");
         sink.note(Note::info(text));
     }
-    for event in sure.into_iter().chain(doubted) {
+    for event in doubted.sorted()?.each_once() {
+        let event = event?;
         let doubt = event.doubt(bounds);
         sink.row(row(event, doubt))?;
     }

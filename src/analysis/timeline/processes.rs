@@ -1,6 +1,7 @@
 //! Times of processes, their threads, the libraries they loaded and the keys they have open.
 
 use super::event::{Event, Kind, Stamp};
+use super::gathered::Gathered;
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::Result;
@@ -21,12 +22,15 @@ use crate::value::{Note, Value};
 use rayon::prelude::*;
 use rustc_hash::FxHashSet;
 
+/// Events of one process that are handed on together.
+const AT_A_TIME: usize = 256;
+
 /// Gathers them of every process that is wanted, listed or only scanned.
 pub(super) fn gather(
     kernel: &Kernel,
     progress: &Progress,
     wanted: &dyn Fn(&Process<'_>) -> bool,
-    events: &mut Vec<Event>,
+    events: &Gathered,
     notes: &mut Vec<Note>,
 ) -> Result<()> {
     let space = kernel.space();
@@ -43,8 +47,7 @@ pub(super) fn gather(
     let scanned = scan(kernel, progress, notes);
     let known: FxHashSet<_> = processes.iter().filter_map(|p| p.place().pa).collect();
     if !kernel.has_structures() {
-        of_copy(kernel, events);
-        return Ok(());
+        return events.take(&mut of_copy(kernel).into_iter().collect());
     }
     let span = kernel.layout::<EProcess>().map_err(|e| kernel.unreadable(&e))?.span();
     for f in scanned.iter().filter(|f| f.kind == Scanned::Process && !known.contains(&f.pa)) {
@@ -53,34 +56,32 @@ pub(super) fn gather(
     processes.retain(|p| wanted(p));
     let types = kernel.object_types();
     let sides = Sides::of(kernel).ok();
-    let parts: Vec<(Vec<Event>, Vec<Note>)> = processes
+    let parts: Vec<Vec<Note>> = processes
         .par_iter()
         .map_init(
             || (kernel.space(), Objects::of(kernel, &types).ok()),
             |(space, objects), process| {
-                let mut part = Part { process, space, events: Vec::new(), notes: Vec::new() };
-                part.own();
-                part.threads();
+                let mut part = Part { process, space, events: Vec::new(), all: events, notes: Vec::new() };
+                part.own()?;
+                part.threads()?;
                 if let Some(sides) = &sides {
-                    part.modules(sides);
+                    part.modules(sides)?;
                 }
                 if let Some(objects) = objects {
-                    part.keys(objects);
+                    part.keys(objects)?;
                 }
-                (part.events, part.notes)
+                events.take(&mut part.events)?;
+                Ok(part.notes)
             },
         )
-        .collect();
-    for (part, told) in parts {
-        events.extend(part);
-        notes.extend(told);
-    }
+        .collect::<Result<_>>()?;
+    notes.extend(parts.into_iter().flatten());
     threads_scanned(kernel, &space, &scanned, wanted, events)
 }
 
 /// When the process was made that a triage dump of an unknown kernel keeps, where its bytes show that.
-fn of_copy(kernel: &Kernel, events: &mut Vec<Event>) {
-    events.extend(kernel.copied.as_ref().map(|copied| Event {
+fn of_copy(kernel: &Kernel) -> Option<Event> {
+    kernel.copied.as_ref().map(|copied| Event {
         time: copied.created,
         kind: Kind::ProcessCreated,
         pid: Some(copied.pid),
@@ -88,7 +89,7 @@ fn of_copy(kernel: &Kernel, events: &mut Vec<Event>) {
         description: Some(format!("parent {}", copied.ppid)),
         place: copied.process,
         stamp: Stamp::Time,
-    }));
+    })
 }
 
 /// Processes and threads of physical memory; none where there is none to scan.
@@ -108,7 +109,7 @@ fn threads_scanned<'k>(
     space: &Space<'k>,
     scanned: &[Found],
     wanted: &dyn Fn(&Process<'_>) -> bool,
-    events: &mut Vec<Event>,
+    events: &Gathered,
 ) -> Result<()> {
     let Ok(layout) = kernel.layout::<EThread>() else { return Ok(()) };
     for f in scanned.iter().filter(|f| f.kind == Scanned::Thread) {
@@ -116,7 +117,7 @@ fn threads_scanned<'k>(
         let Ok(owner) = thread.view.owner() else { continue };
         let owner = kernel.process_at(space, owner)?;
         if wanted(&owner) {
-            events.extend(of_thread(&thread, owner.name().map(Text::from)));
+            events.take(&mut of_thread(&thread, owner.name().map(Text::from)))?;
         }
     }
     Ok(())
@@ -142,52 +143,63 @@ struct Part<'a, 'k> {
     process: &'a Process<'k>,
     space: &'a Space<'k>,
     events: Vec<Event>,
+    all: &'a Gathered,
     notes: Vec<Note>,
 }
 
 impl<'k> Part<'_, 'k> {
-    fn push(&mut self, time: Value<FileTime>, kind: Kind, description: Option<String>, place: Place) {
-        if let Ok(time) = time {
-            let (pid, name) = (self.process.pid().ok(), self.process.name().map(Text::from));
-            self.events.push(Event { time, kind, pid, name, description, place, stamp: Stamp::Time });
-        }
+    /// Events are handed on some at a time: how many a process has is up to the dump.
+    fn add(&mut self, event: Event) -> Result<()> {
+        self.events.push(event);
+        if self.events.len() < AT_A_TIME { Ok(()) } else { self.all.take(&mut self.events) }
     }
-    fn own(&mut self) {
+    fn push(&mut self, time: Value<FileTime>, kind: Kind, description: Option<String>, place: Place) -> Result<()> {
+        let Ok(time) = time else { return Ok(()) };
+        let (pid, name) = (self.process.pid().ok(), self.process.name().map(Text::from));
+        self.add(Event { time, kind, pid, name, description, place, stamp: Stamp::Time })
+    }
+    fn own(&mut self) -> Result<()> {
         let p = self.process;
         let place = |accessor| p.view.place_of(accessor).unwrap_or_default();
         let parent = p.ppid().map_or_else(|_| String::new(), |pp| format!("parent {pp}"));
         let path = p.image_path(self.space).unwrap_or_default();
         let what = [parent, path.to_string()].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ");
-        self.push(p.create_time(), Kind::ProcessCreated, Some(what), place("created"));
+        self.push(p.create_time(), Kind::ProcessCreated, Some(what), place("created"))?;
         let status = p.exit_status().map(|s| format!("exit status {s:#x}")).ok();
-        self.push(p.exit_time(), Kind::ProcessExited, status, place("exited"));
+        self.push(p.exit_time(), Kind::ProcessExited, status, place("exited"))
     }
-    fn threads(&mut self) {
+    fn threads(&mut self) -> Result<()> {
         // The notes on torn lists are those of `threads`: what the lists lack, the scan has.
-        let Ok(threads) = self.process.thread_list(self.space) else { return };
+        let Ok(threads) = self.process.thread_list(self.space) else { return Ok(()) };
         for thread in &threads.list {
-            self.events.extend(of_thread(thread, self.process.name().map(Text::from)));
+            let events = of_thread(thread, self.process.name().map(Text::from));
+            events.into_iter().try_for_each(|event| self.add(event))?;
         }
+        Ok(())
     }
-    fn modules(&mut self, sides: &Sides<'k>) {
-        let Ok(memory) = self.process.space() else { return };
+    fn modules(&mut self, sides: &Sides<'k>) -> Result<()> {
+        let Ok(memory) = self.process.space() else { return Ok(()) };
         for side in sides.of_process(self.process, self.space) {
             let Ok(found) = side.modules(&memory) else { continue };
             for module in found.modules {
                 let name = module.path.or(module.name).ok();
-                self.push(module.load_time, Kind::ModuleLoaded, name.as_ref().map(ToString::to_string), module.place);
+                self.push(module.load_time, Kind::ModuleLoaded, name.as_ref().map(ToString::to_string), module.place)?;
                 if let (Ok(stamp), Some(path)) = (module.timestamp, name) {
                     let kind = Stamp::of(&memory, module.base);
-                    self.events.extend(built(stamp, kind, path.to_string(), module.place));
+                    let event = built(stamp, kind, path.to_string(), module.place);
+                    event.into_iter().try_for_each(|event| self.add(event))?;
                 }
             }
         }
+        Ok(())
     }
-    fn keys(&mut self, objects: &mut Objects<'k>) {
+    fn keys(&mut self, objects: &mut Objects<'k>) -> Result<()> {
         let kernel = self.process.kernel;
-        let (Ok(tables), Ok(table)) = (HandleTables::of(kernel), self.process.view.handle_table()) else { return };
+        let (Ok(tables), Ok(table)) = (HandleTables::of(kernel), self.process.view.handle_table()) else {
+            return Ok(());
+        };
         if table.is_null() {
-            return;
+            return Ok(());
         }
         let (leaves, _) = tables.leaves(self.space, table);
         let mut seen: FxHashSet<Va> = FxHashSet::default();
@@ -204,10 +216,11 @@ impl<'k> Part<'_, 'k> {
                 }
                 if let Ok(key) = objects.key_written(object.body) {
                     let path = key.path.map_or_else(|why| format!("(its path is {why})"), |p| p.to_string());
-                    self.push(Ok(key.time), Kind::KeyWritten, Some(path), key.place);
+                    self.push(Ok(key.time), Kind::KeyWritten, Some(path), key.place)?;
                 }
             }
         }
+        Ok(())
     }
 }
 
