@@ -235,10 +235,22 @@ mod tests {
             n => Ok(format!("name{n} ü\0{}", random(50)).into()),
         };
         let at = random(1000);
-        let place = Place { va: (at % 3 > 0).then_some(Va(at)), pa: (at % 5 > 0).then_some(Pa(at)), file: Some(at) };
+        let place = Place {
+            va: (!at.is_multiple_of(3)).then_some(Va(at)),
+            pa: (!at.is_multiple_of(5)).then_some(Pa(at)),
+            file: Some(at),
+        };
         let stamp = [Stamp::Time, Stamp::Hash, Stamp::Unknown][random(3) as usize];
         let description = (random(2) == 0).then(|| "what else is known\n".repeat(random(9) as usize));
-        Event { time: FileTime(random(300)), kind, pid: (at % 7 > 0).then_some(at), name, description, place, stamp }
+        Event {
+            time: FileTime(random(300)),
+            kind,
+            pid: (!at.is_multiple_of(7)).then_some(at),
+            name,
+            description,
+            place,
+            stamp,
+        }
     }
 
     /// As many runs as take two generations, many equal events among them: the order is that of all at once.
