@@ -10,6 +10,7 @@ use super::unwind::{Functions, Left, Registers};
 use crate::addr::Va;
 use crate::bytes::{u32_at, u64_at};
 use crate::value::{Absent, Value};
+use rustc_hash::FxHashMap;
 
 /// Slots of [`Registers`]: the link register (x30), stack pointer, frame pointer (x29), and x19, behind which x20 to x28 follow.
 pub(super) const LR: usize = 0;
@@ -139,16 +140,18 @@ struct Record {
     /// Instructions.
     length: u64,
     body: Vec<Op>,
-    /// Where epilogues begin, in instructions, with what each still undoes.
+    /// Where epilogues begin, in instructions, with what each still undoes. Of a full record's list only the one it was stopped in: the
+    /// list has up to 65,535, each of which may name all codes.
     epilogues: Vec<(u64, Vec<Op>)>,
     /// Whether it begins with a prologue: a fragment does not.
     prologue: bool,
 }
 
 impl Record {
-    fn read(memory: &impl Memory, base: Va, begin: u32, word: u32) -> Value<Self> {
+    /// `stopped` is how many of its instructions were executed, of code that was stopped there.
+    fn read(memory: &impl Memory, base: Va, begin: u32, word: u32, stopped: Option<u64>) -> Value<Self> {
         match word & 3 {
-            0 => Self::full(memory, base, begin, word),
+            0 => Self::full(memory, base, begin, word, stopped),
             flag @ (1 | 2) => Self::packed(begin, word, flag == 1),
             _ => Err(Absent::Implausible),
         }
@@ -199,7 +202,7 @@ impl Record {
         Ok(Self { begin: begin.into(), length, body, epilogues, prologue })
     }
     /// A full record in `.xdata`.
-    fn full(memory: &impl Memory, base: Va, begin: u32, rva: u32) -> Value<Self> {
+    fn full(memory: &impl Memory, base: Va, begin: u32, rva: u32, stopped: Option<u64>) -> Value<Self> {
         let word = |at: u64| u32_at(memory.fetch(base.add(at), 4).all()?, 0).ok_or(Absent::Implausible);
         let at = u64::from(rva);
         let head = word(at)?;
@@ -226,10 +229,9 @@ impl Record {
             // The last instruction returns.
             epilogues.push((length.saturating_sub(own(&ops) as u64 + 1), ops));
         }
-        for i in 0..listed {
-            let scope = word(scopes_at + i * 4)?;
-            let index = usize::try_from(bits(scope, 22, 10)).map_err(|_| Absent::Implausible)?;
-            epilogues.push((bits(scope, 0, 18), sequence(codes, index)?));
+        if let Some(done) = stopped {
+            let scope = |i: u64| word(scopes_at + i * 4).map(|scope| (bits(scope, 0, 18), bits(scope, 22, 10)));
+            epilogues.extend(stopped_in((0..listed).map(scope), codes, done)?);
         }
         Ok(Self { begin: begin.into(), length, body, epilogues, prologue: true })
     }
@@ -247,6 +249,34 @@ impl Record {
         let ahead = if self.prologue { (own(&self.body) as u64).saturating_sub(done) } else { 0 };
         usize::try_from(ahead).ok().and_then(|ahead| self.body.get(ahead..)).unwrap_or(&[])
     }
+}
+
+/// Of a list of epilogues (where each begins, in instructions, and its first code) the first that code stopped there is in. Each code is
+/// looked at once for each place that an epilogue begins at, however many name it.
+fn stopped_in(
+    scopes: impl Iterator<Item = Value<(u64, u64)>>,
+    codes: &[u8],
+    done: u64,
+) -> Value<Option<(u64, Vec<Op>)>> {
+    let mut lengths: FxHashMap<usize, usize> = FxHashMap::default();
+    for scope in scopes {
+        let (from, index) = scope?;
+        let index = usize::try_from(index).map_err(|_| Absent::Implausible)?;
+        let Some(gone) = done.checked_sub(from) else { continue };
+        let length = match lengths.get(&index) {
+            Some(length) => *length,
+            None => {
+                let length = own(&sequence(codes, index)?);
+                lengths.insert(index, length);
+                length
+            }
+        };
+        // Up to the instruction that returns, and that one.
+        if usize::try_from(gone).is_ok_and(|gone| gone <= length) {
+            return Ok(Some((from, sequence(codes, index)?)));
+        }
+    }
+    Ok(None)
 }
 
 /// Codes that stand for instructions of this very part.
@@ -332,7 +362,10 @@ pub fn unwind(memory: &impl Memory, table: &Functions, registers: &mut Registers
     // A return address may be one past its function's end, when the call was the last instruction.
     let probe = if interrupted { rva } else { rva.saturating_sub(INSTRUCTION) };
     let record = match table.find_arm64(memory, probe)? {
-        Some((begin, word)) => Some(Record::read(memory, table.base, begin, word)?),
+        Some((begin, word)) => {
+            let stopped = interrupted.then(|| rva.saturating_sub(begin.into()) / INSTRUCTION);
+            Some(Record::read(memory, table.base, begin, word, stopped)?)
+        }
         None => None,
     };
     let inside = |r: &Record| probe < r.begin.saturating_add(r.length.saturating_mul(INSTRUCTION));
@@ -454,6 +487,18 @@ mod tests {
         1 | length << 2 | f << 13 | i << 16 | h << 20 | cr << 21 | (frame / 16) << 23
     }
 
+    /// A list as long as a record can have, each entry naming all codes: found by fuzzing, where each kept codes of its own.
+    #[test]
+    fn a_long_list_of_epilogues_keeps_one() {
+        let codes = [0x01; 1020];
+        let many = |from: u64| (0..65_535u64).map(move |i| Ok((from + 2_000 * i, i % 1020)));
+        let (from, ops) = stopped_in(many(10), &codes, 10 + 2_000 * 65_000).unwrap().unwrap();
+        assert_eq!((from, ops.len()), (10 + 2_000 * 65_000, 1020 - 65_000 % 1020));
+        // Stopped before the first, and behind all that the first has.
+        assert_eq!(stopped_in(many(10), &codes, 9), Ok(None));
+        assert_eq!(stopped_in(many(10).take(1), &codes, 10 + 1021), Ok(None));
+        assert!(stopped_in(std::iter::once(Ok((0, 1023))), &codes, 5).is_err(), "no such code");
+    }
     #[test]
     fn codes_of_the_specification() {
         let op = |bytes: &[u8]| decode(bytes).unwrap();
