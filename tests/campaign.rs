@@ -9,7 +9,7 @@
 
 mod common;
 
-use common::{Exactly, Sample, open, samples};
+use common::{Exactly, Random, Sample, open, samples};
 use dumpwalk::analysis::{ALL, Analysis, Ask, Case};
 use dumpwalk::dump::Dump;
 use dumpwalk::kernel::find;
@@ -32,26 +32,6 @@ const COMMANDS: usize = 10;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Private memory of the whole test, at most.
 const MOST_MEMORY: u64 = 2 << 30;
-
-/// xorshift64*.
-struct Random(u64);
-impl Random {
-    fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap() % end.max(1)
-    }
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())]
-    }
-}
 
 /// A sample, its symbols, and the objects in it: file offset and virtual address.
 struct Machine {
@@ -240,7 +220,7 @@ fn ask(case: &Case, analysis: &Analysis) -> Result<(), String> {
 
 /// One mutated dump: what was wrong.
 fn run(machines: &[Machine], seed: u64, slowest: &Mutex<(Duration, String)>) -> Vec<String> {
-    let mut random = Random::new(seed);
+    let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let machine = &machines[usize::try_from(seed).unwrap() % machines.len()];
     let mut file = machine.bytes.clone();
     let done: Vec<String> = (0..1 + random.below(4)).map(|_| mutate(machine, &mut file, &mut random)).collect();

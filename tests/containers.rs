@@ -13,14 +13,7 @@ const OF_THE_HEADER: [&str; 4] = ["info", "crashinfo", "standing", "callstacks"]
 
 /// The rows of a `report` by section, and the lines of `info`.
 fn report(file: &Path, store: &Path) -> (BTreeMap<String, Vec<Value>>, Value) {
-    let mut sections: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    let words = ["report".as_ref(), file.as_os_str(), "-f".as_ref(), "jsonl".as_ref(), "--offline".as_ref()];
-    let ran = program::dumpwalk(&[&words[..], &["--symbols".as_ref(), store.as_os_str()]].concat());
-    assert!(matches!(ran.code, 0 | 4), "{}: exit code {}: {}", file.display(), ran.code, ran.stderr);
-    for line in ran.stdout.lines() {
-        let row: Value = serde_json::from_str(line).unwrap();
-        sections.entry(row["section"].as_str().unwrap().to_owned()).or_default().push(row);
-    }
+    let mut sections = program::report(file, store);
     let info = sections["info"][0].clone();
     sections.retain(|name, _| !OF_THE_HEADER.contains(&name.as_str()));
     (sections, info)

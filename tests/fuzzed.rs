@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod common;
 #[path = "../fuzz/src/containers.rs"]
 mod containers;
 #[path = "../fuzz/src/machine.rs"]
@@ -14,23 +15,10 @@ mod mapped;
 #[path = "../fuzz/src/symbols.rs"]
 mod symbols;
 
+use common::Random;
 use containers::{Container, container};
 use std::path::Path;
 use std::time::Instant;
-
-/// xorshift64*.
-struct Random(u64);
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() >> 16).unwrap() % end.max(1)
-    }
-}
 
 /// Changes some bytes: bits, extremes, words of the same file elsewhere, pieces cut out or doubled, the end.
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {

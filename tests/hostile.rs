@@ -11,7 +11,7 @@
 
 mod common;
 
-use common::{Sample, open, samples};
+use common::{Random, Sample, open, samples};
 use dumpwalk::analysis::{ALL, Ask, Case};
 use dumpwalk::error::{Error, Result};
 use dumpwalk::report::{Row, Sink};
@@ -32,25 +32,9 @@ const MOST_ROWS: u64 = 20_000_000;
 /// Private memory of the whole test, at most: samples are a few megabytes.
 const MOST_MEMORY: u64 = 1 << 30;
 
-/// xorshift64*: the same damage on every machine.
-struct Random(u64);
-impl Random {
-    fn new(seed: &str, case: u64) -> Self {
-        let hash = common::checksum(seed.as_bytes()) ^ case.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        Self(hash | 1)
-    }
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
-    }
-    fn of<T: Copy>(&mut self, choices: &[T]) -> T {
-        choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
-    }
+/// The numbers of one case.
+fn numbers(seed: &str, case: u64) -> Random {
+    Random(common::checksum(seed.as_bytes()) ^ case.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
 }
 
 /// Counts rows, keeps file offsets of what they show.
@@ -113,22 +97,22 @@ const KINDS: [&str; 7] = ["truncated", "bits", "pointers", "counts", "header", "
 
 /// Damages the file; a truncation is told by its length.
 fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut Damage<'_>) -> Option<u64> {
-    let many = 1 + random.below(24);
+    let many = 1 + random.below64(24);
     // A word of an object, up to half a page behind a place that a row names.
-    let word = |random: &mut Random| (random.of(places).0 + 8 * random.below(256)) & !7;
+    let word = |random: &mut Random| (random.of(places).0 + 8 * random.below64(256)) & !7;
     // The last byte but seven of the file that an address leads to: an object there ends past the end.
     let end = places.iter().max().map_or(0, |(_, va)| va | 0xff8);
     match kind {
         "truncated" => {
             let near = random.of(&[0, 1, 0x20, 0xfff, 0x1000, 0x1001, 0x2000, 0x2038]);
-            let length = if random.below(2) == 0 { near } else { random.below(len) };
+            let length = if random.below64(2) == 0 { near } else { random.below64(len) };
             return Some(length.min(len));
         }
         "bits" => {
             for _ in 0..many {
-                let at = if random.below(2) == 0 { word(random) + random.below(8) } else { random.below(len) };
+                let at = if random.below64(2) == 0 { word(random) + random.below64(8) } else { random.below64(len) };
                 if let Some(old) = on.read(at, 1) {
-                    on.write(at, &[old[0] ^ (1 << random.below(8))]);
+                    on.write(at, &[old[0] ^ (1 << random.below64(8))]);
                 }
             }
         }
@@ -136,7 +120,7 @@ fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut D
             let mut bent = 0;
             for _ in 0..many * 16 {
                 let (place, va) = random.of(places);
-                let inside = 8 * random.below(256);
+                let inside = 8 * random.below64(256);
                 let at = (place + inside) & !7;
                 let itself = va.wrapping_add(at.wrapping_sub(place));
                 let Some(old) = on.read(at, 8) else { continue };
@@ -182,7 +166,7 @@ fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut D
         }
         "counts" => {
             for _ in 0..many {
-                let at = word(random) + 4 * random.below(2);
+                let at = word(random) + 4 * random.below64(2);
                 if on.read(at, 4).is_some_and(|old| old[2..] == [0, 0]) {
                     on.write(at, &u32::MAX.to_le_bytes());
                 }
@@ -190,9 +174,9 @@ fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut D
         }
         "header" => {
             // At the end lie a triage dump's strings and copies, and what bug-check callbacks added.
-            for _ in 0..1 + random.below(6) {
-                let at = 4 * random.below(0x2000 / 4);
-                let at = if random.below(2) == 0 { at } else { (len & !3).saturating_sub(0x4000 - at) };
+            for _ in 0..1 + random.below64(6) {
+                let at = 4 * random.below64(0x2000 / 4);
+                let at = if random.below64(2) == 0 { at } else { (len & !3).saturating_sub(0x4000 - at) };
                 let value = random.of(&[0, 1, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0x1000]);
                 on.write(at, &value.to_le_bytes());
             }
@@ -201,15 +185,15 @@ fn damage(kind: &str, random: &mut Random, places: &[Spot], len: u64, on: &mut D
             // The same field of two objects, and objects that point at themselves.
             for _ in 0..many {
                 let (a, b) = (random.of(places).0, random.of(places).0);
-                let field = 8 * random.below(256);
+                let field = 8 * random.below64(256);
                 if let Some(old) = on.read((b + field) & !7, 8) {
                     on.write((a + field) & !7, &old);
                 }
             }
         }
         "pages" => {
-            for _ in 0..1 + random.below(6) {
-                let at = if random.below(3) == 0 { random.below(len) } else { random.of(places).0 } & !0xfff;
+            for _ in 0..1 + random.below64(6) {
+                let at = if random.below64(3) == 0 { random.below64(len) } else { random.of(places).0 } & !0xfff;
                 // The last two are what writers of dumps leave where they could not read.
                 let fill =
                     random.of(&[[0x00; 4], [0xff; 4], [0x41; 4], [0x63; 4], [0xed, 0xfe, 0xad, 0xde], [0xfe; 4]]);
@@ -329,7 +313,7 @@ fn damaged_samples_end_well() {
             let kind = KINDS[usize::try_from(case).unwrap() % KINDS.len()];
             let what = format!("{} case {case} ({kind})", sample.name);
             let mut on = Damage { file: &mut file, before: Vec::new() };
-            match damage(kind, &mut Random::new(&sample.name, case), &places, len, &mut on) {
+            match damage(kind, &mut numbers(&sample.name, case), &places, len, &mut on) {
                 Some(length) => lengths.push((length, what)),
                 None => within_patience(&what, &path, &sample.symbols),
             }

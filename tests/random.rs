@@ -9,7 +9,6 @@ mod program;
 
 use facts::{COMPARISONS, Facts, OWN};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// The seeds asked for.
 fn seeds() -> std::ops::Range<u64> {
@@ -18,26 +17,6 @@ fn seeds() -> std::ops::Range<u64> {
         Some((from, to)) => from.parse().unwrap()..to.parse().unwrap(),
         None => 0..asked.parse().unwrap(),
     }
-}
-
-/// The rows of one `report`, by section.
-fn report(dump: &std::path::Path, store: &std::path::Path) -> BTreeMap<String, Vec<Value>> {
-    let mut sections: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    let ran = program::dumpwalk(&[
-        "report".as_ref(),
-        dump.as_os_str(),
-        "--format".as_ref(),
-        "jsonl".as_ref(),
-        "--offline".as_ref(),
-        "--symbols".as_ref(),
-        store.as_os_str(),
-    ]);
-    assert!(matches!(ran.code, 0 | 4), "{}: exit code {}: {}", dump.display(), ran.code, ran.stderr);
-    for line in ran.stdout.lines() {
-        let row: Value = serde_json::from_str(line).unwrap();
-        sections.entry(row["section"].as_str().expect("a section").to_owned()).or_default().push(row);
-    }
-    sections
 }
 
 #[test]
@@ -51,7 +30,7 @@ fn the_report_of_a_random_machine_is_its_truth() {
         let dump = folder.path().join(format!("{seed}.dmp"));
         std::fs::write(&dump, bytes).unwrap();
         let truth: Value = serde_json::from_str(&truth.to_string()).unwrap();
-        let sections = report(&dump, &store);
+        let sections = program::report(&dump, &store);
         std::fs::remove_file(&dump).unwrap();
         for (c, rows) in all.iter().zip(&mut rows) {
             let got: Facts = sections.get(c.analysis).into_iter().flatten().filter_map(c.of_row).collect();

@@ -18,7 +18,7 @@ pub enum Parent {
     Younger,
     /// The process with the id had ended before.
     Ended,
-    /// One of the times needed is absent, or the id is its own.
+    /// One of the times needed is absent, the id is its own, or too many processes share it.
     Unknown,
 }
 impl Parent {
@@ -98,6 +98,8 @@ fn parent_of(i: usize, m: &Member, members: &[Member], same: &[(FileTime, usize)
     let there = |c: &usize| members.get(*c).is_some_and(|p| p.ended.is_none_or(|ended| ended >= created));
     match others.find(there) {
         Some(parent) => Parent::Found(parent),
+        // More were there than are considered: an older one may live.
+        None if older.len() > MOST_CONSIDERED => Parent::Unknown,
         None if any => Parent::Ended,
         None if younger.iter().any(|(_, c)| *c != i) => Parent::Younger,
         None => Parent::Unknown,

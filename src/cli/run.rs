@@ -160,12 +160,13 @@ impl Watching<'_> {
                 self.names.iter().any(|name| text.contains(name.as_str()))
             })
     }
-    /// A filter that let nothing by says so: an empty table reads as "there is none".
+    /// Leaves a note when a filter matched no row: an empty table alone would read as if nothing of the kind existed.
     fn tell_empty(&mut self, ask: &Ask) {
         if self.shown > 0 {
             return;
         }
-        let filters = ask.switches.iter().filter(|(name, _)| matches!(*name, "tid" | "type" | "tag"));
+        // A switch with a value chooses; the others add.
+        let filters = ask.switches.iter().filter(|(_, value)| !value.is_empty());
         let filters = filters.map(|(name, value)| format!("--{name} {value}"));
         let asked: Vec<String> = self.names.iter().map(|name| format!("--name {name}")).chain(filters).collect();
         if !asked.is_empty() {

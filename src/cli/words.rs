@@ -143,7 +143,7 @@ fn words_of(analysis: &'static Analysis, command: Command) -> Command {
                 .num_args(1..)
                 .value_parser(value_parser!(std::ffi::OsString))
                 .value_hint(clap::ValueHint::FilePath)
-                .help(if analysis.is_of_processes() { "The dump; process ids may stand beside it" } else { "The dump" })
+                .help(if analysis.is_of_processes() { "The dump, and process ids if only some processes are wanted" } else { "The dump" })
                 .long_help(if analysis.is_of_processes() {
                     "The dump. Numbers beside it are process ids, as of --pid: 'dumpwalk process 1337 memory.dmp'. A dump that is named like a number is written ./1337."
                 } else {

@@ -24,7 +24,7 @@ pub fn is_vmem(path: &Path) -> bool {
     extension(path).is_some_and(|e| e == "vmem")
 }
 
-/// What the state file beside VMware's memory file says: which file that is, and what it says or why not. `None` where there is none.
+/// The state file beside VMware's memory file: its name, and its contents or why they cannot be read. `None` if the folder has no such file.
 pub fn state(vmem: &Path) -> Option<(String, Result<vmware::State, String>)> {
     let path = ["vmsn", "vmss"].into_iter().find_map(|e| beside(vmem, e))?;
     let state = Map::open(&path).map_err(|e| e.to_string());

@@ -5,8 +5,8 @@
 use super::Arch;
 use super::Run;
 use super::header::{self, Parsed, Width};
-use super::pages::{Pages, RunTable};
-use crate::addr::{PAGE_SIZE, Pa, Pfn};
+use super::pages::{Pages, RunTable, whole_pages};
+use crate::addr::{PAGE_SIZE, Pa};
 use crate::bytes::{u32_at, u64_at};
 use crate::value::Note;
 use goblin::container::Ctx;
@@ -114,11 +114,9 @@ fn runs(headers: &[ProgramHeader], notes: &mut Vec<Note>) -> Vec<Run> {
     let mut cut = 0u64;
     let mut runs: Vec<Run> = Vec::new();
     for load in headers.iter().filter(|h| h.p_type == PT_LOAD && h.p_filesz > 0 && h.p_paddr != u64::MAX) {
-        let before = load.p_paddr.wrapping_neg() % PAGE_SIZE;
-        let pages = load.p_filesz.saturating_sub(before) / PAGE_SIZE;
-        cut = cut.saturating_add(load.p_filesz.saturating_sub(pages.saturating_mul(PAGE_SIZE)));
-        let pfn = Pfn(load.p_paddr.saturating_add(before) / PAGE_SIZE);
-        runs.push(Run { pfn, count: pages, file: load.p_offset.saturating_add(before) });
+        let (run, over) = whole_pages(load.p_paddr, load.p_filesz, load.p_offset);
+        cut = cut.saturating_add(over);
+        runs.push(run);
     }
     if cut > 0 {
         notes.push(Note::info(format!(

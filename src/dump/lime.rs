@@ -3,9 +3,7 @@
 //! Head: `EMiL`, version 1, first and last address (inclusive, 64 bits each), eight bytes of zero. The format is described in LiME's own
 //! documentation. What no record has is not in the image; AVML leaves out stretches of zeros.
 
-use super::Run;
-use super::pages::{Pages, RunTable};
-use crate::addr::{PAGE_SIZE, Pfn};
+use super::pages::{Pages, RunTable, whole_pages};
 use crate::bytes::{u32_at, u64_at};
 use crate::value::Note;
 
@@ -39,7 +37,7 @@ pub fn open(map: &[u8], notes: &mut Vec<Note>) -> Result<Pages, String> {
             break;
         }
         let data = at.saturating_add(HEAD);
-        let (run, over) = whole_pages(record, data as u64);
+        let (run, over) = whole_pages(record.start, record.length, data as u64);
         cut = cut.saturating_add(over);
         runs.push(run);
         let Ok(length) = usize::try_from(record.length) else { break };
@@ -72,19 +70,10 @@ fn record(head: &[u8]) -> Result<Record, String> {
     length.ok_or_else(|| "ends before it begins".into())
 }
 
-/// The whole pages of a record, and how many of its bytes belong to none.
-fn whole_pages(record: Record, data: u64) -> (Run, u64) {
-    let before = record.start.wrapping_neg() % PAGE_SIZE;
-    let inside = record.length.saturating_sub(before);
-    let count = inside / PAGE_SIZE;
-    let pfn = Pfn(record.start.saturating_add(before) / PAGE_SIZE);
-    let run = Run { pfn, count, file: data.saturating_add(before) };
-    (run, record.length.saturating_sub(count.saturating_mul(PAGE_SIZE)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::addr::Pfn;
 
     fn image(records: &[(u64, &[u8])]) -> Vec<u8> {
         let mut out = Vec::new();

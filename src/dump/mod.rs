@@ -209,10 +209,13 @@ impl Dump {
         let map = Map::open(path)?;
         // VMware's state file stands for the memory file beside it, unless it has memory inside.
         let inside = |map: &[u8]| vmware::State::read(map).is_ok_and(|state| state.has_memory());
-        match beside::memory(path).filter(|_| vmware::is_state(&map) && !inside(&map)) {
-            Some(memory) => Self::from_map(&memory, Map::open(&memory)?),
-            None => Self::from_map(path, map),
+        if vmware::is_state(&map)
+            && !inside(&map)
+            && let Some(memory) = beside::memory(path)
+        {
+            return Self::from_map(&memory, Map::open(&memory)?);
         }
+        Self::from_map(path, map)
     }
     /// The same from bytes in memory, which are copied; `name` stands for the path. For tests and fuzzing.
     ///

@@ -64,6 +64,15 @@ impl Pages {
     }
 }
 
+/// The whole pages of a stretch of memory that begins at `start` and lies at `file` in the file, and how many of its bytes belong to none.
+pub fn whole_pages(start: u64, length: u64, file: u64) -> (Run, u64) {
+    let before = start.wrapping_neg() % PAGE_SIZE;
+    let count = length.saturating_sub(before) / PAGE_SIZE;
+    let pfn = Pfn(start.saturating_add(before) / PAGE_SIZE);
+    let run = Run { pfn, count, file: file.saturating_add(before) };
+    (run, length.saturating_sub(count.saturating_mul(PAGE_SIZE)))
+}
+
 fn last_page(run: &Run) -> u64 {
     run.pfn.0.saturating_add(run.count).saturating_sub(1)
 }

@@ -137,6 +137,26 @@ pub fn write(case: &Case, analysis: &Analysis, ask: &Ask, formats: &[Format]) ->
         .collect()
 }
 
+/// xorshift64*: the same numbers on every machine. The seed is not zero.
+pub struct Random(pub u64);
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+    pub fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() >> 16).unwrap() % end.max(1)
+    }
+    pub fn below64(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+    pub fn of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+}
+
 /// FNV-1a, 64 bits: tells a change, needs no crate.
 pub fn checksum(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))

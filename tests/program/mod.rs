@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -164,4 +165,24 @@ pub fn number(v: &Value) -> Option<u64> {
         Value::String(s) => u64::from_str_radix(s.strip_prefix("0x")?, 16).ok(),
         _ => None,
     }
+}
+
+/// The rows of one `report`, by section.
+pub fn report(dump: &Path, store: &Path) -> BTreeMap<String, Vec<Value>> {
+    let mut sections: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let ran = dumpwalk(&[
+        "report".as_ref(),
+        dump.as_os_str(),
+        "--format".as_ref(),
+        "jsonl".as_ref(),
+        "--offline".as_ref(),
+        "--symbols".as_ref(),
+        store.as_os_str(),
+    ]);
+    assert!(matches!(ran.code, 0 | 4), "{}: exit code {}: {}", dump.display(), ran.code, ran.stderr);
+    for line in ran.stdout.lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        sections.entry(row["section"].as_str().expect("a section").to_owned()).or_default().push(row);
+    }
+    sections
 }

@@ -237,12 +237,7 @@ impl Stacks<'_> {
         let isa = Isa::of(kernel.arch);
         let (Ok(base), Ok(limit)) = (teb.view.stack_base(), teb.view.stack_limit()) else { return };
         let from_frame = trap_frame(thread, space).and_then(|frame| {
-            // Privilege 3: the frame was made on entry from user mode.
-            if kernel.arch != Arch::Arm64 && frame.cs()? & 3 != 3 {
-                Err(Absent::NotApplicable)
-            } else {
-                frame.registers()
-            }
+            if entered_from_user(kernel.arch, &frame)? { frame.registers() } else { Err(Absent::NotApplicable) }
         });
         let start = match (from_frame, trapped) {
             (Ok(mut registers), Some(unwound)) => {
@@ -339,12 +334,17 @@ pub fn trap_frame<'k>(thread: &Thread<'k>, space: &Space<'k>) -> Value<View<'k, 
     Ok(space.view(layout, at))
 }
 
+/// Whether a frame was made on entry from user mode: privilege 3. That of ARM64 keeps no selector to tell it by.
+fn entered_from_user(arch: Arch, frame: &View<'_, TrapFrame>) -> Value<bool> {
+    Ok(arch == Arch::Arm64 || frame.cs()? & 3 == 3)
+}
+
 /// The trap frame with which a thread entered the kernel from user mode, on its kernel stack or elsewhere: a thread that runs on another
 /// stack for a while (a call of win32k's back to user mode, `KeExpandKernelStackAndCallout`) names that one as its own. There, the frame
 /// must bear marks of one: privilege 3, and an instruction and a stack in user memory.
 ///
 /// # Errors
-/// Why there is none; [`Absent::NotApplicable`] where the thread has none, or entered from the kernel.
+/// Why it cannot be read; [`Absent::NotApplicable`] if the thread has no frame, or entered from the kernel.
 pub fn entry_frame<'k>(thread: &Thread<'k>, space: &Space<'k>) -> Value<View<'k, TrapFrame>> {
     let kernel = thread.kernel;
     let (on_stack, read) = match trap_frame(thread, space) {
@@ -364,8 +364,7 @@ pub fn entry_frame<'k>(thread: &Thread<'k>, space: &Space<'k>) -> Value<View<'k,
     }
     let registers = frame.registers()?;
     let user = |va: u64| va >= 0x1_0000 && !kernel.in_kernel_half(Va(va));
-    let entered = frame.cs()? & 3 == 3;
-    match (on_stack, entered) {
+    match (on_stack, entered_from_user(kernel.arch, &frame)?) {
         (true, true) => Ok(frame),
         (true, false) => Err(Absent::NotApplicable),
         (false, true) if user(registers.ip) && registers.sp().is_some_and(user) => Ok(frame),
