@@ -164,6 +164,9 @@ fn the_sources_are_read_right() {
 #[test]
 fn what_updates_move_is_doubted() {
     let tables = sources::tables();
+    if tables.is_empty() {
+        return;
+    }
     let build = |t: &Table| -> Option<(Option<Machine>, String, String)> {
         let version = t.symbols.version.as_deref()?;
         let build = version.rsplit_once('.')?.0;
