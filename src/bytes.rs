@@ -1,20 +1,9 @@
 //! Bytes of one object of a dump: where they came from, and where they are missing.
 
 use crate::addr::{Pa, Va};
+pub use crate::place::{At, Place, Stored};
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
-
-/// Where a byte stands: any of the three may be unknown (a sparse dump has no physical addresses,
-/// a page made of zeros has no file offset).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Place {
-    /// Virtual address.
-    pub va: Option<Va>,
-    /// Physical address.
-    pub pa: Option<Pa>,
-    /// Offset in the dump file.
-    pub file: Option<u64>,
-}
 
 /// A stretch of a [`Bytes`]: either bytes with one origin, or a hole with its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +14,8 @@ struct Piece {
     end: u32,
     /// Where its bytes start in the data. Holes have none, so a huge hole costs no memory.
     data: u32,
-    /// Physical address and file offset of `start`, or why it is missing.
-    from: Value<(Option<Pa>, Option<u64>)>,
+    /// Physical address and place in a file of `start`, or why it is missing.
+    from: Value<(Option<Pa>, Option<At>)>,
 }
 
 /// The bytes of one object. Borrowed from the map when they lie together in the file (inside one page, or in pages that
@@ -48,7 +37,7 @@ pub struct Bytes<'d> {
 impl<'d> Bytes<'d> {
     /// Bytes with one origin, borrowed.
     #[must_use]
-    pub fn borrowed(data: &'d [u8], va: Option<Va>, pa: Option<Pa>, file: Option<u64>) -> Self {
+    pub fn borrowed(data: &'d [u8], va: Option<Va>, pa: Option<Pa>, file: Option<At>) -> Self {
         let end = short(data.len());
         Self {
             data: Cow::Borrowed(data),
@@ -82,7 +71,7 @@ impl<'d> Bytes<'d> {
         }
     }
     /// Adds bytes at the end. What would pass 4 GiB is left out.
-    pub fn push(&mut self, bytes: &[u8], pa: Option<Pa>, file: Option<u64>) {
+    pub fn push(&mut self, bytes: &[u8], pa: Option<Pa>, file: Option<At>) {
         let start = self.len();
         let end = start.saturating_add(short(bytes.len()));
         let bytes = bytes.get(..end.saturating_sub(start) as usize).unwrap_or(bytes);
@@ -90,9 +79,8 @@ impl<'d> Bytes<'d> {
         self.data.to_mut().extend_from_slice(bytes);
         if let Some(last) = self.many.last_mut() {
             let before = u64::from(last.end.saturating_sub(last.start));
-            let follows = last
-                .from
-                .is_ok_and(|(p, f)| p.map(|p| p.add(before)) == pa && f.map(|f| f.saturating_add(before)) == file);
+            let follows =
+                last.from.is_ok_and(|(p, f)| p.map(|p| p.add(before)) == pa && f.map(|f| f.add(before)) == file);
             if follows {
                 last.end = end;
                 return;
@@ -217,7 +205,7 @@ impl<'d> Bytes<'d> {
                 start: p.start.saturating_sub(offset),
                 end: p.end.min(end).saturating_sub(offset),
                 data: p.data.saturating_add(if p.from.is_ok() { skipped } else { 0 }),
-                from: p.from.map(|(pa, file)| (pa.map(|a| a.add(delta)), file.map(|f| f.saturating_add(delta)))),
+                from: p.from.map(|(pa, file)| (pa.map(|a| a.add(delta)), file.map(|f| f.add(delta)))),
             };
             match one.take() {
                 None if many.is_empty() => one = Some(piece),
@@ -263,7 +251,7 @@ impl<'d> Bytes<'d> {
             return Place { va, pa: None, file: None };
         };
         let delta = u64::from(offset.saturating_sub(p.start));
-        Place { va, pa: pa.map(|a| a.add(delta)), file: file.map(|f| f.saturating_add(delta)) }
+        Place { va, pa: pa.map(|a| a.add(delta)), file: file.map(|f| f.add(delta)) }
     }
 }
 
@@ -313,14 +301,14 @@ mod tests {
     #[test]
     fn a_hole_costs_its_own_bytes_only() {
         let mut b = Bytes::builder(Some(Va(0x1ff0)), 48);
-        b.push(&[1; 16], Some(Pa(0x5ff0)), Some(0x100));
+        b.push(&[1; 16], Some(Pa(0x5ff0)), Some(0x100.into()));
         b.push_hole(16, Absent::PagedOut);
-        b.push(&[2; 16], Some(Pa(0x9000)), Some(0x900));
+        b.push(&[2; 16], Some(Pa(0x9000)), Some(0x900.into()));
         assert_eq!(b.at(0, 16), Ok(&[1u8; 16][..]));
         assert_eq!(b.at(15, 2), Err(Absent::PagedOut));
         assert_eq!(b.at(32, 16), Ok(&[2u8; 16][..]));
         assert_eq!(b.at(40, 16), Err(Absent::NotMapped));
-        assert_eq!(b.place(33), Place { va: Some(Va(0x2011)), pa: Some(Pa(0x9001)), file: Some(0x901) });
+        assert_eq!(b.place(33), Place { va: Some(Va(0x2011)), pa: Some(Pa(0x9001)), file: Some(0x901.into()) });
         assert_eq!(b.prefix().len(), 16);
         assert_eq!(b.holes().collect::<Vec<_>>(), [(16, 16, Absent::PagedOut)]);
         assert_eq!(b.present().collect::<Vec<_>>(), [(0, &[1u8; 16][..]), (32, &[2u8; 16][..])]);
@@ -330,7 +318,7 @@ mod tests {
     #[test]
     fn a_later_part_is_at_its_own_offsets() {
         let mut b = Bytes::builder(Some(Va(0x1010)), 4);
-        b.push(&[1, 2, 3, 4], Some(Pa(0x5010)), Some(0x110));
+        b.push(&[1, 2, 3, 4], Some(Pa(0x5010)), Some(0x110.into()));
         b.push_hole(2, Absent::PagedOut);
         let b = b.behind(16);
         assert_eq!(b.at(16, 4), Ok(&[1u8, 2, 3, 4][..]));
@@ -339,14 +327,14 @@ mod tests {
         assert_eq!(b.at(0, 1), Err(Absent::NotMapped));
         assert_eq!(b.at(22, 1), Err(Absent::NotMapped));
         assert_eq!(b.va(), Some(Va(0x1000)));
-        assert_eq!(b.place(17), Place { va: Some(Va(0x1011)), pa: Some(Pa(0x5011)), file: Some(0x111) });
+        assert_eq!(b.place(17), Place { va: Some(Va(0x1011)), pa: Some(Pa(0x5011)), file: Some(0x111.into()) });
         assert_eq!(b.place(3), Place { va: Some(Va(0x1003)), pa: None, file: None });
     }
     #[test]
     fn neighbours_read_as_one() {
         let mut b = Bytes::builder(Some(Va(0x1000)), 8);
-        b.push(&[1, 2], Some(Pa(0x5000)), Some(0x10));
-        b.push(&[3, 4], Some(Pa(0x5002)), Some(0x12));
+        b.push(&[1, 2], Some(Pa(0x5000)), Some(0x10.into()));
+        b.push(&[3, 4], Some(Pa(0x5002)), Some(0x12.into()));
         b.push(&[5, 6], Some(Pa(0x9000)), None);
         b.push_hole(2, Absent::NotInDump);
         b.push_hole(3, Absent::NotInDump);
@@ -360,7 +348,7 @@ mod tests {
     #[test]
     fn a_part_reads_as_the_whole_does() {
         let mut b = Bytes::builder(Some(Va(0x1000)), 8);
-        b.push(&[1, 2, 3], Some(Pa(0x5000)), Some(0x10));
+        b.push(&[1, 2, 3], Some(Pa(0x5000)), Some(0x10.into()));
         b.push_hole(2, Absent::NotInDump);
         b.push(&[4, 5, 6], Some(Pa(0x7000)), None);
         b.push(&[7, 8], Some(Pa(0x9000)), None);

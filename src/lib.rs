@@ -20,7 +20,7 @@
 //!
 //! | layer | owns | may import |
 //! |---|---|---|
-//! | [`addr`] [`bytes`] [`value`] [`error`] [`time`] [`utf16`] [`progress`] [`regular`] | address newtypes, bytes that know their origin, values or reasons, errors, FILETIME, Windows text, files that are safe to open: the primitives | each other |
+//! | [`addr`] [`place`] [`bytes`] [`value`] [`error`] [`time`] [`utf16`] [`progress`] [`regular`] | address newtypes, bytes that know their origin, values or reasons, errors, FILETIME, Windows text, files that are safe to open: the primitives | each other |
 //! | [`dump`] | a file → physical pages; one file per container, one run lookup for all | primitives |
 //! | [`paging`] | (root, virtual address) → physical; fetches with holes; one file per paging mode | primitives, dump, `symbols::layout`, `symbols::types` |
 //! | [`symbols`] | PDB, ISF or built-in table → names and layouts; store, download, cache; `layout!` | primitives |
@@ -104,6 +104,7 @@ pub mod dump;
 pub mod error;
 pub mod kernel;
 pub mod paging;
+pub mod place;
 pub mod progress;
 pub mod regular;
 pub mod report;

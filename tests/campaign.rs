@@ -49,6 +49,7 @@ impl Sink for Places {
     fn row(&mut self, row: Row) -> dumpwalk::error::Result<()> {
         for place in row.place.iter().chain(row.fields.iter().map(|(_, place)| place)) {
             if let (Some(file), true) = (place.file, self.0.len() < 50_000) {
+                let file = file.dump_offset().unwrap();
                 self.0.entry(usize::try_from(file).unwrap()).or_insert(place.va.map_or(0, |va| va.0));
             }
         }

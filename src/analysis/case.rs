@@ -2,7 +2,9 @@
 
 use crate::dump::Dump;
 use crate::error::{Error, Result};
+use crate::kernel::paged::Given;
 use crate::kernel::{Kernel, find};
+use crate::paging::Mode;
 use crate::progress::Progress;
 use crate::symbols::Chosen;
 use crate::symbols::store::{Options, Store};
@@ -20,6 +22,8 @@ pub struct OpenOptions {
     pub pdb: Option<Chosen>,
     /// Never use the network.
     pub offline: bool,
+    /// Page files of the machine, beside the dump.
+    pub page_files: Vec<Given>,
     /// Use nothing of the user's: no cache, no `_NT_SYMBOL_PATH`. What comes out then depends on dump and options only.
     pub isolated: bool,
     /// Counts what takes long.
@@ -55,11 +59,18 @@ impl Case {
     /// Opens a dump and looks for a kernel in it.
     ///
     /// # Errors
-    /// The file cannot be read or is no dump. That no kernel was found is no error yet: see [`Case::kernel`].
+    /// The file cannot be read or is no dump, or a page file cannot be used. That no kernel was found is no error yet: see [`Case::kernel`].
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
         let dump = Arc::new(Dump::open(path)?);
-        let kernel = find::find_with(&dump, &options.store(), &options.progress);
-        let notes = kernel.as_ref().ok().and_then(Kernel::shared_page_note).into_iter().collect();
+        let mut kernel = find::find_with(&dump, &options.store(), &options.progress);
+        let mut notes: Vec<Note> = kernel.as_ref().ok().and_then(Kernel::shared_page_note).into_iter().collect();
+        match &mut kernel {
+            Ok(kernel) if kernel.mode != Mode::Blocks => kernel.open_page_files(&options.page_files)?,
+            _ if options.page_files.is_empty() => {}
+            _ => notes.push(Note::info(
+                "page files are not used: there are no page tables in this dump that could name their pages",
+            )),
+        }
         Ok(Self { dump, kernel, notes })
     }
     /// When the dump was taken, by the latest of what says so; a time stamp of whole seconds lies anywhere in its second.
@@ -72,10 +83,17 @@ impl Case {
         header.max(self.kernel.as_ref().ok().and_then(crate::kernel::stamp::taken))
     }
     /// What is worth knowing of the dump, of how it was opened and of its kernel. What reading it costs is known when an analysis has
-    /// ended: [`Dump::met`].
+    /// ended: [`Case::met`].
     pub fn all_notes(&self) -> impl Iterator<Item = &Note> {
         let of_kernel = self.kernel.iter().flat_map(|k| &k.notes);
         self.dump.notes.iter().chain(&self.notes).chain(of_kernel)
+    }
+    /// What reading the dump has cost so far: pages without memory, texts without their end, compressed pages that could not be read.
+    #[must_use]
+    pub fn met(&self) -> Vec<Note> {
+        let mut notes = self.dump.met();
+        notes.extend(self.kernel.iter().flat_map(|kernel| kernel.paged.notes()));
+        notes
     }
     /// The kernel.
     ///

@@ -93,7 +93,7 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         copied.map_or_else(|| thread_cell(&running), thread_of_copy),
         header.comment.clone().ok_or(Absent::NotRecorded).into(),
     ];
-    let place = Place { va: None, pa: None, file: Some(0) };
+    let place = Place { va: None, pa: None, file: Some(0.into()) };
     sink.row(Row::new(cells.into()).at(place).upright())
 }
 
@@ -170,7 +170,7 @@ fn running<'k>(case: &'k Case, context: &Value<Context>) -> Value<Running<'k>> {
     if let Some(triage) = case.dump.triage() {
         let part = triage.thread().ok_or(Absent::NotInDump);
         let thread = part.and_then(|part| {
-            let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
+            let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file.into()));
             kernel.thread_of(bytes).map_err(|_| Absent::NoSymbol)
         });
         let found = kernel.processes().map_err(|_| Absent::NoSymbol)?;

@@ -9,6 +9,7 @@ use crate::kernel::address_space::AddressSpace;
 use crate::kernel::page_state::{Grain, Pages, State, pages};
 use crate::kernel::process::Process;
 use crate::paging::{Rights, Space};
+use crate::place::At;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note};
 
@@ -132,7 +133,7 @@ fn row(process: &Process<'_>, memory: &AddressSpace<'_>, run: &Pages) -> Row {
         in_memory(run.entry),
         memory.tree.at(run.va).map_or(Cell::Absent(Absent::NotApplicable), |v| v.start.into()),
     ];
-    let place = crate::bytes::Place { va: Some(run.va), pa: run.pa, file: run.file };
+    let place = crate::bytes::Place { va: Some(run.va), pa: run.pa, file: run.file.map(At::in_dump) };
     Row::new(cells.into()).at(place)
 }
 

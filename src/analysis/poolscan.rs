@@ -4,6 +4,7 @@ use super::{Analysis, Ask, Case, Switch, scans};
 use crate::error::{Error, Result};
 use crate::kernel::scan::find::Allocation;
 use crate::kernel::scan::tags::{Kind as Scanned, Tag};
+use crate::place::At;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::Absent;
 
@@ -55,7 +56,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
             kind.map_or(nothing.clone(), |k| k.word().into()),
             object.map_or(nothing, |o| o.va.map_or(Cell::Absent(Absent::NotMapped), Cell::from)),
         ];
-        let place = crate::bytes::Place { va, pa: Some(pool.pa), file: kernel.dump.file_offset(pool.pa) };
+        let place =
+            crate::bytes::Place { va, pa: Some(pool.pa), file: kernel.dump.file_offset(pool.pa).map(At::in_dump) };
         sink.row(Row::new(cells.into()).at(place))
     });
     notes.into_iter().for_each(|n| sink.note(n));

@@ -13,6 +13,7 @@ use crate::kernel::protection::Protection;
 use crate::kernel::stamp::Bounds;
 use crate::kernel::teb::TebLayout;
 use crate::paging::{Mode, Space};
+use crate::place::At;
 use crate::report::{Cell, Column, Row, Sink};
 use crate::symbols::resolved::Resolved;
 use crate::symbols::{Fallback, Machine, Symbols, builtin};
@@ -107,7 +108,7 @@ fn hex(v: u32) -> Cell {
     Cell::Hex(v.into())
 }
 fn at_file(file: u64) -> Place {
-    Place { file: Some(file), ..Place::default() }
+    Place { file: Some(file.into()), ..Place::default() }
 }
 
 /// `MEM_PRIVATE`, `MEM_MAPPED`, `MEM_IMAGE`.
@@ -182,7 +183,7 @@ pub(super) fn memmap(_: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sin
             ("state", state.into()),
             ("file_offset", file.map_or(Cell::Absent(Absent::NotInDump), Cell::Hex)),
         ]);
-        sink.row(row(&memmap::COLUMNS, known, Place { va: Some(start), pa: None, file }))
+        sink.row(row(&memmap::COLUMNS, known, Place { va: Some(start), pa: None, file: file.map(At::in_dump) }))
     };
     let committed = user.regions().iter().filter(|r| r.state == COMMIT);
     if user.regions().is_empty() {

@@ -4,6 +4,7 @@ use super::words;
 use crate::addr::Va;
 use crate::analysis::{Analysis, Ask, OpenOptions};
 use crate::error::{Error, Result};
+use crate::kernel::paged::Given;
 use crate::progress::Progress;
 use crate::report::{Format, Provenance};
 use crate::symbols::Chosen;
@@ -72,6 +73,7 @@ impl Job {
                 symbols: words.get_many::<PathBuf>("symbols").into_iter().flatten().cloned().collect(),
                 pdb: words.get_one::<Chosen>("pdb").cloned(),
                 offline: words.get_flag("offline"),
+                page_files: words.get_many::<Given>("page-file").into_iter().flatten().cloned().collect(),
                 isolated: false,
                 progress: progress.clone(),
             },

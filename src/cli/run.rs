@@ -117,7 +117,7 @@ fn answer(
     case.all_notes().for_each(|note| watching.note(note.clone()));
     let done = (job.analysis.run)(case, &job.ask, &mut watching);
     // What was met while pages and texts were read is known now.
-    case.dump.met().into_iter().for_each(|note| watching.note(note));
+    case.met().into_iter().for_each(|note| watching.note(note));
     if done.is_ok() {
         watching.tell_empty(&job.ask);
     }

@@ -2,6 +2,7 @@
 
 use super::{exit, other_tools};
 use crate::analysis::{ALL, Analysis, GROUPS};
+use crate::kernel::paged::Given;
 use crate::report::Format;
 use crate::symbols::{Chosen, manage};
 use clap::builder::PossibleValuesParser;
@@ -154,6 +155,7 @@ fn words_of(analysis: &'static Analysis, command: Command) -> Command {
         .args(output())
         .args(symbols())
         .arg(pdb())
+        .arg(page_file())
         .arg(
             Arg::new("threads")
                 .long("threads")
@@ -294,6 +296,40 @@ fn pdb() -> Arg {
         )
 }
 
+/// The page files that the user has.
+fn page_file() -> Arg {
+    Arg::new("page-file")
+        .long("page-file")
+        .value_name("[N=]FILE|DIR")
+        .action(ArgAction::Append)
+        .value_parser(given)
+        .value_hint(clap::ValueHint::AnyPath)
+        .help_heading("Memory")
+        .help("A page file of the same machine: pages that were written to it are read out of it (repeatable)")
+        .long_help(
+            "A page file of the same machine and the same start of it (pagefile.sys, swapfile.sys): pages that were written to it are \
+             read out of it. Which of the machine's page files it is, its name tells; where two are named alike, say the number Windows gave it \
+             (0=pagefile.sys), as 'dumpwalk info' lists them. A folder stands for the files in it that are named as this machine's page files are. \
+             Files beside the dump are not used unasked: a page file is saved at another time than the dump, and what is read \
+             out of it is marked so (--provenance).",
+        )
+}
+
+/// A path, or a page file's number and a path.
+fn given(text: &str) -> Result<Given, String> {
+    let (number, path) = match text.split_once('=') {
+        Some((number, path)) if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => {
+            let number = number.parse().ok().filter(|n| *n < 16);
+            (Some(number.ok_or("Windows numbers its page files from 0 to 15")?), path)
+        }
+        _ => (None, text),
+    };
+    if path.is_empty() {
+        return Err("no file is named".into());
+    }
+    Ok(Given { number, path: path.into() })
+}
+
 /// A file that exists, or GUID and age.
 fn chosen(text: &str) -> Result<Chosen, String> {
     let path = PathBuf::from(text);
@@ -366,6 +402,14 @@ mod tests {
         assert_eq!(address("0xffffab0fc6f4e080"), Ok(0xffff_ab0f_c6f4_e080));
         assert_eq!(address("ffffab0f`c6f4e080"), address("0xffffab0fc6f4e080"));
         assert!(address("-1").is_err() && address("").is_err() && address("4x").is_err());
+    }
+    #[test]
+    fn page_files_are_paths_with_or_without_a_number() {
+        let of = |text: &str| given(text).map(|g| (g.number, g.path.display().to_string()));
+        assert_eq!(of("pagefile.sys"), Ok((None, "pagefile.sys".into())));
+        assert_eq!(of("1=x/pagefile.sys"), Ok((Some(1), "x/pagefile.sys".into())));
+        assert_eq!(of("evidence=1/pagefile.sys"), Ok((None, "evidence=1/pagefile.sys".into())));
+        assert!(of("16=pagefile.sys").is_err() && of("0=").is_err() && of("").is_err());
     }
     #[test]
     fn process_ids_are_numbers() {

@@ -13,6 +13,7 @@ mod lime;
 mod map;
 mod met;
 mod minidump;
+mod page_file;
 mod pages;
 mod ranges;
 mod raw;
@@ -28,6 +29,7 @@ pub mod user;
 mod vmware;
 mod wiped;
 
+pub use page_file::PageFile;
 pub use pages::Runs;
 pub use secondary::{Piece, Tag};
 pub use sparse::Block;

@@ -31,6 +31,7 @@ pub mod narrow;
 pub mod object;
 pub mod own_drivers;
 pub mod page_state;
+pub mod paged;
 pub mod pe;
 pub mod peb;
 pub mod privilege;
@@ -122,18 +123,20 @@ pub struct Kernel {
     pub met: find::Met,
     /// Of a triage dump whose structures no symbols describe: who was running, as far as the copies speak for themselves.
     pub copied: Option<find::Copied>,
+    /// What there is of its pages beside physical memory.
+    pub paged: paged::Paged,
 }
 
 impl Kernel {
     /// A fresh view of the kernel's address space, with a translation cache of its own.
     #[must_use]
     pub fn space(&self) -> Space<'_> {
-        Space::new(&self.dump, self.mode, self.root).with_format(self.format)
+        Space::new(&self.dump, self.mode, self.root).with_format(self.format).with_sources(self)
     }
     /// The address space of another page-table root.
     #[must_use]
     pub fn space_of(&self, root: Pa) -> Space<'_> {
-        Space::new(&self.dump, self.mode, root).with_format(self.format).with_kernel(self.root)
+        Space::new(&self.dump, self.mode, root).with_format(self.format).with_kernel(self.root).with_sources(self)
     }
     /// The names of the one-bit members of `ty` (at `offset`) whose bit is set in `value`, lowest bit first.
     #[must_use]

@@ -251,6 +251,7 @@ fn absent(va: Va, size: u64, fault: Fault) -> Pages {
             State::Unknown
         }
         Fault::TableNotInDump { .. }
+        | Fault::TableAway { .. }
         | Fault::AskVad
         | Fault::Unknown { .. }
         | Fault::NoBlock

@@ -61,5 +61,6 @@ pub fn kernel(memory: &Memory, like: &str) -> Option<Kernel> {
         system: None,
         met: find::Met::default(),
         copied: None,
+        paged: crate::kernel::paged::Paged::default(),
     })
 }

@@ -28,7 +28,7 @@ impl Kernel {
             let note = Note::loss("this triage dump keeps no copy of the crashing process");
             return Processes { list: Vec::new(), notes: vec![note], active: None };
         };
-        let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
+        let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file.into()));
         let process = Process::new(self, View::new(layout, bytes));
         let note = Note::info("a triage dump keeps one process: the one that was running when the machine crashed");
         Processes { list: vec![process], notes: vec![note], active: None }
@@ -39,7 +39,7 @@ impl Kernel {
     /// Why there is none.
     pub fn copied_thread(&self) -> Value<Thread<'_>> {
         let part = self.dump.triage().and_then(|t| t.thread()).ok_or(Absent::NotInDump)?;
-        self.thread_of(Bytes::borrowed(part.bytes, part.va, None, Some(part.file))).map_err(|_| Absent::NoSymbol)
+        self.thread_of(Bytes::borrowed(part.bytes, part.va, None, Some(part.file.into()))).map_err(|_| Absent::NoSymbol)
     }
     /// The copied `_ETHREAD` as the only thread.
     pub(super) fn embedded_thread<'k>(&'k self, layout: &'k EThread) -> Threads<'k> {
@@ -47,7 +47,7 @@ impl Kernel {
             let note = Note::loss("this triage dump keeps no copy of the crashing thread");
             return Threads { list: Vec::new(), notes: vec![note] };
         };
-        let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
+        let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file.into()));
         let thread = Thread { kernel: self, view: View::new(layout, bytes) };
         let mut notes =
             vec![Note::info("a triage dump keeps one thread: the one that was running when the machine crashed")];
@@ -74,7 +74,7 @@ fn home_of(thread: &Thread<'_>) -> Option<Note> {
 pub fn modules(dump: &Dump) -> Option<Modules> {
     let list = dump.triage()?.drivers().iter().map(|d| Module {
         offset: Err(Absent::NotRecorded),
-        place: Place { va: None, pa: None, file: Some(d.file) },
+        place: Place { va: None, pa: None, file: Some(d.file.into()) },
         base: Ok(d.base),
         size: Ok(d.size),
         entry: Err(Absent::NotRecorded),
@@ -93,7 +93,7 @@ pub fn modules(dump: &Dump) -> Option<Modules> {
 pub fn unloaded(dump: &Dump) -> Option<Vec<Unloaded>> {
     let list = dump.triage()?.unloaded().iter().zip(0..).map(|(d, index)| Unloaded {
         index,
-        place: Place { va: None, pa: None, file: Some(d.file) },
+        place: Place { va: None, pa: None, file: Some(d.file.into()) },
         name: d.name.clone().map(Into::into),
         start: Ok(d.start),
         end: Ok(d.end),

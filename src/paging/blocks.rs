@@ -3,6 +3,7 @@
 use super::Space;
 use crate::addr::Va;
 use crate::bytes::Bytes;
+use crate::place::At;
 use crate::value::{Absent, Value};
 
 impl<'d> Space<'d> {
@@ -31,7 +32,7 @@ impl<'d> Space<'d> {
         if let Ok((data, file)) = first
             && data.len() == len as usize
         {
-            return Bytes::borrowed(data, Some(va), None, Some(file));
+            return Bytes::borrowed(data, Some(va), None, Some(At::in_dump(file)));
         }
         let mut out = Bytes::builder(Some(va), 0);
         while out.len() < len {
@@ -41,7 +42,7 @@ impl<'d> Space<'d> {
                 break;
             };
             match self.kept(at, left) {
-                Ok((data, file)) if !data.is_empty() => out.push(data, None, Some(file)),
+                Ok((data, file)) if !data.is_empty() => out.push(data, None, Some(At::in_dump(file))),
                 other => {
                     let next = self.next_kept(at).map_or(u64::MAX, |next| next.0.saturating_sub(at.0));
                     let hole = u32::try_from(next).unwrap_or(u32::MAX).min(left).max(1);

@@ -2,24 +2,25 @@
 
 use super::tables::Rights;
 use crate::addr::Pa;
+use crate::bytes::At;
 use std::cell::{Cell, OnceCell};
 
-/// Where one virtual page lies. File offsets, not references: a space stays covariant in the dump's lifetime.
+/// Where one virtual page lies. Places, not references: a space stays covariant in the dump's lifetime.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hit {
-    /// The physical page's first byte.
-    pub pa: Pa,
-    /// The file offset of the page, where the dump has it.
-    pub file: Option<u64>,
+    /// The physical page's first byte, of a page in physical memory.
+    pub pa: Option<Pa>,
+    /// The place of the page, where the dump or another source has it.
+    pub file: Option<At>,
 }
 
 /// A table of the lowest level.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
-    /// Where it lies.
+    /// Where it lies, as in [`Met`](super::walk::Met).
     pub at: Pa,
-    /// Its file offset.
-    pub file: u64,
+    /// The place of its page.
+    pub file: At,
     /// What the levels above allow.
     pub rights: Rights,
 }

@@ -18,6 +18,15 @@ pub enum Fault {
         /// Where the table lies.
         table: Pa,
     },
+    /// The page that holds the page table was itself written away, and no source has it.
+    TableAway {
+        /// The page file's number, where known.
+        number: Option<u8>,
+        /// Page inside it (not byte), or key in the store.
+        offset: u64,
+        /// [`Absent::PagedOut`] or [`Absent::Compressed`].
+        why: Absent,
+    },
     /// Committed, never touched: it would be given a page of zeros.
     DemandZero,
     /// Written to a page file.
@@ -66,7 +75,7 @@ impl From<Fault> for Absent {
             Fault::PageFile { .. } | Fault::FileBacked { .. } => Self::PagedOut,
             Fault::Compressed { .. } => Self::Compressed,
             Fault::KernelHalf => Self::Implausible,
-            Fault::Prototype { why, .. } => why,
+            Fault::Prototype { why, .. } | Fault::TableAway { why, .. } => why,
         }
     }
 }
@@ -78,6 +87,10 @@ impl fmt::Display for Fault {
             Self::KernelHalf => f.write_str("in the kernel half"),
             Self::Unmapped => f.write_str("not mapped"),
             Self::TableNotInDump { table } => write!(f, "page table {table} not in the dump"),
+            Self::TableAway { number: Some(n), offset, why: Absent::PagedOut } => {
+                write!(f, "page table in page file {n} page {offset:#x}")
+            }
+            Self::TableAway { offset, why, .. } => write!(f, "page table {why}, page {offset:#x}"),
             Self::DemandZero => f.write_str("demand-zero"),
             Self::PageFile { number: Some(n), offset } => write!(f, "page file {n} page {offset:#x}"),
             Self::PageFile { number: None, offset } => write!(f, "page file page {offset:#x}"),

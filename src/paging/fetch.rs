@@ -1,13 +1,30 @@
 //! Many bytes at once: across pages, runs and holes.
 
+use super::cache::Hit;
 use super::walk::Follow;
-use super::{Mode, Space};
+use super::{Fault, Mode, Page, Space};
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::Bytes;
 use crate::value::{Absent, Value};
 
-/// A stretch of an object: physically together, or a hole.
-type Segment = (u32, Value<Pa>);
+/// A stretch of an object, or a hole.
+type Segment = (u32, Value<Spot>);
+
+/// Where a stretch lies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spot {
+    /// Together in physical memory.
+    Memory(Pa),
+    /// In the page that another source has for this entry: from this byte on.
+    Beyond(Fault, u64),
+}
+
+impl Spot {
+    /// Whether `next` goes on where `len` bytes of this end.
+    fn goes_on(self, len: u32, next: Self) -> bool {
+        matches!((self, next), (Self::Memory(a), Self::Memory(b)) if a.add(len.into()) == b)
+    }
+}
 
 /// Objects up to this size are fetched without asking how much memory the dump has.
 const MODEST: u32 = 1 << 24;
@@ -21,24 +38,24 @@ impl<'d> Space<'d> {
             return self.fetch_kept(va, len);
         }
         if va.offset_in_page().saturating_add(len.into()) <= PAGE_SIZE {
-            return match self.hit(va) {
-                Ok(hit) => match self.bytes_of(hit, va, len) {
-                    Ok(data) => {
-                        let inside = va.offset_in_page();
-                        let file = hit.file.map(|f| f.saturating_add(inside));
-                        Bytes::borrowed(data, Some(va), Some(hit.pa.add(inside)), file)
-                    }
-                    Err(why) => Bytes::hole(len, Some(va), why),
-                },
-                Err(why) => Bytes::hole(len, Some(va), why),
-            };
+            let found = self.hit(va).and_then(|hit| Ok((hit, self.bytes_of(hit, va, len)?)));
+            let inside = va.offset_in_page();
+            match found {
+                Ok((Hit { pa, file }, data)) => {
+                    let (pa, file) = (pa.map(|pa| pa.add(inside)), file.map(|f| f.add(inside)));
+                    return Bytes::borrowed(data, Some(va), pa, file);
+                }
+                // A page of another source may be one that it does not keep.
+                Err(Absent::Compressed) if self.sources.is_some() => {}
+                Err(why) => return Bytes::hole(len, Some(va), why),
+            }
         }
         let segments = self.segments(va, len);
-        if let [(n, Ok(pa))] = segments.as_slice()
+        if let [(n, Ok(Spot::Memory(pa)))] = segments.as_slice()
             && let Some((data, file)) = self.dump.stretch(*pa, *n as usize)
             && data.len() == *n as usize
         {
-            return Bytes::borrowed(data, Some(va), Some(*pa), Some(file));
+            return Bytes::borrowed(data, Some(va), Some(*pa), Some(file.into()));
         }
         let present: u64 = segments.iter().filter(|(_, s)| s.is_ok()).map(|(n, _)| u64::from(*n)).sum();
         let mut room = present;
@@ -49,7 +66,8 @@ impl<'d> Space<'d> {
         let mut out = Bytes::builder(Some(va), u32::try_from(room).unwrap_or(u32::MAX));
         for (n, segment) in segments {
             match segment {
-                Ok(pa) => self.copy(&mut out, pa, n, &mut room),
+                Ok(Spot::Memory(pa)) => self.copy(&mut out, pa, n, &mut room),
+                Ok(Spot::Beyond(fault, inside)) => self.copy_beyond(&mut out, fault, inside, n),
                 Err(why) => out.push_hole(n, why),
             }
         }
@@ -68,7 +86,9 @@ impl<'d> Space<'d> {
             };
             done = done.saturating_add(n);
             match out.last_mut() {
-                Some((before, Ok(pa))) if segment == Ok(pa.add((*before).into())) => *before = before.saturating_add(n),
+                Some((before, Ok(spot))) if segment.is_ok_and(|next| spot.goes_on(*before, next)) => {
+                    *before = before.saturating_add(n)
+                }
                 Some((before, Err(why))) if segment == Err(*why) => *before = before.saturating_add(n),
                 _ => out.push((n, segment)),
             }
@@ -77,14 +97,35 @@ impl<'d> Space<'d> {
     }
     fn segment(&self, at: Va, left: u32) -> Segment {
         let in_page = PAGE_SIZE.saturating_sub(at.offset_in_page());
-        let (reach, found) = if let Some(hit) = self.cache.page(at.0 / PAGE_SIZE) {
-            (in_page, Ok(hit.pa.add(at.offset_in_page())))
+        let (reach, found) = if let Some(Hit { pa: Some(pa), .. }) = self.cache.page(at.0 / PAGE_SIZE) {
+            (in_page, Ok(Spot::Memory(pa.add(at.offset_in_page()))))
         } else {
             let step = self.step(at, Follow::Prototypes);
             let reach = step.next.map_or(u64::MAX, |n| n.saturating_sub(at.0));
-            (reach.max(1), step.found.map(|m| m.pa).map_err(Absent::from))
+            match step.found {
+                Ok(mapping) => (reach.max(1), Ok(Spot::Memory(mapping.pa))),
+                Err(fault @ (Fault::PageFile { .. } | Fault::Compressed { .. })) if self.sources.is_some() => {
+                    (in_page, Ok(Spot::Beyond(fault, at.offset_in_page())))
+                }
+                Err(fault) => (reach.max(1), Err(fault.into())),
+            }
         };
         (u32::try_from(reach).unwrap_or(u32::MAX).min(left), found)
+    }
+    /// Copies a part of a page that another source has.
+    fn copy_beyond(&self, out: &mut Bytes<'_>, fault: Fault, inside: u64, len: u32) {
+        let found = self.beyond(fault);
+        let place = found.as_ref().ok().map(|page| page.at().add(inside));
+        let bytes = match &found {
+            Ok(Page::Kept(at)) => self.page_at(*at),
+            Ok(Page::Passing(_, bytes)) => Some(&**bytes),
+            Err(_) => None,
+        };
+        let from = usize::try_from(inside).unwrap_or(usize::MAX);
+        match bytes.and_then(|b| b.get(from..from.checked_add(len as usize)?)) {
+            Some(part) => out.push(part, None, place),
+            None => out.push_hole(len, found.err().unwrap_or(fault.into())),
+        }
     }
     /// Copies a stretch of physical memory, page by page where the file scatters it.
     fn copy(&self, out: &mut Bytes<'_>, from: Pa, len: u32, room: &mut u64) {
@@ -98,7 +139,7 @@ impl<'d> Space<'d> {
             }
             let want = u64::from(left).min(*room);
             if let Some((data, file)) = self.dump.stretch(at, usize::try_from(want).unwrap_or(usize::MAX)) {
-                out.push(data, Some(at), Some(file));
+                out.push(data, Some(at), Some(file.into()));
                 let n = u32::try_from(data.len()).unwrap_or(left).max(1);
                 *room = room.saturating_sub(n.into());
                 done = done.saturating_add(n);

@@ -10,6 +10,7 @@ mod raw;
 mod regions;
 #[cfg(test)]
 mod regions_tests;
+mod sources;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -22,12 +23,12 @@ mod x86;
 
 pub use fault::Fault;
 pub use regions::{Region, Regions};
+pub use sources::{NO_SLOT, Page, PageBytes, Sources};
 pub use tables::Rights;
 pub use walk::{Mapping, Via};
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
-use crate::bytes::Bytes;
-use crate::bytes::le;
+use crate::bytes::{At, Bytes, le};
 use crate::dump::{Arch, Dump};
 use crate::symbols::layout::{Counted, Layout, View};
 use crate::utf16::{self, Text};
@@ -101,9 +102,11 @@ pub struct Space<'d> {
     kernel: Option<Pa>,
     format: Format,
     vads: Option<Box<dyn Prototypes + 'd>>,
+    /// Who has pages that are not in physical memory.
+    sources: Option<&'d dyn Sources>,
     cache: Cache,
-    /// The virtual page the last prototype entry lay in, and its file offset.
-    prototypes_page: Cell<Option<(u64, u64)>>,
+    /// The virtual page the last prototype entry lay in, and its place.
+    prototypes_page: Cell<Option<(u64, At)>>,
     /// The last address that may be read: see [`Space::user_side`].
     last: Va,
 }
@@ -125,6 +128,7 @@ impl<'d> Space<'d> {
             kernel: None,
             format: Format::of_mode(mode),
             vads: None,
+            sources: None,
             cache: Cache::new(),
             prototypes_page: Cell::new(None),
             last: Va(u64::MAX),
@@ -201,7 +205,10 @@ impl<'d> Space<'d> {
             // What is kept by virtual address has none.
             return Err(self.kept(va, 1).err().unwrap_or(Absent::NotRecorded));
         }
-        self.hit(va).map(|hit| hit.pa.add(va.offset_in_page()))
+        match self.cache.page(va.0 / PAGE_SIZE) {
+            Some(Hit { pa: Some(pa), .. }) => Ok(pa.add(va.offset_in_page())),
+            _ => Ok(self.step(va, Follow::Prototypes).found?.pa),
+        }
     }
     /// The page around an address.
     fn hit(&self, va: Va) -> Value<Hit> {
@@ -209,12 +216,15 @@ impl<'d> Space<'d> {
         if let Some(hit) = self.cache.page(number) {
             return Ok(hit);
         }
-        let pa = self.step(va, Follow::Prototypes).found?.pa.page();
-        let hit = Hit { pa, file: self.dump.memory_at(pa.add(va.offset_in_page())) };
+        let hit = match self.step(va, Follow::Prototypes).found {
+            Ok(Mapping { pa, .. }) => Hit { pa: Some(pa.page()), file: self.in_dump(pa) },
+            Err(fault) => Hit { pa: None, file: Some(self.kept_beyond(fault)?) },
+        };
         self.cache.keep_page(number, hit);
         Ok(hit)
     }
-    /// The bytes from `va` to at most `len` or the end of its page (or block), straight from the map.
+    /// The bytes from `va` to at most `len` or the end of its page (or block), straight from the map, or from pages decoded before.
+    /// [`fetch`](Self::fetch) has more: pages for which there was no room to be kept.
     ///
     /// # Errors
     /// Why they are not there.
@@ -229,11 +239,6 @@ impl<'d> Space<'d> {
         let from = usize::try_from(va.offset_in_page()).map_err(|_| Absent::Implausible)?;
         let rest = page.get(from..).ok_or(Absent::Implausible)?;
         Ok(rest.get(..len as usize).unwrap_or(rest))
-    }
-    /// The page at a file offset.
-    fn page_at(&self, file: u64) -> Option<&'d [u8; PAGE_SIZE as usize]> {
-        let from = usize::try_from(file).ok()?;
-        self.dump.map().get(from..from.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
     }
     /// An object seen through its layout.
     #[must_use]
@@ -257,8 +262,8 @@ impl<'d> Space<'d> {
     /// # Errors
     /// Why it is not there.
     pub fn number(&self, va: Va, size: u32) -> Value<u64> {
-        match self.slice(va, size)? {
-            all if all.len() == size as usize => le(all),
+        match self.slice(va, size) {
+            Ok(all) if all.len() == size as usize => le(all),
             _ => le(self.fetch(va, size).all()?),
         }
         .ok_or(Absent::Implausible)

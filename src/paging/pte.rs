@@ -78,9 +78,6 @@ pub struct Format {
     /// Whether entries that name a prototype or a subsection are left without the mask. Windows marks them with the
     /// swizzle bit like all others; dumps are asked which it is (`settle_prototypes`).
     pub plain_addresses: bool,
-    /// Software entries may hold the address of a file's subsection outright (from 22621, the builds whose
-    /// `_MMPTE_SOFTWARE` has `OnStandbyLookaside`).
-    file_backed: bool,
     /// The page file that is the compressed store, where known.
     pub virtual_store: Option<u8>,
 }
@@ -113,7 +110,6 @@ impl Format {
             swizzle: None,
             invalid_mask: None,
             plain_addresses: false,
-            file_backed: false,
             virtual_store: None,
         };
         match mode {
@@ -156,7 +152,6 @@ impl Format {
             proto: Address::of(types, "_MMPTE_PROTOTYPE", "ProtoAddress").or(base.proto),
             subsection: Address::of(types, "_MMPTE_SUBSECTION", "SubsectionAddress").or(base.subsection),
             swizzle: bit("SwizzleBit"),
-            file_backed: soft("OnStandbyLookaside").is_some(),
             ..base
         }
     }
@@ -234,19 +229,16 @@ impl Format {
             return Soft::Fault(Fault::AskVad);
         }
         let raw = self.page_file_high.get(entry);
-        // Bits of the mask are turned over where the swizzle bit is clear. An entry with none set was never masked.
+        // Bits of the mask were set where the swizzle bit is clear. An entry with none set was never masked.
         let turned = self.swizzle.is_some_and(|bit| entry & 1u64.wrapping_shl(bit.into()) == 0) && raw != 0;
         let offset = match self.invalid_mask {
             _ if !turned => raw,
-            Some(mask) => self.page_file_high.get(entry ^ mask),
+            Some(mask) => self.page_file_high.get(entry & !mask),
             None => return Soft::Fault(Fault::Unknown { entry }),
         };
-        // Page 0 of a page file is its header: no entry names it.
-        if offset == 0 {
+        // Only the protection stands there. A page file has no header: its page 0 is one like all others.
+        if offset == 0 && number.unwrap_or(0) == 0 {
             return Soft::Fault(Fault::DemandZero);
-        }
-        if self.file_backed && entry >> 47 == 0x1_ffff && entry & 0xf == 0 {
-            return Soft::Fault(Fault::FileBacked { subsection: Some(Va(entry)) });
         }
         Soft::Fault(match number {
             Some(n) if self.virtual_store == Some(n) => Fault::Compressed { number: n, offset },

@@ -20,7 +20,7 @@ impl Space<'_> {
         let mut at = Pa(self.root.0 & shape.root);
         for level in shape.levels {
             let entry_at = shape.entry_at(at, *level, va);
-            let page = self.dump.memory_at(entry_at).and_then(|f| self.page_at(f)).ok_or(Absent::NotInDump)?;
+            let page = self.in_dump(entry_at).and_then(|f| self.page_at(f)).ok_or(Absent::NotInDump)?;
             let entry = entry_in(page, entry_at, shape.entry).ok_or(Absent::NotInDump)?;
             if level.shift == last {
                 return Ok(entry);

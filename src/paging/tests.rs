@@ -44,9 +44,9 @@ impl Flat {
             let place = got.place(i);
             let want = self.byte(va + u64::from(i)).ok().map(|w| Pa(w.1));
             assert_eq!((place.va, place.pa), (Some(Va(va + u64::from(i))), want));
-            assert_eq!(place.file, want.and_then(|p| dump.file_offset(p)));
+            assert_eq!(place.file, want.and_then(|p| dump.file_offset(p)).map(At::in_dump));
             if let Some(f) = place.file {
-                assert_eq!(Ok(dump.map()[f as usize]), bytes[i as usize]);
+                assert_eq!(Ok(dump.map()[f.dump_offset().unwrap() as usize]), bytes[i as usize]);
             }
             for n in [1, 2, 4, 8].into_iter().filter(|n| i + n <= len) {
                 let want: Value<Vec<u8>> = bytes[i as usize..][..n as usize].iter().copied().collect();
@@ -566,7 +566,7 @@ fn blocks_of_virtual_memory_read_with_their_gaps() {
             for i in (0..len).filter(|i| *i < 80 || len - i < 80) {
                 let want = byte(start + u64::from(i));
                 assert_eq!(got.at(i, 1).map(|b| b[0]), want);
-                assert_eq!(got.place(i).file.map(|f| dump.map()[f as usize]), want.ok());
+                assert_eq!(got.place(i).file.map(|f| dump.map()[f.dump_offset().unwrap() as usize]), want.ok());
                 gaps += u32::from(want.is_err());
             }
         }

@@ -3,10 +3,11 @@
 use super::cache::Table;
 use super::pte::Soft;
 use super::regions::shorter;
+use super::sources::of_table;
 use super::tables::{Entry, Level, Rights, Shape};
 use super::{Fault, Mode, Prototyped, Space, arm64, x64, x86};
 use crate::addr::{PAGE_SIZE, Pa, Va};
-use crate::bytes::le;
+use crate::bytes::{At, le};
 use crate::value::Absent;
 
 /// How a page was found.
@@ -48,6 +49,7 @@ pub(super) struct Step {
 /// A table that was met on the way down.
 #[derive(Clone, Copy)]
 pub(super) struct Met<'d> {
+    /// Its physical address; of a table that another source has, [a number of its own](At::key).
     pub at: Pa,
     pub page: &'d [u8; PAGE_SIZE as usize],
     pub level: Level,
@@ -174,10 +176,12 @@ impl<'d> Space<'d> {
         let mut at = Pa(root.0 & shape.root);
         let mut rights = Rights::ALL;
         let mut read = None;
+        // Where the next table is, when that is not physical memory.
+        let mut beyond: Option<At> = None;
         for level in shape.levels {
             // Of PAE's root, the offset inside its page is part of `at`.
             let entry_at = shape.entry_at(at, *level, va);
-            let file = self.dump.memory_at(entry_at);
+            let file = beyond.take().or_else(|| self.in_dump(entry_at));
             let page = file.and_then(|f| self.page_at(f));
             let entry = page.and_then(|page| entry_in(page, entry_at, shape.entry));
             let (Some(file), Some(page), Some(entry)) = (file, page, entry) else {
@@ -203,6 +207,15 @@ impl<'d> Space<'d> {
                         && let Some(next) = self.format.transition(entry) =>
                 {
                     at = next
+                }
+                // They can be written away too.
+                Entry::Soft
+                    if level.shift <= 30
+                        && let Soft::Fault(fault) = self.format.decode(entry)
+                        && let Ok(page) = self.kept_beyond(fault) =>
+                {
+                    at = Pa(page.key());
+                    beyond = Some(page);
                 }
                 _ => {
                     let found = self.judge(va, *level, entry, rights, own);
@@ -233,7 +246,7 @@ impl<'d> Space<'d> {
             }
             Entry::Table(..) | Entry::Reserved => Err(Fault::Unknown { entry }),
             Entry::Soft if level.shift != 12 => Err(match self.format.decode(entry) {
-                Soft::Fault(fault) => fault,
+                Soft::Fault(fault) => of_table(fault),
                 Soft::Transition(_) | Soft::Prototype(_) => Fault::Unknown { entry },
             }),
             Entry::Soft => match self.format.decode(entry) {
@@ -265,8 +278,11 @@ impl<'d> Space<'d> {
         let file = match self.prototypes_page.get() {
             Some((key, file)) if key == number => file,
             _ => {
-                let table = self.step(pte, Follow::Nothing).found.map_err(|f| unread(f.into()))?;
-                let file = self.dump.memory_at(table.pa).ok_or(unread(Absent::NotInDump))?;
+                let file = match self.step(pte, Follow::Nothing).found {
+                    Ok(table) => self.in_dump(table.pa).ok_or(unread(Absent::NotInDump))?,
+                    // Paged pool can be written away as well.
+                    Err(fault) => self.kept_beyond(fault).map_err(unread)?,
+                };
                 self.prototypes_page.set(Some((number, file)));
                 file
             }

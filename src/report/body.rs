@@ -50,7 +50,7 @@ impl Writer for Body<'_> {
         let pid = self.text(&row, "pid").map(|pid| format!("pid {pid}"));
         let parts = [pid, self.text(&row, "name"), self.text(&row, "description")];
         let name: Vec<String> = parts.into_iter().flatten().filter(|t| !t.is_empty()).collect();
-        let inode = row.place.and_then(|p| p.file).unwrap_or(0);
+        let inode = row.place.and_then(|p| p.file?.dump_offset()).unwrap_or(0);
         let macb = self.text(&row, "macb").unwrap_or_default();
         let at = |letter: &str| if macb.contains(letter) { time } else { 0 };
         let [a, m, c, b] = ["a", "m", "c", "b"].map(at);

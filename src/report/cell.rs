@@ -1,6 +1,7 @@
 //! One typed value of a row.
 
 use crate::addr::{Pa, Va};
+use crate::place::At;
 use crate::time::FileTime;
 use crate::utf16::Text;
 use crate::value::{Absent, Value};
@@ -30,6 +31,13 @@ pub enum Cell {
     List(Vec<Cell>),
     /// Named values.
     Object(Vec<(Cow<'static, str>, Cell)>),
+}
+
+/// An offset in the dump file is a number; a place elsewhere names its file.
+impl From<At> for Cell {
+    fn from(at: At) -> Self {
+        at.dump_offset().map_or_else(|| at.to_string().into(), Self::Hex)
+    }
 }
 
 macro_rules! from {

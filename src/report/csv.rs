@@ -120,17 +120,16 @@ impl Writer for Csv<'_> {
         self.record.push_field(&absent);
         if self.provenance != Provenance::None {
             let place = row.place.unwrap_or_default();
-            for at in [place.va.map(|v| v.0), place.pa.map(|v| v.0), place.file] {
-                self.record.push_field(&at.map_or_else(String::new, |at| format!("{at:#x}")));
+            for at in place.parts() {
+                self.record.push_field(&at.unwrap_or_default());
             }
         }
         if self.provenance == Provenance::Fields {
             let mut places = String::new();
             for (key, at) in &row.fields {
                 let gap = if places.is_empty() { "" } else { ";" };
-                let hex = |v: Option<u64>| v.map_or_else(|| "?".to_owned(), |v| format!("{v:#x}"));
                 // Virtual / physical / file, in the order of the three columns before.
-                let (va, pa, file) = (hex(at.va.map(|v| v.0)), hex(at.pa.map(|v| v.0)), hex(at.file));
+                let [va, pa, file] = at.parts().map(|part| part.unwrap_or_else(|| "?".to_owned()));
                 let _ = write!(places, "{gap}{key}={va}/{pa}/{file}");
             }
             self.record.push_field(&places);

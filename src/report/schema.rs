@@ -52,11 +52,13 @@ pub fn of(name: &str, about: &str, columns: &[Column]) -> Value {
             "reason": {"enum": Absent::ALL.map(Absent::key)},
             "place": {
                 "type": "object",
-                "description": "Where the bytes stand: virtual address, physical address, offset in the dump file.",
+                "description": "Where the bytes stand: virtual address, physical address, offset in the dump file, or in the page file that page_file names. With decoded, what stands there is a page in another form (compressed), and decoded is the byte of that page.",
                 "properties": {
                     "va": {"anyOf": [{"$ref": "#/$defs/hex"}, {"type": "null"}]},
                     "pa": {"anyOf": [{"$ref": "#/$defs/hex"}, {"type": "null"}]},
                     "file": {"anyOf": [{"$ref": "#/$defs/hex"}, {"type": "null"}]},
+                    "page_file": {"type": "integer", "minimum": 0, "maximum": 15},
+                    "decoded": {"type": "integer", "minimum": 0, "maximum": 4095},
                 },
                 "required": ["va", "pa", "file"],
                 "additionalProperties": false,

@@ -244,8 +244,7 @@ fn heads(columns: &'static [Column], style: Style) -> Vec<Head> {
 
 /// The three columns of `--provenance`.
 fn places(place: Place) -> [String; 3] {
-    [place.va.map(|v| v.0), place.pa.map(|v| v.0), place.file]
-        .map(|at| at.map_or_else(|| "-".to_owned(), |at| format!("{at:#x}")))
+    place.parts().map(|part| part.unwrap_or_else(|| "-".to_owned()))
 }
 
 /// The beginning of a text, `width` wide with its `…`.

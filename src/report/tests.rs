@@ -42,7 +42,7 @@ fn rows() -> Vec<Row> {
         Cell::List(vec![frame("nt!a".into()), frame(Absent::NoSymbol.into())]),
     ])
     .at(place);
-    first.fields.push(("pid", Place { file: Some(0x2440), ..place }));
+    first.fields.push(("pid", Place { file: Some(0x2440.into()), ..place }));
     let evil = Row::new(vec![
         Absent::NotInDump.into(),
         "=cmd|'/c calc'\u{202e}\x1b[2J\"\\".to_owned().into(),

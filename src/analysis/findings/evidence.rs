@@ -70,7 +70,7 @@ impl Evidence {
             ("value".into(), self.value.clone()),
             ("va".into(), address(self.place.va.map(|v| v.0))),
             ("pa".into(), address(self.place.pa.map(|p| p.0))),
-            ("file".into(), address(self.place.file)),
+            ("file".into(), self.place.file.map_or(Cell::Absent(Absent::NotRecorded), Cell::from)),
             ("bytes".into(), bytes),
         ])
     }

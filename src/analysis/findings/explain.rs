@@ -2,6 +2,7 @@
 
 use super::{Finding, RULES, Rule, crash};
 use crate::error::{Error, Result};
+use crate::place::At;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
 use crate::value::Absent;
 
@@ -19,7 +20,11 @@ const BY_HAND: [Column; 8] = [
     col("field", Kind::Text, "Where to look"),
     col("value", Kind::Text, "What dumpwalk read there"),
     col("va", Kind::Hex, "Virtual address"),
-    col("file", Kind::Hex, "Offset in the dump file"),
+    col(
+        "file",
+        Kind::Text,
+        "Offset in the dump file; in a page file with its name; behind a > the byte of the page decoded from there",
+    ),
     col("bytes", Kind::Text, "The bytes there"),
     col("command", Kind::Text, "Shows them"),
 ];
@@ -50,7 +55,7 @@ pub fn tell(rule: &'static Rule, findings: &[Finding], dump: &std::path::Path, s
         for evidence in &finding.evidence {
             let address = |a: Option<u64>| a.map_or(Cell::Absent(Absent::NotRecorded), Cell::Hex);
             let bytes = evidence.bytes.as_ref().map_err(|why| *why);
-            let command = match (evidence.place.file, &bytes) {
+            let command = match (evidence.place.file.and_then(At::dump_offset), &bytes) {
                 (Some(at), Ok(bytes)) => Cell::from(format!("xxd -s {at:#x} -l {} {name}", bytes.len())),
                 (_, Err(why)) => Cell::Absent(*why),
                 (None, _) => Cell::Absent(Absent::NotRecorded),
@@ -64,7 +69,7 @@ pub fn tell(rule: &'static Rule, findings: &[Finding], dump: &std::path::Path, s
                 evidence.field.clone().into(),
                 value,
                 address(evidence.place.va.map(|v| v.0)),
-                address(evidence.place.file),
+                evidence.place.file.map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
                 bytes.map_or_else(Cell::Absent, |b| super::evidence::hex(b).into()),
                 command,
             ];

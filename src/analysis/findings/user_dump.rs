@@ -9,6 +9,7 @@ use crate::bytes::Place;
 use crate::dump::Dump;
 use crate::dump::user::UserDump;
 use crate::error::Result;
+use crate::place::At;
 use crate::report::{Cell, Collected, Row, Sink};
 use crate::value::{Absent, Note};
 
@@ -57,6 +58,7 @@ fn finding(dump: &Dump, row: &Row) -> Finding {
     };
     let file = row.place.and_then(|p| p.file);
     let bytes = file
+        .and_then(At::dump_offset)
         .and_then(|at| usize::try_from(at).ok())
         .and_then(|at| dump.map().get(at..at.checked_add(32)?))
         .map(<[u8]>::to_vec)

@@ -2,7 +2,7 @@
 
 use super::event::{Event, Kind, Stamp};
 use crate::addr::{Pa, Va};
-use crate::bytes::Place;
+use crate::place::{At, Place, Stored};
 use crate::time::FileTime;
 use crate::utf16::Text;
 use crate::value::Absent;
@@ -21,7 +21,13 @@ pub(super) fn write(out: &mut impl Write, event: &Event) -> io::Result<()> {
     out.write_all(&event.time.0.to_le_bytes())?;
     out.write_all(&[place_in(&Kind::ALL, event.kind), place_in(&Stamp::ALL, event.stamp)])?;
     let Place { va, pa, file } = event.place;
-    for number in [event.pid, va.map(|va| va.0), pa.map(|pa| pa.0), file] {
+    let (file, slot, inside) = match file {
+        Some(At::Decoded { from, slot, inside }) => (Some(from), Some(slot.into()), Some(inside.into())),
+        Some(At::Stored(at)) => (Some(at), None, None),
+        None => (None, None, None),
+    };
+    let (number, offset) = (file.and_then(Stored::file).map(u64::from), file.map(Stored::offset));
+    for number in [event.pid, va.map(|va| va.0), pa.map(|pa| pa.0), offset, number, slot, inside] {
         out.write_all(&[number.is_some().into()])?;
         out.write_all(&number.unwrap_or(0).to_le_bytes())?;
     }
@@ -55,7 +61,7 @@ pub(super) fn read(from: &mut impl BufRead) -> io::Result<Option<Event>> {
     let time = FileTime(number(from)?);
     let kind = one_of(&Kind::ALL, byte(from)?)?;
     let stamp = one_of(&Stamp::ALL, byte(from)?)?;
-    let (pid, va, pa, file) = (optional(from)?, optional(from)?, optional(from)?, optional(from)?);
+    let [pid, va, pa, offset, number, slot, inside] = numbers(from)?;
     let why = match byte(from)? {
         u8::MAX => None,
         why => Some(one_of(&Absent::ALL, why)?),
@@ -67,8 +73,31 @@ pub(super) fn read(from: &mut impl BufRead) -> io::Result<Option<Event>> {
         (None, None) => return Err(damaged()),
     };
     let description = string(from)?;
-    let place = Place { va: va.map(Va), pa: pa.map(Pa), file };
+    let place = Place { va: va.map(Va), pa: pa.map(Pa), file: at([offset, number, slot, inside])? };
     Ok(Some(Event { time, kind, pid, name, description, place, stamp }))
+}
+
+/// The place of these parts.
+fn at([offset, number, slot, inside]: [Option<u64>; 4]) -> io::Result<Option<At>> {
+    let Some(offset) = offset else { return Ok(None) };
+    let small = |n: u64| u16::try_from(n).map_err(|_| damaged());
+    let from = match number.map(u8::try_from) {
+        None => Stored::dump(offset),
+        Some(Ok(number)) => Stored::page_file(number, offset),
+        Some(Err(_)) => return Err(damaged()),
+    };
+    Ok(Some(match (slot.map(u32::try_from), inside) {
+        (Some(Ok(slot)), Some(inside)) => At::Decoded { from, slot, inside: small(inside)? },
+        _ => At::Stored(from),
+    }))
+}
+
+fn numbers<const N: usize>(from: &mut impl Read) -> io::Result<[Option<u64>; N]> {
+    let mut out = [None; N];
+    for number in &mut out {
+        *number = optional(from)?;
+    }
+    Ok(out)
 }
 
 fn byte(from: &mut impl Read) -> io::Result<u8> {

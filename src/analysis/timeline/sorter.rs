@@ -213,7 +213,7 @@ mod tests {
     use super::super::event::Kind;
     use super::*;
     use crate::addr::{Pa, Va};
-    use crate::bytes::Place;
+    use crate::bytes::{At, Place, Stored};
     use crate::time::FileTime;
     use crate::utf16::Text;
     use crate::value::Absent;
@@ -238,7 +238,11 @@ mod tests {
         let place = Place {
             va: (!at.is_multiple_of(3)).then_some(Va(at)),
             pa: (!at.is_multiple_of(5)).then_some(Pa(at)),
-            file: Some(at),
+            file: Some(match at % 4 {
+                0 => At::Decoded { from: Stored::page_file(3, at), slot: 9, inside: 0x123 },
+                1 => At::Stored(Stored::page_file(0, at)),
+                _ => At::in_dump(at),
+            }),
         };
         let stamp = [Stamp::Time, Stamp::Hash, Stamp::Unknown][random(3) as usize];
         let description = (random(2) == 0).then(|| "what else is known\n".repeat(random(9) as usize));

@@ -47,7 +47,7 @@ fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
 
 /// A record of the file.
 fn record(file: u64) -> Place {
-    Place { file: Some(file), ..Place::default() }
+    Place { file: Some(file.into()), ..Place::default() }
 }
 
 /// A row's cells from those that are known, by column; no stream of a minidump holds the others.

@@ -119,5 +119,5 @@ fn name(raw: &[u8]) -> Option<String> {
 }
 
 fn place(part: Part<'_>) -> Place {
-    Place { va: part.va.filter(|va| *va != Va(0)), pa: None, file: Some(part.file) }
+    Place { va: part.va.filter(|va| *va != Va(0)), pa: None, file: Some(part.file.into()) }
 }

@@ -62,6 +62,7 @@ pub(super) fn settle(
         system: None,
         met: found.met,
         copied: None,
+        paged: crate::kernel::paged::Paged::default(),
     };
     // A raw image has no header to fail.
     if dump.header.is_some() && !kernel.road.failed.is_empty() {

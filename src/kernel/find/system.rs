@@ -8,9 +8,6 @@ use crate::paging::{Fault, Space, Via};
 use crate::symbols::layout::Layout as _;
 use crate::value::Note;
 
-/// Page files Windows can have (`MmPagingFile` and `_MI_VISIBLE_PARTITION.PagingFile` have 16 places).
-const PAGE_FILES: u32 = 16;
-
 /// Entries of each process that are looked at.
 const MOST_REGIONS: usize = 4096;
 
@@ -138,20 +135,8 @@ impl Kernel {
         // Bits that no page number of this machine has: between the highest page and bit 51.
         (mask & !0x000f_ffff_ffff_f000 == 0).then_some(mask)
     }
-    /// The page file that is the compressed store: `MiSystemPartition.Vp.PagingFile[i].VirtualStorePagefile`.
+    /// The page file that is the compressed store.
     fn virtual_store(&self, space: &Space<'_>) -> Option<u8> {
-        let types = &self.symbols.types;
-        let partition = self.global("MiSystemPartition")?;
-        let files = types.member("_MI_PARTITION", "Vp.PagingFile")?;
-        let flag = types.member("_MMPAGING_FILE", "VirtualStorePagefile")?;
-        let (bit, 1) = flag.bits? else { return None };
-        (0..PAGE_FILES)
-            .find_map(|i| {
-                let at = partition.add(files.offset.into()).add(u64::from(i).wrapping_mul(space.pointer_size().into()));
-                let file = space.pointer(at).ok().filter(|f| !f.is_null())?;
-                let unit = space.number(file.add(flag.offset.into()), flag.size).ok()?;
-                (unit.checked_shr(bit.into())? & 1 == 1).then_some(i)
-            })
-            .and_then(|i| u8::try_from(i).ok())
+        self.page_files(space).ok()?.into_iter().find(|file| file.virtual_store).map(|file| file.number)
     }
 }

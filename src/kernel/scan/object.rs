@@ -5,6 +5,7 @@ use crate::bytes::Bytes;
 use crate::dump::Dump;
 use crate::kernel::Kernel;
 use crate::layout;
+use crate::place::At;
 use crate::symbols::layout::{Bits, Here, Layout, LayoutError, View};
 use crate::symbols::types::Types;
 use crate::value::{Absent, Value};
@@ -167,10 +168,12 @@ impl<'k> Finder<'k> {
 pub fn at(dump: &Dump, pa: Pa, len: u32) -> Bytes<'_> {
     let room = u32::try_from(PAGE_SIZE.saturating_sub(pa.offset_in_page())).unwrap_or(0);
     match dump.bytes(pa, len.min(room) as usize) {
-        Ok(data) if data.len() as u64 == u64::from(len) => Bytes::borrowed(data, None, Some(pa), dump.file_offset(pa)),
+        Ok(data) if data.len() as u64 == u64::from(len) => {
+            Bytes::borrowed(data, None, Some(pa), dump.file_offset(pa).map(At::in_dump))
+        }
         Ok(data) => {
             let mut bytes = Bytes::builder(None, len);
-            bytes.push(data, Some(pa), dump.file_offset(pa));
+            bytes.push(data, Some(pa), dump.file_offset(pa).map(At::in_dump));
             bytes.push_hole(len.saturating_sub(u32::try_from(data.len()).unwrap_or(len)), Absent::NotMapped);
             bytes
         }

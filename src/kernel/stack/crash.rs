@@ -201,7 +201,7 @@ fn saved(kernel: &Kernel) -> Value<Registers> {
 /// The registers in the trap frame that the copied thread names, where its layout is known.
 fn trapped(kernel: &Kernel, space: &Space<'_>) -> Value<Registers> {
     let part = kernel.dump.triage().and_then(|t| t.thread()).ok_or(Absent::NotInDump)?;
-    let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file));
+    let bytes = Bytes::borrowed(part.bytes, part.va, None, Some(part.file.into()));
     let thread = kernel.thread_of(bytes).map_err(|_| Absent::NoSymbol)?;
     trap_frame(&thread, space)?.registers()
 }

@@ -35,7 +35,7 @@ impl Memory for UserDump<'_> {
             let left = len.saturating_sub(done);
             match self.bytes(here, left as usize) {
                 Ok((bytes, file)) if !bytes.is_empty() => {
-                    out.push(bytes, None, Some(file));
+                    out.push(bytes, None, Some(file.into()));
                     done = done.saturating_add(u32::try_from(bytes.len()).unwrap_or(left));
                 }
                 _ => {

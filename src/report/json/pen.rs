@@ -1,7 +1,7 @@
 //! Rows as JSON text.
 
 use super::text::{escaped, hex, number, string};
-use crate::bytes::Place;
+use crate::place::{At, Place, Stored};
 use crate::report::cell::Cell;
 use crate::report::row::{Column, Row};
 use crate::report::writer::{Provenance, Style};
@@ -207,7 +207,8 @@ fn reason(reasons: &mut Vec<u8>, path: &str, why: Absent) {
 }
 
 fn place(out: &mut Vec<u8>, place: Place) {
-    let parts = [("va", place.va.map(|v| v.0)), ("pa", place.pa.map(|v| v.0)), ("file", place.file)];
+    let stored = place.file.map(At::stored);
+    let parts = [("va", place.va.map(|v| v.0)), ("pa", place.pa.map(|v| v.0)), ("file", stored.map(Stored::offset))];
     for (i, (name, at)) in parts.into_iter().enumerate() {
         out.push(if i == 0 { b'{' } else { b',' });
         key(out, name);
@@ -215,6 +216,16 @@ fn place(out: &mut Vec<u8>, place: Place) {
             Some(at) => hex(out, at),
             None => out.extend_from_slice(b"null"),
         }
+    }
+    // Nearly all bytes stand in the dump as they are: the rest says more.
+    let others = [
+        ("page_file", stored.and_then(Stored::file).map(u64::from)),
+        ("decoded", place.file.and_then(At::inside).map(u64::from)),
+    ];
+    for (name, value) in others.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        out.push(b',');
+        key(out, name);
+        number(out, value);
     }
     out.push(b'}');
 }

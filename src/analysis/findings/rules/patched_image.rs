@@ -130,7 +130,7 @@ fn changes(scene: &Scene<'_, '_>, vad: &Vad, image: &Image) -> (Vec<Change>, Opt
                     before.get(at..).unwrap_or_default(),
                     None,
                     Some(pa),
-                    scene.world.kernel.dump.file_offset(shared).map(|f| f.saturating_add(at as u64)),
+                    scene.world.kernel.dump.file_offset(shared).map(|f| f.saturating_add(at as u64).into()),
                 );
                 found.push(Change {
                     va: page.va.add(at as u64),

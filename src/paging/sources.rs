@@ -1,0 +1,120 @@
+//! Where a page is read that is not in physical memory: the second and further sources, behind the dump's own pages.
+//!
+//! The page tables say what became of a page ([`Fault`]); a [`Space`] that is given sources asks them for the bytes. Pages come
+//! borrowed, as those of the dump do: of a page file straight from its map, of the compressed store out of a table of decoded pages
+//! that only grows. That table is bounded; what finds no room in it is decoded for one reader and not kept ([`Page::Passing`]).
+
+use super::pte::Soft;
+use super::tables::Entry;
+use super::{Fault, Space};
+use crate::addr::PAGE_SIZE;
+use crate::bytes::{At, Stored};
+use crate::value::{Absent, Value};
+use std::sync::Arc;
+
+/// The bytes of a page.
+pub type PageBytes = [u8; PAGE_SIZE as usize];
+
+/// A page that a source has.
+#[derive(Clone, Debug)]
+pub enum Page {
+    /// It stays where it is for the whole run: [`Sources::page`] lends it.
+    Kept(At),
+    /// There was no room to keep it.
+    Passing(Stored, Arc<PageBytes>),
+}
+
+/// The slot of a decoded page that is not kept.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// Who has pages that are not in physical memory.
+pub trait Sources: Sync {
+    /// The page that an entry speaks of.
+    ///
+    /// # Errors
+    /// Why no source has it: what the entry itself says ([`Absent::PagedOut`], [`Absent::Compressed`] …).
+    fn find(&self, fault: Fault) -> Value<Page>;
+    /// A page that [`find`](Self::find) found.
+    fn page(&self, at: At) -> Option<&PageBytes>;
+}
+
+impl<'d> Space<'d> {
+    /// The same space, asking these sources for what is not in physical memory.
+    #[must_use]
+    pub fn with_sources(mut self, sources: &'d dyn Sources) -> Self {
+        self.sources = Some(sources);
+        self
+    }
+    /// Of an address whose page table was written away: what the entry says that names the table.
+    #[must_use]
+    pub fn table_away(&self, va: crate::addr::Va) -> Option<Fault> {
+        let shape = self.mode.shape().filter(|s| s.holds(va))?;
+        let mut at = crate::addr::Pa(self.root.0 & shape.root);
+        for level in shape.levels {
+            let entry_at = shape.entry_at(at, *level, va);
+            let page = self.page_at(self.in_dump(entry_at)?)?;
+            let entry = super::walk::entry_in(page, entry_at, shape.entry)?;
+            match (self.mode.decode(entry, level.shift), level.shift) {
+                (Entry::Table(next, _), _) => at = next,
+                (Entry::Soft, 21 | 30) => match (self.format.transition(entry), self.format.decode(entry)) {
+                    (Some(next), _) => at = next,
+                    (None, Soft::Fault(fault @ (Fault::PageFile { .. } | Fault::Compressed { .. }))) => {
+                        return Some(fault);
+                    }
+                    _ => return None,
+                },
+                _ => return None,
+            }
+        }
+        None
+    }
+    /// What the sources have for an entry.
+    ///
+    /// # Errors
+    /// What the entry says, where they have nothing.
+    pub(super) fn beyond(&self, fault: Fault) -> Value<Page> {
+        match (self.sources, fault) {
+            (Some(sources), Fault::PageFile { .. } | Fault::Compressed { .. }) => sources.find(fault),
+            _ => Err(fault.into()),
+        }
+    }
+    /// The same, where only a page that stays will do.
+    pub(super) fn kept_beyond(&self, fault: Fault) -> Value<At> {
+        match self.beyond(fault)? {
+            Page::Kept(at) => Ok(at),
+            Page::Passing(..) => Err(fault.into()),
+        }
+    }
+    /// The page at a place, whatever has it.
+    pub(super) fn page_at(&self, at: At) -> Option<&'d PageBytes> {
+        let Some(offset) = at.dump_offset() else { return self.sources?.page(at) };
+        let from = usize::try_from(offset).ok()?;
+        self.dump.map().get(from..from.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
+    }
+    /// The place of the physical page around an address, where the dump has it.
+    pub(super) fn in_dump(&self, pa: crate::addr::Pa) -> Option<At> {
+        self.dump.memory_at(pa).map(At::in_dump)
+    }
+}
+
+impl Page {
+    /// Where its first byte comes from.
+    #[must_use]
+    pub fn at(&self) -> At {
+        match self {
+            Self::Kept(at) => *at,
+            Self::Passing(from, _) => At::Decoded { from: *from, slot: NO_SLOT, inside: 0 },
+        }
+    }
+}
+
+/// Of an entry above the lowest level that is not valid: what it says of the table it would lead to.
+pub(super) fn of_table(fault: Fault) -> Fault {
+    match fault {
+        Fault::PageFile { number, offset } => Fault::TableAway { number, offset, why: Absent::PagedOut },
+        Fault::Compressed { number, offset } => {
+            Fault::TableAway { number: Some(number), offset, why: Absent::Compressed }
+        }
+        fault => fault,
+    }
+}
