@@ -22,7 +22,7 @@ const fn kept(format: Format) -> usize {
     match format {
         Format::Table => 4 * 1024,
         Format::Json => 800,
-        Format::Csv | Format::Body => 400,
+        Format::Csv | Format::Body | Format::Raw => 400,
         // The rows of `json`, one a line.
         Format::Jsonl => 0,
     }

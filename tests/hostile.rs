@@ -53,7 +53,7 @@ impl Sink for Counting {
             && places.len() < 20_000
         {
             let all = row.place.iter().chain(row.fields.iter().map(|(_, p)| p));
-            places.extend(all.filter_map(|p| Some((p.file?, p.va.map_or(0, |va| va.0)))));
+            places.extend(all.filter_map(|p| Some((p.file?.dump_offset()?, p.va.map_or(0, |va| va.0)))));
         }
         if self.rows > MOST_ROWS {
             return Err(Error::Output(std::io::Error::other("far too many rows")));

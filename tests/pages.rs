@@ -157,7 +157,7 @@ fn a_page_the_database_calls_free_is_no_count() {
     let page = of_process.walk(Va(process["peb"].as_u64().unwrap())).unwrap().pa.pfn();
     let database = space.pointer(kernel.global("MmPfnDatabase").unwrap()).unwrap();
     let entry = database.add(page.0 * u64::from(size));
-    let at = usize::try_from(space.fetch(entry, size).place(0).file.unwrap()).unwrap();
+    let at = usize::try_from(space.fetch(entry, size).place(0).file.and_then(|at| at.dump_offset()).unwrap()).unwrap();
     let mut bytes = std::fs::read(dump).unwrap();
     assert!(bytes[at..at + size as usize].iter().any(|b| *b != 0));
     bytes[at..at + size as usize].fill(0);

@@ -91,8 +91,8 @@ impl Sink for Counting {
         self.rows += 1;
         assert!(self.rows < 5_000_000, "more rows than a sample can have");
         if self.places.len() < 20_000 {
-            self.places.extend(row.place.and_then(|p| p.file));
-            self.places.extend(row.fields.iter().filter_map(|(_, p)| p.file));
+            self.places.extend(row.place.and_then(|p| p.file?.dump_offset()));
+            self.places.extend(row.fields.iter().filter_map(|(_, p)| p.file?.dump_offset()));
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ pub fn tables(bytes: &[u8]) {
         assert_eq!(fetched.len(), 0x3000);
         for (offset, present) in fetched.present().take(4) {
             let place = fetched.place(offset);
-            let file = place.file.expect("bytes of a dump have a place in it") as usize;
+            let file = place.file.and_then(|at| at.dump_offset()).expect("bytes of a dump have a place in it") as usize;
             assert_eq!(dump.map().get(file), present.first());
         }
         let _ = (space.pointer(va), space.until_nul(va, 64));

@@ -5,6 +5,7 @@ use crate::addr::PAGE_SIZE;
 use crate::dump::{Arch, Dump, Header, Kind as Container};
 use crate::error::{Result, in_one_line};
 use crate::kernel::Kernel;
+use crate::kernel::paged::Listed;
 use crate::kernel::secondary;
 use crate::kernel::smbios::Smbios;
 use crate::kernel::system::{System, product_name};
@@ -25,7 +26,7 @@ pub static INFO: Analysis = Analysis {
     run,
 };
 
-const COLUMNS: [Column; 45] = [
+const COLUMNS: [Column; 47] = [
     col("file", Kind::Text, "The file"),
     col("file_size", Kind::Number, "Its bytes"),
     col("container", Kind::Text, "What kind of dump it is"),
@@ -77,6 +78,16 @@ const COLUMNS: [Column; 45] = [
     col("cpu", Kind::Nested, "The processor by the secondary data: name, vendor, family, model, stepping"),
     col("program", Kind::Text, "Path of the program that was running, by the secondary data"),
     col("secondary_size", Kind::Number, "Bytes of secondary data, which kernel and drivers add behind a crash dump"),
+    col(
+        "page_files",
+        Kind::Nested,
+        "Page files by the kernel's list: number, path, pages it has and pages in use, whether it is the compressed store, the file given for it (--page-file)",
+    ),
+    col(
+        "compressed_store",
+        Kind::Nested,
+        "The compressed store: how many stores, how they compress, the process that holds them; or why it cannot be read",
+    ),
     col("user_process", Kind::Nested, "Of a user-mode minidump: its process, and how the dump was written"),
     col("streams", Kind::Nested, "Of a user-mode minidump: its streams, by MINIDUMP_STREAM_TYPE"),
     col(
@@ -97,7 +108,10 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     cells.push(runs(dump));
     cells.extend(of_secondary(dump));
     cells.resize(COLUMNS.len(), Cell::Absent(Absent::NotApplicable));
-    let pieces = of_pieces(dump, sink);
+    let mut pieces = of_pieces(dump, sink);
+    if let Ok(kernel) = &case.kernel {
+        pieces.extend(of_paged(kernel));
+    }
     for (key, cell) in dump.user().map(|d| user::info(&d)).unwrap_or(pieces) {
         let column = COLUMNS.iter().position(|c| c.key == key);
         if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
@@ -109,6 +123,41 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
 
 fn of_file(dump: &Dump) -> Vec<Cell> {
     vec![dump.path().display().to_string().into(), dump.len().into(), container(dump.kind).into()]
+}
+
+/// What there is of pages beside physical memory.
+fn of_paged(kernel: &Kernel) -> [(&'static str, Cell); 2] {
+    let listed = kernel.page_files(&kernel.space());
+    let object =
+        |fields: Vec<(&'static str, Cell)>| Cell::Object(fields.into_iter().map(|(k, v)| (k.into(), v)).collect());
+    let file = |one: &Listed| {
+        let given = kernel.paged.files.get(one.number);
+        let path = given.map(|file| file.path().display().to_string());
+        object(vec![
+            ("number", one.number.into()),
+            ("path", if one.virtual_store { Absent::NotApplicable.into() } else { one.name.clone().into() }),
+            ("pages", one.pages.into()),
+            ("used", one.used.into()),
+            ("compressed_store", one.virtual_store.into()),
+            ("given", path.ok_or(Absent::NotApplicable).into()),
+        ])
+    };
+    let store = match &listed {
+        Ok(all) if all.iter().any(|one| one.virtual_store) => match kernel.stores() {
+            Ok(stores) => object(vec![
+                ("stores", (stores.count() as u64).into()),
+                ("algorithm", stores.algorithm().name().into()),
+                ("process", stores.owner.into()),
+            ]),
+            Err(why) => object(vec![("unreadable", why.to_owned().into())]),
+        },
+        Ok(_) => Absent::NotApplicable.into(),
+        Err(why) => Cell::Absent(*why),
+    };
+    [
+        ("page_files", listed.map_or_else(Cell::Absent, |all| Cell::List(all.iter().map(file).collect()))),
+        ("compressed_store", store),
+    ]
 }
 
 /// What the kernel's own record says its PDB is; where the dump lacks the record, that of the symbols which were taken.

@@ -119,6 +119,12 @@ struct Content {
 }
 
 impl Content {
+    /// Counts pages that cannot be read.
+    fn is_away(&mut self, vad: &Vad, run: &Pages, va: Va, size: u64) {
+        self.away = self.away.saturating_add(size / PAGE_SIZE);
+        self.away_state.get_or_insert(run.state);
+        self.start_away |= va == vad.start;
+    }
     /// A first page that is blank or was never touched, with something right behind it (where an image's code begins), or an image's debug
     /// record: a header was here, or was left out.
     fn wiped(&self, vad: &Vad) -> bool {
@@ -212,13 +218,11 @@ impl<'k> Finder<'k> {
                 out.executable = out.executable.saturating_add(run.size / PAGE_SIZE);
             }
             match run.state {
-                State::Valid | State::Transition | State::Prototype => self.read(space, vad, &run, narrow, &mut out),
-                State::DemandZero => {}
-                state => {
-                    out.away = out.away.saturating_add(run.size / PAGE_SIZE);
-                    out.away_state.get_or_insert(state);
-                    out.start_away |= run.va == vad.start;
+                State::Valid | State::Transition | State::Prototype | State::PagedOut | State::Compressed => {
+                    self.read(space, vad, &run, narrow, &mut out);
                 }
+                State::DemandZero => {}
+                _ => out.is_away(vad, &run, run.va, run.size),
             }
         }
         out
@@ -226,7 +230,13 @@ impl<'k> Finder<'k> {
     fn read(&self, space: &Space<'_>, vad: &Vad, run: &Pages, narrow: bool, out: &mut Content) {
         for i in 0..run.size / PAGE_SIZE {
             let va = run.va.add(i.saturating_mul(PAGE_SIZE));
-            let Ok(page) = space.slice(va, u32::try_from(PAGE_SIZE).unwrap_or(0)) else { continue };
+            let bytes = space.fetch(va, u32::try_from(PAGE_SIZE).unwrap_or(0));
+            let Ok(page) = bytes.all() else {
+                if matches!(run.state, State::PagedOut | State::Compressed) {
+                    out.is_away(vad, run, va, PAGE_SIZE);
+                }
+                continue;
+            };
             let blank = page.iter().all(|b| *b == 0);
             if blank {
                 continue;

@@ -2,14 +2,13 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, Switch, user_memory, who};
+use super::{Analysis, Ask, Case, Switch, memory, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::page_state::{Grain, Pages, State, pages};
 use crate::kernel::process::Process;
 use crate::paging::{Rights, Space};
-use crate::place::At;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note};
 
@@ -32,7 +31,7 @@ pub static MEMMAP: Analysis = Analysis {
 };
 
 /// The columns.
-pub const COLUMNS: [Column; 14] = [
+pub const COLUMNS: [Column; 15] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -47,7 +46,12 @@ pub const COLUMNS: [Column; 14] = [
     col("file_offset", Kind::Hex, "Place in the dump file"),
     col("rights", Kind::Text, "What the processor allows: read, write, execute, user"),
     col("page_file", Kind::Number, "Page file that holds it"),
-    col("page_file_offset", Kind::Hex, "Byte in the page file"),
+    col(
+        "page_file_offset",
+        Kind::Hex,
+        "Byte in the page file; of the compressed store, 4096 times the page's key there",
+    ),
+    col("source", Kind::Text, "Where it can be read: dump, page file N (--page-file), compressed store"),
     wide("prototype", Kind::Hex, "Address of the prototype entry that decides"),
     wide("entry", Kind::Hex, "The last page-table entry as it stands"),
     wide("vad", Kind::Hex, "First byte of the address range it lies in"),
@@ -109,6 +113,7 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
 
 fn row(process: &Process<'_>, memory: &AddressSpace<'_>, run: &Pages) -> Row {
     let [pid, name] = who::cells(process);
+    let kept = run.kept(&memory.space);
     let in_memory = |v: Option<u64>| v.map_or(Cell::Absent(Absent::NotApplicable), Cell::Hex);
     let cells: [Cell; COLUMNS.len()] = [
         pid,
@@ -129,11 +134,12 @@ fn row(process: &Process<'_>, memory: &AddressSpace<'_>, run: &Pages) -> Row {
             None => Absent::NotApplicable.into(),
         },
         in_memory(run.page_file.map(|(_, at)| at)),
+        kept.map(|at| memory::source(Some(at))).into(),
         in_memory(run.prototype.map(|p| p.0)),
         in_memory(run.entry),
         memory.tree.at(run.va).map_or(Cell::Absent(Absent::NotApplicable), |v| v.start.into()),
     ];
-    let place = crate::bytes::Place { va: Some(run.va), pa: run.pa, file: run.file.map(At::in_dump) };
+    let place = crate::bytes::Place { va: Some(run.va), pa: run.pa, file: kept.ok() };
     Row::new(cells.into()).at(place)
 }
 

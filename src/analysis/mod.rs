@@ -29,6 +29,7 @@ pub mod lifecycle;
 pub mod malfind;
 pub mod mappedfiles;
 pub mod memmap;
+pub mod memory;
 mod modscan;
 mod modules;
 pub mod page;

@@ -6,11 +6,14 @@
 //! Memory is bounded by `WINDOW × threads × CHUNKS` chunks of `CHUNK` rows (or `TEXT` bytes), however many a unit makes.
 
 use super::{Ask, Case};
+use crate::addr::Va;
 use crate::error::{Error, Result};
+use crate::kernel::Kernel;
 use crate::kernel::process::Process;
 use crate::paging::Space;
 use crate::report::{Column, Pen, Row, Sink};
 use crate::value::Note;
+use rustc_hash::FxHashSet;
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -195,8 +198,9 @@ pub fn asked_for<'k>(case: &'k Case, ask: &Ask, sink: &mut dyn Sink) -> Result<V
     if ask.names_none() {
         return Ok(list);
     }
-    let all = list.len();
+    let all: FxHashSet<Va> = list.iter().filter_map(Process::offset).collect();
     list.retain(|p| wanted(ask, p, &space));
+    list.extend(unlisted(kernel, &space, ask, &all, sink));
     for va in &ask.offsets {
         if list.iter().any(|p| p.offset() == Some(*va)) {
             continue;
@@ -211,11 +215,40 @@ pub fn asked_for<'k>(case: &'k Case, ask: &Ask, sink: &mut dyn Sink) -> Result<V
     }
     if list.is_empty() && ask.offsets.is_empty() {
         sink.note(Note::info(format!(
-            "no process matches {} ({all} on the active list); for unlinked processes see psscan or psxview and use --offset",
-            asked_in_words(ask)
+            "no process matches {} ({} on the active list); for unlinked processes see psscan or psxview and use --offset",
+            asked_in_words(ask),
+            all.len()
         )));
     }
     Ok(list)
+}
+
+/// Processes asked for by id or name that the active list does not have and the table of client ids does: whoever hides one takes it
+/// off the list first.
+fn unlisted<'k>(
+    kernel: &'k Kernel,
+    space: &Space<'k>,
+    ask: &Ask,
+    listed: &FxHashSet<Va>,
+    sink: &mut dyn Sink,
+) -> Vec<Process<'k>> {
+    let mut found = Vec::new();
+    if ask.pids.is_empty() && ask.names.is_empty() {
+        return found;
+    }
+    for (id, at) in kernel.numbered(space).map(|n| n.processes).unwrap_or_default() {
+        let Ok(process) = kernel.process_at(space, at) else { continue };
+        if !listed.contains(&at)
+            && !ask.offsets.contains(&at)
+            && (ask.pids.contains(&id) || wanted(ask, &process, space))
+        {
+            sink.note(Note::info(format!(
+                "process {id} at {at} is not on the active list; the table of client ids (PspCidTable) has it"
+            )));
+            found.push(process);
+        }
+    }
+    found
 }
 
 /// `--pid 99999`, `--name lsass`: what was asked for.

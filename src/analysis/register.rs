@@ -3,9 +3,9 @@
 use super::Analysis;
 use super::{
     callbacks, callstacks, cmdline, crashinfo, dlllist, drivermodule, driverscan, envars, filescan, findings, getsids,
-    handles, heaps, images, info, joblinks, ldrmodules, lifecycle, malfind, mappedfiles, memmap, modscan, modules,
-    page, poolscan, privileges, pslist, psscan, pstree, psxview, sessions, ssdt, stacks, standing, thrdscan, threads,
-    timeline, tokens, unloaded, unloadeddlls, vadinfo, vadtree, verinfo, workingset,
+    handles, heaps, images, info, joblinks, ldrmodules, lifecycle, malfind, mappedfiles, memmap, memory, modscan,
+    modules, page, poolscan, privileges, pslist, psscan, pstree, psxview, sessions, ssdt, stacks, standing, thrdscan,
+    threads, timeline, tokens, unloaded, unloadeddlls, vadinfo, vadtree, verinfo, workingset,
 };
 use std::sync::LazyLock;
 
@@ -55,6 +55,7 @@ pub static GROUPS: &[Group] = &[
             &vadinfo::VADINFO,
             &vadtree::VADTREE,
             &memmap::MEMMAP,
+            &memory::MEMORY,
             &workingset::WORKINGSET,
             &dlllist::DLLLIST,
             &ldrmodules::LDRMODULES,

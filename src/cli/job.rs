@@ -63,7 +63,12 @@ impl Job {
                 switches.push((switch.name, String::new()));
             }
         }
-        let body = switches.iter().any(|(name, _)| *name == "body");
+        let given = |wanted: &str| switches.iter().any(|(name, _)| *name == wanted);
+        let format = match () {
+            () if given("body") => Format::Body,
+            () if given("raw") => Format::Raw,
+            () => format(words),
+        };
         let fail_on = words::has_severity(analysis).then(|| text(words, "fail-on")).flatten();
         let progress = Progress::default();
         Ok(Self {
@@ -84,10 +89,10 @@ impl Job {
                 offsets: numbers(words, "offset").map(Va).collect(),
                 provenance: provenance == Provenance::Fields,
                 switches,
-                brief: format(words) == Format::Table,
+                brief: format == Format::Table,
                 progress,
             },
-            format: if body { Format::Body } else { format(words) },
+            format,
             wide: words.get_flag("wide"),
             provenance,
             output: words.get_one::<PathBuf>("output").filter(|p| p.as_os_str() != "-").cloned(),

@@ -1,6 +1,7 @@
 //! The state of each page of an address space: in memory and how, or where it went.
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
+use crate::bytes::At;
 use crate::dump::Arch;
 use crate::kernel::Kernel;
 use crate::layout;
@@ -86,6 +87,20 @@ pub struct Pages {
 }
 
 impl Pages {
+    /// Where the first page can be read, the dump or another source.
+    ///
+    /// # Errors
+    /// Why nowhere.
+    pub fn kept(&self, space: &Space<'_>) -> Value<At> {
+        match self.state {
+            State::Valid | State::Transition | State::Prototype => self.file.map(At::in_dump).ok_or(Absent::NotInDump),
+            State::PagedOut | State::Compressed => space.page_kept_at(self.va),
+            State::DemandZero => Err(Absent::DemandZero),
+            State::FileBacked => Err(Absent::PagedOut),
+            State::NotInDump => Err(Absent::NotInDump),
+            State::Unknown => space.fetch(self.va, 1).at(0, 1).err().map_or(Err(Absent::NotMapped), Err),
+        }
+    }
     /// Whether this is the rest of a range whose page tables were too many to follow ([`Region::is_cut`](crate::paging::Region::is_cut)).
     #[must_use]
     pub fn is_cut(&self) -> bool {

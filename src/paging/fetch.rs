@@ -112,6 +112,17 @@ impl<'d> Space<'d> {
         };
         (u32::try_from(reach).unwrap_or(u32::MAX).min(left), found)
     }
+    /// The page behind a prototype entry, wherever it is kept: the one that all processes share.
+    #[must_use]
+    pub fn page_behind_prototype(&self, pte: Va) -> Bytes<'d> {
+        let len = u32::try_from(PAGE_SIZE).unwrap_or(0);
+        let mut out = Bytes::builder(None, len);
+        match self.behind_prototype(pte) {
+            Ok(mapping) => self.copy(&mut out, mapping.pa.page(), len, &mut u64::from(len)),
+            Err(fault) => self.copy_beyond(&mut out, fault, 0, len),
+        }
+        out
+    }
     /// Copies a part of a page that another source has.
     fn copy_beyond(&self, out: &mut Bytes<'_>, fault: Fault, inside: u64, len: u32) {
         let found = self.beyond(fault);

@@ -7,7 +7,7 @@
 use super::pte::Soft;
 use super::tables::Entry;
 use super::{Fault, Space};
-use crate::addr::PAGE_SIZE;
+use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::{At, Stored};
 use crate::value::{Absent, Value};
 use std::sync::Arc;
@@ -47,9 +47,9 @@ impl<'d> Space<'d> {
     }
     /// Of an address whose page table was written away: what the entry says that names the table.
     #[must_use]
-    pub fn table_away(&self, va: crate::addr::Va) -> Option<Fault> {
+    pub fn table_away(&self, va: Va) -> Option<Fault> {
         let shape = self.mode.shape().filter(|s| s.holds(va))?;
-        let mut at = crate::addr::Pa(self.root.0 & shape.root);
+        let mut at = Pa(self.root.0 & shape.root);
         for level in shape.levels {
             let entry_at = shape.entry_at(at, *level, va);
             let page = self.page_at(self.in_dump(entry_at)?)?;
@@ -78,6 +78,16 @@ impl<'d> Space<'d> {
             _ => Err(fault.into()),
         }
     }
+    /// Where the page around an address begins, in the dump or in another source.
+    ///
+    /// # Errors
+    /// Why nowhere.
+    pub fn page_kept_at(&self, va: Va) -> Value<At> {
+        match self.walk(va) {
+            Ok(mapping) => self.in_dump(mapping.pa.page()).ok_or(Absent::NotInDump),
+            Err(fault) => self.beyond(fault).map(|page| page.at()),
+        }
+    }
     /// The same, where only a page that stays will do.
     pub(super) fn kept_beyond(&self, fault: Fault) -> Value<At> {
         match self.beyond(fault)? {
@@ -92,7 +102,7 @@ impl<'d> Space<'d> {
         self.dump.map().get(from..from.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
     }
     /// The place of the physical page around an address, where the dump has it.
-    pub(super) fn in_dump(&self, pa: crate::addr::Pa) -> Option<At> {
+    pub(super) fn in_dump(&self, pa: Pa) -> Option<At> {
         self.dump.memory_at(pa).map(At::in_dump)
     }
 }

@@ -16,6 +16,7 @@ mod cell;
 mod csv;
 pub mod guard;
 mod json;
+mod raw;
 mod row;
 pub mod schema;
 mod table;

@@ -1,7 +1,7 @@
 //! The choice of a format, and the sink that writes.
 
 use super::row::{Column, Row, Sink};
-use super::{Pen, body, csv, json, table};
+use super::{Pen, body, csv, json, raw, table};
 use crate::error::{Error, Result};
 use crate::value::Note;
 use std::collections::BTreeSet;
@@ -21,6 +21,8 @@ pub enum Format {
     Csv,
     /// A body file for `mactime`, of rows that have one time each.
     Body,
+    /// Memory as it is, of rows that have bytes.
+    Raw,
 }
 
 impl Format {
@@ -36,6 +38,7 @@ impl Format {
             Self::Jsonl => "jsonl",
             Self::Csv => "csv",
             Self::Body => "body",
+            Self::Raw => "raw",
         }
     }
 }
@@ -141,6 +144,7 @@ impl<'w> Report<'w> {
             Format::Jsonl => Box::new(json::Json::lines(out, columns, style)),
             Format::Csv => Box::new(csv::Csv::new(out, columns, style)),
             Format::Body => Box::new(body::Body::new(out, columns)),
+            Format::Raw => Box::new(raw::Raw::new(out, columns)),
         };
         Self { writer, rows: 0, notes: Vec::new(), seen: BTreeSet::new(), more: 0, more_loss: false }
     }

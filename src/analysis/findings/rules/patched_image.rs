@@ -108,30 +108,19 @@ fn changes(scene: &Scene<'_, '_>, vad: &Vad, image: &Image) -> (Vec<Change>, Opt
                 Rc::clone(list.get_or_insert_with(|| sections.subsections(&scene.desk.space, mapping).0.into()))
             });
             let Ok(prototypes) = prototypes else { continue };
-            let shared = match memory.space.behind_prototype(prototypes.first) {
-                Ok(mapping) if Some(mapping.pa.page()) == page.pa => continue,
-                Ok(mapping) => mapping.pa.page(),
-                Err(_) => {
-                    let first = lost.map_or(page.va, |(at, _)| at);
-                    lost = Some((first, lost.map_or(1, |(_, n)| n.saturating_add(1))));
-                    continue;
-                }
-            };
-            let size = usize::try_from(PAGE_SIZE).unwrap_or(0);
-            let (Ok(after), Ok(before)) =
-                (memory.space.slice(page.va, PAGE_SIZE as u32), scene.world.kernel.dump.bytes(shared, size))
-            else {
+            let shared = memory.space.page_behind_prototype(prototypes.first);
+            if shared.place(0).pa == page.pa && page.pa.is_some() {
+                continue;
+            }
+            let Ok(before) = shared.all() else {
+                let first = lost.map_or(page.va, |(at, _)| at);
+                lost = Some((first, lost.map_or(1, |(_, n)| n.saturating_add(1))));
                 continue;
             };
+            let Ok(after) = memory.space.slice(page.va, PAGE_SIZE as u32) else { continue };
             for (at, len) in differences(before, after) {
                 let part = |b: &[u8]| b.get(at..at.saturating_add(len)).unwrap_or_default().to_vec();
-                let pa = shared.add(at as u64);
-                let bytes = crate::bytes::Bytes::borrowed(
-                    before.get(at..).unwrap_or_default(),
-                    None,
-                    Some(pa),
-                    scene.world.kernel.dump.file_offset(shared).map(|f| f.saturating_add(at as u64).into()),
-                );
+                let bytes = shared.part(u32::try_from(at).unwrap_or(u32::MAX), u32::try_from(len).unwrap_or(u32::MAX));
                 found.push(Change {
                     va: page.va.add(at as u64),
                     before: part(before),

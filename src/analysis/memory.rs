@@ -1,0 +1,231 @@
+//! `memory`: bytes of a process's address space, wherever they are kept.
+
+use super::parallel::each_process;
+use super::{Analysis, Ask, Case, Switch, who};
+use crate::addr::{PAGE_SIZE, Va};
+use crate::bytes::{At, Bytes, Place};
+use crate::error::{Error, Result};
+use crate::kernel::address_space::AddressSpace;
+use crate::kernel::process::Process;
+use crate::kernel::vad_tree::{self, Tree};
+use crate::paging::{Mode, Space};
+use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::value::{Absent, Note};
+use std::fmt::Write as _;
+
+/// The register's entry.
+pub static MEMORY: Analysis = Analysis {
+    name: "memory",
+    about: "Bytes of a process's memory, read where they are: dump, page file, compressed store",
+    help: "Sixteen bytes a row, with where they were read: the dump, a page file (--page-file), the compressed store, or none of them for a page that \
+           was promised and never touched (zeros, as the process would read them). What cannot be read is a row without bytes that says why. Without \
+           --start, the beginning of the program's image. Addresses of the kernel half are read as this process sees them.\n\n\
+           Examples:\n  dumpwalk memory memory.dmp --pid 1234 --start 0x7ff6a0000000 --size 64\n  \
+           dumpwalk memory memory.dmp --pid 1234 --start 0x1d0dbaa0000 --size 0x1000 --raw -o page.bin",
+    columns: &COLUMNS,
+    switches: &[
+        Switch { name: "start", value: Some("ADDRESS"), about: "First address, hexadecimal" },
+        Switch { name: "size", value: Some("BYTES"), about: "How many bytes; 0x for hexadecimal [default: 256]" },
+        Switch {
+            name: "raw",
+            value: None,
+            about: "The bytes as they are instead of rows, up to the first that is missing; of one process",
+        },
+    ],
+    run,
+};
+
+const COLUMNS: [Column; 8] = [
+    who::PID,
+    who::NAME,
+    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
+    col("address", Kind::Hex, "First address"),
+    col("size", Kind::Number, "Bytes: sixteen, fewer at the ends, any number where they are missing"),
+    col("bytes", Kind::Text, "The bytes, two digits for each"),
+    col("text", Kind::Text, "The same as ASCII, a dot for what is no printable character"),
+    col(
+        "source",
+        Kind::Text,
+        "dump, page file N, compressed store; demand_zero: nowhere, the process would read zeros",
+    ),
+];
+
+/// Bytes of a row.
+const ROW: u64 = 16;
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let start = ask.value("start").map(|text| number(text, 16)).transpose()?.map(Va);
+    let size = ask.value("size").map_or(Ok(256), |text| number(text, 10))?;
+    if ask.has("raw") && ask.names_none() {
+        return Err(Error::Usage("--raw writes the memory of one process: name it with --pid".into()));
+    }
+    if case.dump.user().is_some() {
+        let space = Space::new(&case.dump, Mode::Blocks, crate::addr::Pa(0));
+        let start = start.ok_or_else(|| {
+            Error::Usage("a user-mode minidump needs --start: dumpwalk memmap lists what it holds".into())
+        })?;
+        let head =
+            [Cell::Absent(Absent::NotRecorded), Cell::Absent(Absent::NotRecorded), Cell::Absent(Absent::NotRecorded)];
+        return rows(&Reader { space: &space, tree: None, head }, start, size, sink);
+    }
+    each_process(case, ask, sink, |space, process, sink| of_process(process, space, start, size, sink))
+}
+
+/// A number of an option: hexadecimal with `0x`, else to this base.
+fn number(text: &str, base: u32) -> Result<u64> {
+    let (digits, base) =
+        text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).map_or((text, base), |hex| (hex, 16));
+    u64::from_str_radix(&digits.replace('`', ""), base).map_err(|_| Error::Usage(format!("'{text}' is no number")))
+}
+
+fn of_process<'k>(
+    process: &Process<'k>,
+    kernel_space: &Space<'k>,
+    start: Option<Va>,
+    size: u64,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    let Some(start) = start.or_else(|| process.view.image_base().ok().filter(|va| !va.is_null())) else {
+        // System and minimal processes have no image of their own.
+        return Ok(());
+    };
+    let [pid, name] = who::cells(process);
+    let head = [pid, name, who::offset(process)];
+    let opened = if start > process.kernel.last_user_address() {
+        process.whole_space().map(|space| (space, None))
+    } else {
+        AddressSpace::of(process, kernel_space).map(|memory| (memory.space, Some(memory.tree)))
+    };
+    match opened {
+        Ok((space, tree)) => rows(&Reader { space: &space, tree: tree.as_deref(), head }, start, size, sink),
+        Err(why) => sink.row(missing(&head, start, size, why)),
+    }
+}
+
+/// What is read, and of whom.
+struct Reader<'r, 'k> {
+    space: &'r Space<'k>,
+    tree: Option<&'r Tree>,
+    head: [Cell; 3],
+}
+
+impl Reader<'_, '_> {
+    /// Whether a page that is not there would be one of zeros.
+    fn is_promised(&self, va: Va, why: Absent) -> bool {
+        match why {
+            Absent::DemandZero => true,
+            // Private memory that was committed as a whole has no entries before it is touched.
+            Absent::NotMapped => {
+                let vad = self.tree.and_then(|tree| vad_tree::find(&tree.vads, va));
+                vad.is_some_and(|vad| {
+                    // Where the symbols do not say which bit that is, the charge does: all of its pages.
+                    let pages = vad.end.0.saturating_sub(vad.start.0) / PAGE_SIZE + 1;
+                    vad.private == Ok(true) && (vad.flags.has("mem_commit") || vad.commit == Ok(pages))
+                })
+            }
+            _ => false,
+        }
+    }
+}
+
+fn rows(reader: &Reader<'_, '_>, start: Va, size: u64, sink: &mut dyn Sink) -> Result<()> {
+    let mut at = start;
+    let mut left = size;
+    while left > 0 {
+        let here = PAGE_SIZE.saturating_sub(at.offset_in_page()).min(left);
+        let bytes = reader.space.fetch(at, u32::try_from(here).unwrap_or(0));
+        part(reader, at, &bytes, sink)?;
+        left = left.saturating_sub(here);
+        match at.0.checked_add(here) {
+            Some(next) => at = Va(next),
+            None => break,
+        }
+    }
+    if left > 0 {
+        sink.note(Note::info("the address space ends before the bytes asked for"));
+    }
+    Ok(())
+}
+
+/// The rows of a part of a page.
+fn part(reader: &Reader<'_, '_>, at: Va, bytes: &Bytes<'_>, sink: &mut dyn Sink) -> Result<()> {
+    let present = bytes.present().map(|(from, data)| (from, Ok(data)));
+    let holes = bytes.holes().map(|(from, len, why)| (from, Err((len, why))));
+    let mut pieces: Vec<(u32, std::result::Result<&[u8], (u32, Absent)>)> = present.chain(holes).collect();
+    pieces.sort_unstable_by_key(|(from, _)| *from);
+    for (from, piece) in pieces {
+        let va = at.add(from.into());
+        match piece {
+            Ok(data) => shown(reader, va, data, |inside| bytes.place(from.saturating_add(inside)), sink)?,
+            Err((len, why)) if reader.is_promised(va, why) => {
+                let zeros = vec![0; len as usize];
+                shown(
+                    reader,
+                    va,
+                    &zeros,
+                    |inside| Place { va: Some(va.add(inside.into())), ..Place::default() },
+                    sink,
+                )?;
+            }
+            Err((len, why)) => sink.row(missing(&reader.head, va, len.into(), why))?,
+        }
+    }
+    Ok(())
+}
+
+/// Bytes, in rows that begin at multiples of sixteen.
+fn shown(
+    reader: &Reader<'_, '_>,
+    va: Va,
+    data: &[u8],
+    place: impl Fn(u32) -> Place,
+    sink: &mut dyn Sink,
+) -> Result<()> {
+    let mut rest = data;
+    let mut done = 0u32;
+    while !rest.is_empty() {
+        let at = va.add(done.into());
+        let room = ROW.saturating_sub(at.0 % ROW);
+        let (now, later) = rest.split_at(rest.len().min(usize::try_from(room).unwrap_or(1)));
+        let place = place(done);
+        let mut digits = String::with_capacity(now.len().saturating_mul(2));
+        for byte in now {
+            let _ = write!(digits, "{byte:02x}");
+        }
+        let text: String =
+            now.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' }).collect();
+        let [pid, name, offset] = reader.head.clone();
+        let cells: [Cell; COLUMNS.len()] = [
+            pid,
+            name,
+            offset,
+            at.into(),
+            (now.len() as u64).into(),
+            digits.into(),
+            text.into(),
+            source(place.file).into(),
+        ];
+        sink.row(Row::new(cells.into()).at(place))?;
+        done = done.saturating_add(u32::try_from(now.len()).unwrap_or(u32::MAX));
+        rest = later;
+    }
+    Ok(())
+}
+
+fn missing([pid, name, offset]: &[Cell; 3], at: Va, size: u64, why: Absent) -> Row {
+    let absent = || Cell::Absent(why);
+    let cells: [Cell; COLUMNS.len()] =
+        [pid.clone(), name.clone(), offset.clone(), at.into(), size.into(), absent(), absent(), absent()];
+    Row::new(cells.into()).at(Place { va: Some(at), ..Place::default() })
+}
+
+/// Where bytes were read, in words.
+pub(super) fn source(at: Option<At>) -> String {
+    match at {
+        Some(At::Decoded { .. }) => "compressed store".into(),
+        Some(at @ At::Stored(_)) => {
+            at.stored().file().map_or_else(|| "dump".into(), |number| format!("page file {number}"))
+        }
+        None => "demand_zero".into(),
+    }
+}
