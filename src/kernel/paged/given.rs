@@ -14,6 +14,7 @@ use crate::kernel::vad::Kind;
 use crate::paging::{Fault, Mode, PageBytes};
 use crate::symbols::layout::View;
 use crate::value::Note;
+use rustc_hash::FxHashSet;
 use std::path::{Path, PathBuf};
 
 /// A page file as it is given.
@@ -117,19 +118,18 @@ impl Kernel {
     fn judge(&self, number: u8) -> Judged {
         let mut judged = Judged::default();
         let kernel_space = self.space();
-        let bytes = |fault: Fault| match fault {
-            Fault::PageFile { number: Some(n), offset } if n == number => {
+        // The page that an entry names, if it is of this file and was not looked at before.
+        let bytes = |judged: &mut Judged, fault: Fault| match fault {
+            Fault::PageFile { number: Some(n), offset } if n == number && judged.looked.insert(offset) => {
                 self.paged.files.get(number)?.page_at(offset.checked_mul(PAGE_SIZE)?)
             }
             _ => None,
         };
         for process in self.first_processes().iter().take(MOST_PROCESSES) {
             let Ok(memory) = AddressSpace::of(process, &kernel_space) else { continue };
-            if let Ok(peb) = process.peb() {
-                match memory.space.walk(peb) {
-                    Err(fault) => judged.add(bytes(fault).and_then(|page| self.is_peb(process, page))),
-                    Ok(_) => {}
-                }
+            if let Ok(Err(fault)) = process.peb().map(|peb| memory.space.walk(peb)) {
+                let verdict = bytes(&mut judged, fault).and_then(|page| self.is_peb(process, page));
+                judged.add(verdict);
             }
             for vad in &memory.tree.vads {
                 if judged.count() >= MOST_CHECKED {
@@ -138,11 +138,12 @@ impl Kernel {
                 if vad.kind == Ok(Kind::Image)
                     && let Err(fault) = memory.space.walk(vad.start)
                 {
-                    judged.add(bytes(fault).map(|page| page.starts_with(b"MZ")));
+                    let verdict = bytes(&mut judged, fault).map(|page| page.starts_with(b"MZ"));
+                    judged.add(verdict);
                 }
-                // A space that reads it through the page file says nothing of its own tables being away: the entry does.
                 if let Some(fault) = memory.space.table_away(vad.start) {
-                    judged.add(bytes(fault).map(|page| self.is_table(page)));
+                    let verdict = bytes(&mut judged, fault).and_then(|page| self.is_table(page));
+                    judged.add(verdict);
                 }
             }
         }
@@ -155,20 +156,20 @@ impl Kernel {
         let expected = process.view.image_base().ok()?;
         Some(base == expected)
     }
-    /// Whether a page can be a page table of this machine: no valid entry leads beyond its memory.
-    fn is_table(&self, page: &PageBytes) -> bool {
-        if !matches!(self.mode, Mode::X64 | Mode::La57) {
-            return true;
-        }
-        let Some(highest) = self.dump.highest_page() else { return true };
+    /// Whether a page can be a page table of this machine: no valid entry leads beyond its memory. `None` where there is no valid entry.
+    fn is_table(&self, page: &PageBytes) -> Option<bool> {
+        let highest = self.dump.highest_page().filter(|_| matches!(self.mode, Mode::X64 | Mode::La57))?;
         let entries = (0..512usize).filter_map(|i| u64_at(page, i.wrapping_mul(8)));
-        entries.filter(|e| e & 1 != 0).all(|e| (e & 0x000f_ffff_ffff_f000) / PAGE_SIZE <= highest.0)
+        let valid: Vec<u64> = entries.filter(|e| e & 1 != 0).collect();
+        (!valid.is_empty()).then(|| valid.iter().all(|e| (e & 0x000f_ffff_ffff_f000) / PAGE_SIZE <= highest.0))
     }
 }
 
 /// How many pages were what they should be.
 #[derive(Default)]
 struct Judged {
+    /// Pages of the file that were looked at.
+    looked: FxHashSet<u64>,
     right: usize,
     wrong: usize,
 }

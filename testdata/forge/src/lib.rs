@@ -44,7 +44,7 @@ pub fn build_on(s: &Scenario, layouts: Layouts) -> (Vec<(String, Vec<u8>)>, Json
 }
 
 fn contained(s: &Scenario, planted: plant::Planted) -> (Vec<(String, Vec<u8>)>, Json) {
-    let dumps = s
+    let mut dumps: Vec<_> = s
         .containers
         .iter()
         .map(|kind| {
@@ -52,6 +52,7 @@ fn contained(s: &Scenario, planted: plant::Planted) -> (Vec<(String, Vec<u8>)>, 
             (format!("{kind}.{extension}"), bytes)
         })
         .collect();
+    dumps.extend(planted.page_files);
     (dumps, planted.truth)
 }
 

@@ -4,6 +4,7 @@ mod paging;
 mod physical;
 mod pool;
 mod pte;
+pub mod xpress;
 
 pub use paging::{Mode, Space, flags};
 pub use physical::{Physical, Plan, Use};

@@ -185,6 +185,12 @@ impl Space {
         self.set(mem, table, self.mode.index(va, 1), self.mode.descriptor(1, entry));
     }
 
+    /// Writes the entry that names the last-level table for `va`.
+    pub fn set_table_entry(&self, mem: &mut Physical, va: u64, entry: u64) {
+        let table = self.table(mem, va, 2);
+        self.set(mem, table, self.mode.index(va, 2), entry);
+    }
+
     /// The last-level entry for `va`; zero when there is no table for it.
     pub fn entry(&self, mem: &Physical, va: u64) -> u64 {
         self.table_of(mem, va).map_or(0, |table| self.get(mem, table, self.mode.index(va, 1)))

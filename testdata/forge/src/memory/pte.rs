@@ -18,7 +18,7 @@ pub enum Soft {
 }
 
 /// The entry's 64 bits. `protection` is the five-bit code; `mask` is `MiState.Hardware.InvalidPteMask`, which kernels that
-/// defend against speculation past invalid entries flip into the frame or offset, unless the swizzle bit is set.
+/// defend against speculation past invalid entries set in all of them; where one of its bits is set already, they set the swizzle bit instead.
 pub fn software(table: &Layouts, soft: Soft, protection: u64, mask: u64) -> u64 {
     let ty = match soft {
         Soft::Transition(_) => "_MMPTE_TRANSITION",
@@ -37,11 +37,12 @@ pub fn software(table: &Layouts, soft: Soft, protection: u64, mask: u64) -> u64 
         return 0;
     }
     let pte = field("Protection", protection);
-    match soft {
-        Soft::Transition(frame) => (pte | field("Transition", 1) | field("PageFrameNumber", frame)) ^ mask,
-        Soft::PageFile(file, page) => (pte | field("PageFileLow", file) | field("PageFileHigh", page)) ^ mask,
+    let plain = match soft {
+        Soft::Transition(frame) => pte | field("Transition", 1) | field("PageFrameNumber", frame),
+        Soft::PageFile(file, page) => pte | field("PageFileLow", file) | field("PageFileHigh", page),
         Soft::DemandZero => pte,
         Soft::Prototype(va) => pte | field("Prototype", 1) | field("ProtoAddress", va),
         Soft::Subsection(va) => pte | field("Prototype", 1) | field("SubsectionAddress", va),
-    }
+    };
+    if plain & mask == 0 { plain | mask } else { plain | field("SwizzleBit", 1) }
 }

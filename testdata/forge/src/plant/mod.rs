@@ -19,6 +19,7 @@ mod keys;
 mod modules;
 mod names;
 mod odd;
+mod paged;
 mod pages;
 mod peb;
 mod pfn;
@@ -56,6 +57,8 @@ pub struct Planted {
     pub crash: Crash,
     /// The processes' user halves.
     pub users: Vec<UserSide>,
+    /// Page files beside the dump, by name.
+    pub page_files: Vec<(String, Vec<u8>)>,
 }
 
 /// What a process's own dump needs of it.
@@ -64,6 +67,8 @@ pub struct UserSide {
     pub pid: u64,
     /// The address space.
     pub space: Space,
+    /// Start of the 2 MB in which stacks, heap, TEBs and PEB lie; 0 where there are none.
+    pub area: u64,
     /// Its images.
     pub modules: Vec<UserModule>,
     /// Of each thread: instruction pointer, stack pointer, stack base.
@@ -298,6 +303,13 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
     truth.set("kdbg", kdbg::plant(&mut m, s));
     truth.set("objects", names::plant(&mut m));
     truth.set("large_pages", pages::large(&mut m));
+    let mut page_files = Vec::new();
+    if !s.evict.is_empty() {
+        let owner = processes.store_owner.expect("a process MemCompression");
+        let away = paged::plant(&mut m, s, &mut processes.users, owner);
+        truth.set("away", away.truth);
+        page_files = away.files;
+    }
     let big = m.close_pools();
     globals::big_pages(&mut m, &big);
     if s.pfn_database {
@@ -335,5 +347,5 @@ fn fill(s: &Scenario, layouts: &Arc<Layouts>, general: u64, large: u64) -> Plant
         triage: triage::plant(&m, s, &processes.crashed, truth.get("modules"), truth.get("unloaded")),
         pfn_database: header_pfn_database(&m, s),
     };
-    Planted { machine: m, truth, crash, users: processes.users }
+    Planted { machine: m, truth, crash, users: processes.users, page_files }
 }

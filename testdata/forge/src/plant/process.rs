@@ -36,6 +36,8 @@ pub struct Processes {
     pub cr3: u64,
     /// Where the first bin of the hive SOFTWARE lies in the process Registry, where that holds the hives.
     pub hive: Option<u64>,
+    /// Id and `_EPROCESS` of the process that holds compressed memory.
+    pub store_owner: Option<(u64, u64)>,
     /// Jobs, if there are any.
     pub jobs: Option<Json>,
     /// The crashing process and thread.
@@ -50,6 +52,7 @@ struct Draft<'a> {
     truth: Json,
     threads: Vec<Made>,
     space: Option<Space>,
+    area: u64,
     token: u64,
     modules: Vec<Mapped>,
     injected: Vec<u64>,
@@ -68,7 +71,7 @@ impl Draft<'_> {
                 codeview: files::rsds(&f.file).record(),
             })
             .collect();
-        self.space.map(|space| UserSide { pid: self.p.pid, space, modules, stacks })
+        self.space.map(|space| UserSide { pid: self.p.pid, space, area: self.area, modules, stacks })
     }
 }
 
@@ -95,6 +98,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
             truth: Json::object(),
             threads: Vec::new(),
             space: None,
+            area: 0,
             token: 0,
             modules: Vec::new(),
             injected: Vec::new(),
@@ -179,6 +183,7 @@ pub fn plant(m: &mut Machine, s: &Scenario, files: &mut Files, shared_frame: u64
         truth,
         jobs,
         hive: drafts.iter().find_map(|d| d.hive),
+        store_owner: drafts.iter().find(|d| d.p.name == "MemCompression").map(|d| (d.p.pid, d.va)),
         crashed: triage,
         users: drafts.into_iter().filter_map(Draft::user_side).collect(),
         cid_table,
@@ -391,6 +396,7 @@ fn memory(
             d.truth.set("vads", vads);
         }
         d.truth.set("paging", u.paging);
+        d.area = if peb_va != 0 { u.area } else { 0 };
         d.space = Some(u.space);
         d.modules = modules;
     }

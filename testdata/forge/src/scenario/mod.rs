@@ -64,6 +64,10 @@ pub struct Scenario {
     pub hooks: Vec<Hook>,
     /// Executable files that processes map.
     pub images: Vec<ImageFile>,
+    /// Where pages of processes go, by turns: `stays`, `pagefile`, `swapfile`, `compressed`. None: all stay.
+    pub evict: Vec<String>,
+    /// Whether page tables go, too.
+    pub evict_tables: bool,
     /// Whether the kernel's database of page frames is planted.
     pub pfn_database: bool,
     /// Whether object types state what an object of theirs is charged, and fields that nothing else asks for are filled.

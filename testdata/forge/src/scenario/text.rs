@@ -74,6 +74,8 @@ impl Scenario {
                 unloaded: l.flag("unloaded"),
             }),
             "pfn-database" => self.pfn_database = true,
+            "evict" => self.evict = l.words[1..].to_vec(),
+            "evict-tables" => self.evict_tables = true,
             "profile" => self.profiles.push(Profile { sid: l.word(1), folder: l.word(2) }),
             "compact" => self.compact = true,
             "tight" => self.tight = true,
