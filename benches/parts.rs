@@ -7,6 +7,7 @@ use dumpwalk::addr::{Pfn, Va};
 use dumpwalk::dump::Dump;
 use dumpwalk::kernel::Kernel;
 use dumpwalk::kernel::handle_table::HandleTables;
+use dumpwalk::kernel::paged::Algorithm;
 use dumpwalk::kernel::process::{EProcess, Process};
 use dumpwalk::kernel::scan::sweep::{Chunk, Pattern, Wanted, sweep};
 use dumpwalk::kernel::scan::tags::{Kind, Tag, TagSet};
@@ -151,5 +152,31 @@ fn scan(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(parts, pages, translation, symbols, walks, scan);
+/// Pages of the compressed store, as its two algorithms keep them: the sample's own pages, those that get smaller.
+fn decompression(c: &mut Criterion) {
+    let dump = Dump::open(&sample(SAMPLE)).expect("the sample opens");
+    let held = dump.runs().flat_map(|r| (0..r.count).map(move |i| Pfn(r.pfn.0 + i)));
+    let pages: Vec<&[u8]> = held.filter_map(|pfn| dump.page(pfn).map(|p| &p[..])).collect();
+    let packed = |pack: &dyn Fn(&[u8]) -> Vec<u8>| -> Vec<Vec<u8>> {
+        pages.iter().map(|page| pack(page)).filter(|p| p.len() < 4096).collect()
+    };
+    let kinds = [
+        (Algorithm::Xpress, packed(&forge::memory::xpress::compress)),
+        (Algorithm::Lz4, packed(&lz4_flex::block::compress)),
+    ];
+    let mut group = c.benchmark_group("decompress");
+    group.throughput(Throughput::Bytes(4096));
+    for (algorithm, pages) in kinds {
+        let mut at = 0;
+        group.bench_function(algorithm.name(), |b| {
+            b.iter(|| {
+                at = (at + 7_919) % pages.len();
+                black_box(algorithm.page(&pages[at])).is_some()
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(parts, pages, translation, symbols, walks, scan, decompression);
 criterion_main!(parts);

@@ -48,8 +48,12 @@
 //! ```
 //!
 //! [`bytes::Bytes`] borrows the mapped page when the object lies inside one. It keeps the origin of every stretch, so any
-//! field can name its virtual address, physical address and file offset ([`bytes::Place`]). A typed view is over bytes, not
+//! field can name its virtual address, physical address and file offset ([`place::Place`]). A typed view is over bytes, not
 //! over an address: an object met on a list, carved from a pool, or built in a test is decoded by the same code.
+//!
+//! Memory is a stack of sources: what the page tables place in physical memory is read from the dump, and a space asks its
+//! [`paging::Sources`] for the rest: [`kernel::paged`] has page files and the compressed store. A [`place::At`] says in which file a byte stands,
+//! and of a decoded page what it was made of.
 //!
 //! # Failure has three kinds, never mixed
 //!

@@ -12,6 +12,8 @@ mod containers;
 mod machine;
 #[path = "../fuzz/src/mapped.rs"]
 mod mapped;
+#[path = "../fuzz/src/paged.rs"]
+mod paged;
 #[path = "../fuzz/src/symbols.rs"]
 mod symbols;
 
@@ -49,7 +51,8 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
 /// A target's name, its body, and the mutations of each seed.
 type Target = (&'static str, fn(&[u8]), u64);
 
-const TARGETS: [Target; 18] = [
+const TARGETS: [Target; 19] = [
+    ("xpress", paged::compressed, 2000),
     ("dump_full", |b| container(Container::Full, b), 200),
     ("dump_bitmap", |b| container(Container::Bitmap, b), 200),
     ("dump_summary", |b| container(Container::Summary, b), 200),

@@ -7,9 +7,11 @@
 mod containers;
 mod machine;
 mod mapped;
+mod paged;
 mod symbols;
 
 pub use containers::{Container, container};
 pub use machine::machine;
 pub use mapped::{image, tables};
+pub use paged::compressed;
 pub use symbols::{archive, cache, layouts, program_database, volatility};

@@ -59,7 +59,7 @@ impl Member {
 }
 
 /// Processes with one id that are considered as one's parent: the youngest of those that are older than it.
-const MOST_CONSIDERED: usize = 256;
+pub const MOST_CONSIDERED: usize = 256;
 
 /// The parent of each member: of those with the right id the youngest that was there when the member was created.
 #[must_use]

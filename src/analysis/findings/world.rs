@@ -2,6 +2,7 @@
 
 use super::person::{Person, people};
 use crate::addr::Va;
+use crate::analysis::family::MOST_CONSIDERED;
 use crate::analysis::identities::Identities;
 use crate::analysis::malfind::Finder;
 use crate::error::Result;
@@ -27,7 +28,7 @@ use crate::paging::Mode;
 use crate::progress::Progress;
 use crate::value::Note;
 use rustc_hash::FxHashMap;
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::sync::OnceLock;
 
 /// The machine as the rules see it.
@@ -38,7 +39,7 @@ pub struct World<'k> {
     pub types: &'k ObjectTypes,
     /// Every process: those of the active list in its order, then those only the scan met.
     pub people: Vec<Person<'k>>,
-    /// The first living process of each id, by index.
+    /// The processes of each id by index, the youngest first.
     by_pid: FxHashMap<u64, Vec<usize>>,
     /// Processes by their `_EPROCESS`.
     by_offset: FxHashMap<Va, usize>,
@@ -136,6 +137,8 @@ impl<'k> World<'k> {
                 by_offset.entry(va).or_insert(i);
             }
         }
+        // The youngest first: of a crowd with one id, only so many are considered.
+        by_pid.values_mut().for_each(|same| same.sort_by_key(|i| Reverse(people.get(*i).and_then(|p| p.created.ok()))));
         let space = kernel.space();
         // What is left of an object that was deleted still looks like one; nothing refers to it any more.
         let objects = Objects::of(kernel, types).ok();
@@ -187,9 +190,12 @@ impl<'k> World<'k> {
     /// The process that has the parent's id and was there when `child` was made. A younger one took the id over later.
     #[must_use]
     pub fn parent_of(&self, child: &Person<'_>) -> Option<&Person<'k>> {
-        self.by_pid
-            .get(&child.ppid.ok()?)?
-            .iter()
+        let same = self.by_pid.get(&child.ppid.ok()?)?;
+        // One field alone makes no process younger; but of a crowd with one id, it says where to begin.
+        let young = |i: &usize| self.people.get(*i).is_some_and(|p| p.created.ok() > child.created.ok());
+        let from = if same.len() > MOST_CONSIDERED { same.partition_point(young) } else { 0 };
+        let considered = same.iter().skip(from).take(MOST_CONSIDERED);
+        considered
             .filter_map(|i| self.people.get(*i))
             .filter(|p| p.age_against(child).is_some_and(Ordering::is_le))
             .filter(|p| match (p.ended, p.process.exit_time(), child.created) {
@@ -201,8 +207,12 @@ impl<'k> World<'k> {
     /// A younger process that has the parent's id now.
     #[must_use]
     pub fn usurper_of(&self, child: &Person<'_>) -> Option<&Person<'k>> {
-        let same = self.by_pid.get(&child.ppid.ok()?)?.iter().filter_map(|i| self.people.get(*i));
+        let same = self.of_id(child.ppid.ok()?).take(MOST_CONSIDERED);
         same.filter(|p| p.age_against(child) == Some(Ordering::Greater)).max_by_key(|p| p.created.ok())
+    }
+    /// The processes of an id, the youngest first.
+    fn of_id(&self, pid: u64) -> impl Iterator<Item = &Person<'k>> {
+        self.by_pid.get(&pid).into_iter().flatten().filter_map(|i| self.people.get(*i))
     }
     /// Whether the page tables of some living program map the kernel: not where user mode has tables of its own (ARM64), or the
     /// dump lacks the pages of all.
@@ -214,7 +224,7 @@ impl<'k> World<'k> {
     /// Another living process with the same id, whose threads run.
     #[must_use]
     pub fn namesake_of(&self, person: &Person<'_>) -> Option<&Person<'k>> {
-        let same = self.by_pid.get(&person.pid.ok()?)?.iter().filter_map(|i| self.people.get(*i));
+        let same = self.of_id(person.pid.ok()?);
         let mut others = same.filter(|p| p.process.offset() != person.process.offset());
         others.find(|p| !p.ended && p.life.running > 0)
     }
