@@ -8,10 +8,12 @@
 use super::cache::write_atomically;
 use super::store::{Limits, Progress, address, image_address};
 use super::{ImageId, PdbId, file, image, pdb};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use std::io::Read as _;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many times a server may send us on.
@@ -111,6 +113,7 @@ impl Fetch<'_> {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .http1_only()
+            .dns_resolver(Arc::new(Outward::of(address)))
             .connect_timeout(self.limits.silence)
             .build()
             .map_err(|e| Failure::last(chain(&e)))?;
@@ -250,25 +253,72 @@ fn may_follow(first: &reqwest::Url, from: &reqwest::Url, to: &reqwest::Url) -> b
     }
 }
 
-/// Whether a host is this machine or on a private network, as far as its name or number says.
+/// Whether a host is this machine or on a private network, as far as its name or number says. Where a name leads, [`Outward`] judges.
 fn is_private(url: &reqwest::Url) -> bool {
     let host = url.host_str().unwrap_or_default();
-    let number = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    match host.trim_start_matches('[').trim_end_matches(']').parse() {
+        Ok(number) => is_inward(number),
+        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+    }
+}
+
+/// Whether an address is this machine's or of a private network.
+fn is_inward(address: IpAddr) -> bool {
     let v4 = |ip: Ipv4Addr| {
         // 100.64.0.0/10 is shared address space (RFC 6598).
         let [a, b, ..] = ip.octets();
         ip.is_private() || ip.is_loopback() || ip.is_link_local() || ip.is_unspecified() || (a == 100 && b & 0xc0 == 64)
     };
-    match number {
-        Ok(IpAddr::V4(ip)) => v4(ip),
-        Ok(IpAddr::V6(ip)) => {
+    match address {
+        IpAddr::V4(ip) => v4(ip),
+        IpAddr::V6(ip) => {
             ip.is_loopback()
                 || ip.is_unspecified()
                 || ip.is_unique_local()
                 || ip.is_unicast_link_local()
                 || ip.to_ipv4_mapped().is_some_and(v4)
         }
-        Err(_) => host.eq_ignore_ascii_case("localhost") || host.to_ascii_lowercase().ends_with(".localhost"),
+    }
+}
+
+/// Names to addresses: a public name that a server sends us on to may still lead into the user's own network. Only the server that the user
+/// named may be there, and where it is, so may those it sends us on to.
+struct Outward {
+    /// The host of that server.
+    own: String,
+    inside: Arc<AtomicBool>,
+}
+
+impl Outward {
+    fn of(address: &str) -> Self {
+        let url = reqwest::Url::parse(address).ok();
+        let inside = url.as_ref().is_some_and(is_private);
+        let own = url.and_then(|url| url.host_str().map(str::to_ascii_lowercase)).unwrap_or_default();
+        Self { own, inside: Arc::new(AtomicBool::new(inside)) }
+    }
+}
+
+impl Resolve for Outward {
+    fn resolve(&self, name: Name) -> Resolving {
+        let own = name.as_str().eq_ignore_ascii_case(&self.own);
+        let inside = Arc::clone(&self.inside);
+        Box::pin(async move {
+            let host = name.as_str().to_owned();
+            let found = tokio::task::spawn_blocking(move || (host, 0).to_socket_addrs()).await??;
+            let mut found: Vec<SocketAddr> = found.collect();
+            if own && found.iter().any(|at| is_inward(at.ip())) {
+                inside.store(true, Ordering::Relaxed);
+            }
+            if !own && !inside.load(Ordering::Relaxed) {
+                found.retain(|at| !is_inward(at.ip()));
+                if found.is_empty() {
+                    return Err(
+                        format!("{}: its address is in a private network, where we do not go", name.as_str()).into()
+                    );
+                }
+            }
+            Ok(Box::new(found.into_iter()) as Addrs)
+        })
     }
 }
 
@@ -291,6 +341,22 @@ fn chain(e: &(dyn std::error::Error + 'static)) -> String {
 mod tests {
     use super::*;
 
+    /// The name of this machine stands for any public name that leads to a private address.
+    #[test]
+    fn a_name_is_judged_by_where_it_leads() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let resolved = |server: &str| {
+            let outward = Outward::of(server);
+            runtime
+                .block_on(outward.resolve("localhost".parse().unwrap()))
+                .map(Iterator::count)
+                .map_err(|e| e.to_string())
+        };
+        assert!(resolved("https://symbols.example/x").unwrap_err().contains("private network"));
+        assert!(resolved("http://localhost:8080/x").unwrap() > 0);
+        // A server in the private network may send us on within it.
+        assert!(resolved("https://10.0.0.1/x").unwrap() > 0);
+    }
     #[test]
     fn where_a_server_may_send_us() {
         for (from, to, ok) in [
