@@ -45,6 +45,7 @@ const FUTURE: &[(&str, &str)] = &[
     ("_MMVAD_SHORT", "VadFlags1.CommitCharge"),
     ("_MMVAD_SHORT", "VadFlags1.MemCommit"),
     ("_SUBSECTION", "SubsectionFlags.Protection"),
+    ("_SUBSECTION", "SubsectionFlags.SectorEndOffset"),
 ];
 
 /// Computed tables whose source leaves out where the process's id is: they serve for other structures.

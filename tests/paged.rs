@@ -23,6 +23,7 @@ use dumpwalk::value::{Absent, Value};
 use forge::layout::Layouts;
 use forge::scenario::Scenario;
 use forge::truth::Json;
+use sha2::Digest as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -306,4 +307,96 @@ fn a_damaged_store_gives_no_page_that_is_another() {
         }
     }
     assert!(same > 0 && gone > 0, "{same} {gone}");
+}
+
+/// A dump of another generator, with the truth of each page, where it is at hand: read as the process would see it, or absent; and for
+/// pages of mapped files, which byte of which file.
+#[test]
+fn what_another_generator_wrote_away_is_read() {
+    let folder = common::root().join("../shared/samples-paging/paging-19041");
+    if !folder.exists() {
+        println!("skipped: no {}", folder.display());
+        return;
+    }
+    let out = tempfile::tempdir().unwrap();
+    let unpacked = |name: &str| {
+        let packed = std::fs::File::open(folder.join(format!("{name}.xz"))).unwrap();
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut lzma_rust2::XzReader::new(packed, true), &mut bytes).unwrap();
+        let path = out.path().join(name);
+        std::fs::write(&path, &bytes).unwrap();
+        (path, bytes)
+    };
+    let truth: serde_json::Value = serde_json::from_slice(&unpacked("truth.json").1).unwrap();
+    let dump = unpacked("full.dmp").0;
+    let (first, second, swap) = (unpacked("pagefile.sys").0, unpacked("pagefile-d.sys").0, unpacked("swapfile.sys").0);
+    let symbols = common::root().join("../shared/samples/symbols");
+    for files in [true, false] {
+        let given = [(0, &first), (1, &second), (2, &swap)];
+        let given = given.into_iter().filter(|_| files);
+        let options = dumpwalk::analysis::OpenOptions {
+            symbols: vec![symbols.clone()],
+            offline: true,
+            isolated: true,
+            page_files: given.map(|(number, path)| Given { number: Some(number), path: path.clone() }).collect(),
+            ..dumpwalk::analysis::OpenOptions::default()
+        };
+        let case = Case::open(&dump, &options).unwrap();
+        let kernel = case.kernel().unwrap();
+        let space = kernel.space();
+        let mut spaces: BTreeMap<u64, AddressSpace<'_>> = BTreeMap::new();
+        for (pid, at) in kernel.numbered(&space).unwrap().processes {
+            let process = kernel.process_at(&space, at).unwrap();
+            spaces.extend(AddressSpace::of(&process, &space).ok().map(|memory| (pid, memory)));
+        }
+        let (mut read, mut absent) = (0, 0);
+        for page in truth["paged"].as_array().unwrap() {
+            let (pid, va) = (page["pid"].as_u64().unwrap(), Va(page["va"].as_u64().unwrap()));
+            let whole = &spaces[&pid].space;
+            let kernel_half = va > kernel.last_user_address();
+            let bytes = if kernel_half { space.fetch(va, 4096) } else { whole.fetch(va, 4096) };
+            let needs = page["needs_files"].as_array().is_some_and(|all| !all.is_empty());
+            let readable = page["unreadable"].is_null() && (files || !needs);
+            match (page["state"].as_str().unwrap(), bytes.all()) {
+                ("demandzero" | "file", all) => assert!(all.is_err(), "{page}"),
+                (_, Ok(all)) => {
+                    assert!(readable, "{page}");
+                    let digest: String = sha2::Sha256::digest(all).iter().map(|b| format!("{b:02x}")).collect();
+                    assert_eq!(page["sha256"].as_str().unwrap(), digest, "{page}");
+                    read += 1;
+                }
+                (_, Err(_)) => {
+                    assert!(!readable, "{page}");
+                    absent += 1;
+                }
+            }
+        }
+        assert!(read > 500 && absent > 4, "{read} {absent}");
+        // Pages of mapped files: the file and the byte.
+        let analysis = ALL.iter().find(|a| a.name == "memmap").unwrap();
+        let at = |key: &str| analysis.columns.iter().position(|c| c.key == key).unwrap();
+        let keys = ["pid", "start", "mapped_file", "mapped_file_offset", "mapped_file_bytes"].map(at);
+        let rows = collected(&case, "memmap").rows;
+        let told: BTreeMap<(u64, u64), Vec<String>> = rows
+            .iter()
+            .filter_map(|row| match keys.map(|k| &row.cells[k]) {
+                [Cell::Dec(pid), Cell::Hex(va), rest @ ..] => {
+                    Some(((*pid, *va), rest.map(|c| format!("{c:?}")).to_vec()))
+                }
+                _ => None,
+            })
+            .collect();
+        let mut met = 0;
+        for page in truth["paged"].as_array().unwrap().iter().filter(|p| p["state"] == "file") {
+            let Some(told) = told.get(&(page["pid"].as_u64().unwrap(), page["va"].as_u64().unwrap())) else { continue };
+            let wanted = [
+                format!("{:?}", Cell::Text(page["path"].as_str().unwrap().to_owned().into())),
+                format!("{:?}", Cell::Hex(page["file_offset"].as_u64().unwrap())),
+                format!("{:?}", Cell::Dec(page["file_bytes"].as_u64().unwrap())),
+            ];
+            assert_eq!(told[..], wanted, "{page}");
+            met += 1;
+        }
+        assert!(met > 50, "{met}");
+    }
 }

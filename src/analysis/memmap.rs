@@ -5,12 +5,18 @@ use super::tell::tell;
 use super::{Analysis, Ask, Case, Switch, memory, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
+use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
+use crate::kernel::file_object::Files;
 use crate::kernel::page_state::{Grain, Pages, State, pages};
 use crate::kernel::process::Process;
+use crate::kernel::section::{FilePage, Sections, Subsection};
+use crate::kernel::vad::Vad;
 use crate::paging::{Rights, Space};
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
-use crate::value::{Absent, Note};
+use crate::utf16::Text;
+use crate::value::{Absent, Note, Value};
+use std::rc::Rc;
 
 /// The register's entry.
 pub static MEMMAP: Analysis = Analysis {
@@ -31,7 +37,7 @@ pub static MEMMAP: Analysis = Analysis {
 };
 
 /// The columns.
-pub const COLUMNS: [Column; 15] = [
+pub const COLUMNS: [Column; 18] = [
     who::PID,
     who::NAME,
     wide("offset", Kind::Hex, "Address of the _EPROCESS"),
@@ -52,6 +58,9 @@ pub const COLUMNS: [Column; 15] = [
         "Byte in the page file; of the compressed store, 4096 times the page's key there",
     ),
     col("source", Kind::Text, "Where it can be read: dump, page file N (--page-file), compressed store"),
+    col("mapped_file", Kind::Text, "Of a file_backed page: the file it is to be read from"),
+    col("mapped_file_offset", Kind::Hex, "Its byte in that file"),
+    wide("mapped_file_bytes", Kind::Number, "Bytes the file has of it; the rest of the page is zeros"),
     wide("prototype", Kind::Hex, "Address of the prototype entry that decides"),
     wide("entry", Kind::Hex, "The last page-table entry as it stands"),
     wide("vad", Kind::Hex, "First byte of the address range it lies in"),
@@ -83,6 +92,7 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
         let all = if whole.pointer_size() == 8 { u64::MAX } else { u32::MAX.into() };
         ranges.push((whole, kernel.last_user_address().add(1), Va(all)));
     }
+    let mut behind = Behind::of(kernel, space);
     let mut totals = [0u64; State::ALL.len()];
     let mut given = 0u64;
     'all: for (part, from, last) in ranges {
@@ -95,7 +105,7 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
             if let Some(total) = totals.get_mut(run.state as usize) {
                 *total = total.saturating_add(run.size / PAGE_SIZE);
             }
-            sink.row(row(process, &memory, &run))?;
+            sink.row(row(process, &memory, &mut behind, &run))?;
             given = given.saturating_add(1);
             if given >= MOST {
                 tell(process, [Note::loss(format!("stopped after {MOST} rows, at {}", run.va))], sink);
@@ -111,9 +121,49 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
     Ok(())
 }
 
-fn row(process: &Process<'_>, memory: &AddressSpace<'_>, run: &Pages) -> Row {
+/// The files behind mapped ranges, each looked up once.
+struct Behind<'k> {
+    space: &'k Space<'k>,
+    sections: Option<Sections<'k>>,
+    files: Option<Files<'k>>,
+    last: Option<(Va, Rc<[Subsection]>, Value<(Text, bool)>)>,
+}
+
+impl<'k> Behind<'k> {
+    fn of(kernel: &'k Kernel, space: &'k Space<'k>) -> Self {
+        Self { space, sections: Sections::of(kernel).ok(), files: Files::of(kernel).ok(), last: None }
+    }
+    /// The file of a page, and where in it.
+    fn page(&mut self, vad: Option<&Vad>, va: Va) -> Value<(Text, FilePage)> {
+        let vad = vad.ok_or(Absent::NotApplicable)?;
+        let (Some(sections), Some(files)) = (self.sections, &mut self.files) else { return Err(Absent::NoSymbol) };
+        if self.last.as_ref().is_none_or(|(node, ..)| *node != vad.node) {
+            let list = vad.mapping.as_ref().map(|m| sections.subsections(self.space, m).0.into());
+            let area = sections.control_area_of(self.space, vad);
+            let file = area.and_then(|area| {
+                let object = area.file.or_else(|_| sections.file_of(self.space, vad))?;
+                Ok((files.read(object)?.name?, area.image?))
+            });
+            self.last = Some((vad.node, list.unwrap_or_default(), file));
+        }
+        let (_, list, file) = self.last.as_ref().ok_or(Absent::NotApplicable)?;
+        let (name, image) = file.clone()?;
+        let pte = sections.prototypes_of(vad, va, |_| Rc::clone(list)).map_err(|_| Absent::NotMapped)?.first;
+        let page = list.iter().find_map(|s| match s.page(pte, sections.entry_size(), image) {
+            Err(Absent::NotApplicable) => None,
+            page => Some(page),
+        });
+        Ok((name, page.ok_or(Absent::NotMapped)??))
+    }
+}
+
+fn row(process: &Process<'_>, memory: &AddressSpace<'_>, behind: &mut Behind<'_>, run: &Pages) -> Row {
     let [pid, name] = who::cells(process);
     let kept = run.kept(&memory.space);
+    let file = match run.state {
+        State::FileBacked => behind.page(memory.tree.at(run.va), run.va),
+        _ => Err(Absent::NotApplicable),
+    };
     let in_memory = |v: Option<u64>| v.map_or(Cell::Absent(Absent::NotApplicable), Cell::Hex);
     let cells: [Cell; COLUMNS.len()] = [
         pid,
@@ -135,6 +185,9 @@ fn row(process: &Process<'_>, memory: &AddressSpace<'_>, run: &Pages) -> Row {
         },
         in_memory(run.page_file.map(|(_, at)| at)),
         kept.map(|at| memory::source(Some(at))).into(),
+        file.as_ref().map(|(name, _)| name.clone()).map_err(|why| *why).into(),
+        file.as_ref().map_or_else(|why| Cell::Absent(*why), |(_, page)| Cell::Hex(page.offset)),
+        file.as_ref().map_or_else(|why| Cell::Absent(*why), |(_, page)| page.bytes.into()),
         in_memory(run.prototype.map(|p| p.0)),
         in_memory(run.entry),
         memory.tree.at(run.va).map_or(Cell::Absent(Absent::NotApplicable), |v| v.start.into()),

@@ -26,6 +26,8 @@ layout! {
         sectors: u32 = "NumberOfFullSectors",
         /// Index into `MmProtectToValue`.
         protection: Bits = "u.SubsectionFlags.Protection" | "SubsectionFlags.Protection",
+        /// Bytes behind the full sectors or units.
+        end: Bits = "u.SubsectionFlags.SectorEndOffset" | "SubsectionFlags.SectorEndOffset",
     }
 }
 layout! {
@@ -98,8 +100,40 @@ pub struct Subsection {
     pub starting_sector: Value<u32>,
     /// Sectors or units.
     pub sectors: Value<u32>,
+    /// Bytes behind the full sectors or units.
+    pub end: Value<u64>,
     /// Index into `MmProtectToValue`.
     pub protection: Value<u8>,
+}
+
+/// A page of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FilePage {
+    /// Its offset in the file.
+    pub offset: u64,
+    /// Bytes that the file has of it; the rest of the page is zeros. 0 behind the file's end.
+    pub bytes: Value<u64>,
+}
+
+impl Subsection {
+    /// The page of the mapped file that a prototype entry of this subsection stands for. Images count in sectors of 512 bytes, other files in
+    /// units of 4,096.
+    ///
+    /// # Errors
+    /// The entry is not of this subsection ([`Absent::NotApplicable`]), or where it begins in the file is not there.
+    pub fn page(&self, pte: Va, pte_size: u64, image: bool) -> Value<FilePage> {
+        let into = pte.0.checked_sub(self.base.0).ok_or(Absent::NotApplicable)?;
+        let index = into.checked_div(pte_size).filter(|i| *i < self.entries.into()).ok_or(Absent::NotApplicable)?;
+        let unit = if image { 512 } else { PAGE_SIZE };
+        let within = index.wrapping_mul(PAGE_SIZE);
+        let offset = u64::from(self.starting_sector?).wrapping_mul(unit).wrapping_add(within);
+        let full = self.sectors.map(|full| u64::from(full).wrapping_mul(unit).saturating_sub(within).min(PAGE_SIZE));
+        let bytes = match full {
+            Ok(PAGE_SIZE) => full,
+            part => part.and_then(|part| Ok(part.wrapping_add(self.end?).min(PAGE_SIZE))),
+        };
+        Ok(FilePage { offset, bytes })
+    }
 }
 
 /// A control area.
@@ -237,6 +271,7 @@ impl<'k> Sections<'k> {
                 entries,
                 starting_sector: v.starting_sector(),
                 sectors: v.sectors(),
+                end: v.end(),
                 protection: v.protection().map(|p| u8::try_from(p & 31).unwrap_or(0)),
             });
             next = v.next().unwrap_or(Va(0));
