@@ -192,7 +192,7 @@ fn crowd(count: u64, kind: Crowd) -> Option<(tempfile::TempDir, std::path::PathB
     put(&mut bytes, root + slot * 8, table(0) | 0x63);
     put(&mut bytes, base, table(1) | 0x63);
     for i in 0..pages / 512 - 1 {
-        put(&mut bytes, base + 4096 + usize::try_from(i).unwrap() * 8, (first + 512 * (i + 1)) * PAGE | 0xe3);
+        put(&mut bytes, base + 4096 + usize::try_from(i).unwrap() * 8, ((first + 512 * (i + 1)) * PAGE) | 0xe3);
     }
     let start = 0xffff_0000_0000_0000 | (slot as u64) << 39;
     let processes = kernel.processes().unwrap().list;

@@ -126,7 +126,16 @@ struct Behind<'k> {
     space: &'k Space<'k>,
     sections: Option<Sections<'k>>,
     files: Option<Files<'k>>,
-    last: Option<(Va, Rc<[Subsection]>, Value<(Text, bool)>)>,
+    /// The range asked for last.
+    last: Option<Mapped>,
+}
+
+/// What a range maps.
+struct Mapped {
+    node: Va,
+    subsections: Rc<[Subsection]>,
+    /// The file's name, and whether it is mapped as an image.
+    file: Value<(Text, bool)>,
 }
 
 impl<'k> Behind<'k> {
@@ -137,16 +146,16 @@ impl<'k> Behind<'k> {
     fn page(&mut self, vad: Option<&Vad>, va: Va) -> Value<(Text, FilePage)> {
         let vad = vad.ok_or(Absent::NotApplicable)?;
         let (Some(sections), Some(files)) = (self.sections, &mut self.files) else { return Err(Absent::NoSymbol) };
-        if self.last.as_ref().is_none_or(|(node, ..)| *node != vad.node) {
-            let list = vad.mapping.as_ref().map(|m| sections.subsections(self.space, m).0.into());
+        if self.last.as_ref().is_none_or(|known| known.node != vad.node) {
+            let subsections = vad.mapping.as_ref().map(|m| sections.subsections(self.space, m).0.into());
             let area = sections.control_area_of(self.space, vad);
             let file = area.and_then(|area| {
                 let object = area.file.or_else(|_| sections.file_of(self.space, vad))?;
                 Ok((files.read(object)?.name?, area.image?))
             });
-            self.last = Some((vad.node, list.unwrap_or_default(), file));
+            self.last = Some(Mapped { node: vad.node, subsections: subsections.unwrap_or_default(), file });
         }
-        let (_, list, file) = self.last.as_ref().ok_or(Absent::NotApplicable)?;
+        let Mapped { subsections: list, file, .. } = self.last.as_ref().ok_or(Absent::NotApplicable)?;
         let (name, image) = file.clone()?;
         let pte = sections.prototypes_of(vad, va, |_| Rc::clone(list)).map_err(|_| Absent::NotMapped)?.first;
         let page = list.iter().find_map(|s| match s.page(pte, sections.entry_size(), image) {

@@ -147,17 +147,24 @@ fn rows(reader: &Reader<'_, '_>, start: Va, size: u64, sink: &mut dyn Sink) -> R
     Ok(())
 }
 
+/// What a part of a page has.
+enum Piece<'b> {
+    Bytes(&'b [u8]),
+    /// So many bytes that are not there.
+    Hole(u32, Absent),
+}
+
 /// The rows of a part of a page.
 fn part(reader: &Reader<'_, '_>, at: Va, bytes: &Bytes<'_>, sink: &mut dyn Sink) -> Result<()> {
-    let present = bytes.present().map(|(from, data)| (from, Ok(data)));
-    let holes = bytes.holes().map(|(from, len, why)| (from, Err((len, why))));
-    let mut pieces: Vec<(u32, std::result::Result<&[u8], (u32, Absent)>)> = present.chain(holes).collect();
+    let present = bytes.present().map(|(from, data)| (from, Piece::Bytes(data)));
+    let holes = bytes.holes().map(|(from, len, why)| (from, Piece::Hole(len, why)));
+    let mut pieces: Vec<(u32, Piece<'_>)> = present.chain(holes).collect();
     pieces.sort_unstable_by_key(|(from, _)| *from);
     for (from, piece) in pieces {
         let va = at.add(from.into());
         match piece {
-            Ok(data) => shown(reader, va, data, |inside| bytes.place(from.saturating_add(inside)), sink)?,
-            Err((len, why)) if reader.is_promised(va, why) => {
+            Piece::Bytes(data) => shown(reader, va, data, |inside| bytes.place(from.saturating_add(inside)), sink)?,
+            Piece::Hole(len, why) if reader.is_promised(va, why) => {
                 let zeros = vec![0; len as usize];
                 shown(
                     reader,
@@ -167,7 +174,7 @@ fn part(reader: &Reader<'_, '_>, at: Va, bytes: &Bytes<'_>, sink: &mut dyn Sink)
                     sink,
                 )?;
             }
-            Err((len, why)) => sink.row(missing(&reader.head, va, len.into(), why))?,
+            Piece::Hole(len, why) => sink.row(missing(&reader.head, va, len.into(), why))?,
         }
     }
     Ok(())

@@ -11,6 +11,14 @@ const KEPT: u32 = 1 << 15;
 /// Pages that are remembered beyond them, each until another takes its place: 16 MiB.
 const PASSING: usize = 1 << 12;
 
+/// A page in passing.
+#[derive(Debug)]
+struct Passing {
+    key: u64,
+    from: Stored,
+    bytes: Arc<PageBytes>,
+}
+
 /// All decoded pages of a run.
 #[derive(Debug)]
 pub struct Decoded {
@@ -19,7 +27,7 @@ pub struct Decoded {
     used: AtomicU32,
     /// Of each key the slot, and what the page is made from.
     known: Mutex<FxHashMap<u64, (Stored, u32)>>,
-    passing: Mutex<FxHashMap<usize, (u64, Stored, Arc<PageBytes>)>>,
+    passing: Mutex<FxHashMap<usize, Passing>>,
     room: u32,
 }
 
@@ -46,8 +54,8 @@ impl Decoded {
             return Some(Page::Kept(At::Decoded { from: *from, slot: *slot, inside: 0 }));
         }
         let passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
-        let (_, from, bytes) = passing.get(&place(key)).filter(|(k, ..)| *k == key)?;
-        Some(Page::Passing(*from, Arc::clone(bytes)))
+        let found = passing.get(&place(key)).filter(|p| p.key == key)?;
+        Some(Page::Passing(found.from, Arc::clone(&found.bytes)))
     }
     /// Takes a page in. Two threads that decoded the same one at the same time get the first.
     pub fn put(&self, key: u64, from: Stored, bytes: Box<PageBytes>) -> Page {
@@ -67,7 +75,7 @@ impl Decoded {
         drop(known);
         let bytes: Arc<PageBytes> = Arc::from(bytes);
         let mut passing = self.passing.lock().unwrap_or_else(PoisonError::into_inner);
-        passing.insert(place(key), (key, from, Arc::clone(&bytes)));
+        passing.insert(place(key), Passing { key, from, bytes: Arc::clone(&bytes) });
         Page::Passing(from, bytes)
     }
     /// The bytes of a kept page.

@@ -39,7 +39,7 @@ pub fn compress(bytes: &[u8]) -> Vec<u8> {
     }
     // What is left of the last word says "match", and nothing follows.
     let rest = 32 - count;
-    let last = if rest == 0 { flags } else { flags << rest | (1 << rest) - 1 };
+    let last = if rest == 0 { flags } else { (flags << rest) | ((1 << rest) - 1) };
     out[flags_at..flags_at + 4].copy_from_slice(&last.to_le_bytes());
     out
 }

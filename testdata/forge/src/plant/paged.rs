@@ -164,7 +164,7 @@ fn store(m: &mut Machine, holder: &mut UserSide, owner: u64, kept: &[(u64, Vec<u
         into.resize(used as usize, 0xCC);
         into.extend(&data);
         // The upper bits of the size are flags that nobody reads.
-        records.push((region << 12 | used / 16, size | 0x4000));
+        records.push(((region << 12) | (used / 16), size | 0x4000));
         used = (used + data.len() as u64).next_multiple_of(16);
     }
     for (i, bytes) in bytes.iter().enumerate() {
