@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What a dump's header tells, and raw memory does not: why it was taken and when, and where the crashed processor stood.
-const OF_THE_HEADER: [&str; 4] = ["info", "crashinfo", "standing", "callstacks"];
+const OF_THE_HEADER: [&str; 4] = ["info", "crashinfo", "procinfo", "callstacks"];
 
 /// The rows of a `report` by section, and the lines of `info`.
 fn report(file: &Path, store: &Path) -> (BTreeMap<String, Vec<Value>>, Value) {

@@ -73,7 +73,7 @@ fn psxview_shows_what_hides_and_nothing_else() {
             } else {
                 "unlinked"
             };
-            assert_eq!(row["standing"], standing, "{who}");
+            assert_eq!(row["list_status"], standing, "{who}");
             if linked && ids[&p["pid"].as_u64().unwrap()] == 1 && !p["pid"].as_u64().unwrap().is_multiple_of(0x400) {
                 // Taken out of the table of ids, or in order.
                 let missing: &[&str] = if p["unnumbered"] == true { &["pspcid"] } else { &[] };
@@ -132,7 +132,7 @@ fn a_wiped_tag_is_met_by_the_dispatcher_header() {
             let rows = rows("psscan", dump, Some(&sample.store)).unwrap();
             let row = rows.iter().find(|r| address(&r["offset"]) == address(&p["eprocess"])).expect("the scan has it");
             assert_eq!(texts(&row["found_by"]), ["dispatcher_header"]);
-            assert_eq!(row["standing"], "unlinked");
+            assert_eq!(row["list_status"], "unlinked");
             met += 1;
         }
     }

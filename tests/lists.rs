@@ -261,7 +261,7 @@ fn one_wrong_field_hides_nobody() {
         let row = scan.row(m.process(BEACON));
         let doubts: Vec<&str> = doubt.into_iter().collect();
         assert_eq!(row["doubts"], serde_json::json!(doubts), "{what}");
-        assert_eq!(row["standing"], "unlinked", "{what}");
+        assert_eq!(row["list_status"], "unlinked", "{what}");
         let (hidden, said) = m.hidden();
         assert_eq!(hidden, m.places(&HIDDEN), "{what}: {}", said.notes);
     }
@@ -349,7 +349,7 @@ fn samples_in_order_have_no_doubts() {
         for analysis in ["psscan", "thrdscan"] {
             for row in program::rows(analysis, Path::new(dump), Some(&sample.store)).unwrap() {
                 assert_eq!(row["doubts"], serde_json::json!([]), "{}: {row}", sample.name);
-                assert_ne!(row["standing"], "torn", "{}: {row}", sample.name);
+                assert_ne!(row["list_status"], "torn", "{}: {row}", sample.name);
             }
         }
     }

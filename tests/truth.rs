@@ -123,7 +123,7 @@ fn scans_find_what_is_hidden() {
             for p in list(&sample.truth, "processes").filter(|p| p["linked"] == false) {
                 let row = found.iter().find(|r| address(&r["offset"]) == address(&p["eprocess"]));
                 assert_eq!(
-                    row.map(|r| text(&r["standing"])).as_deref(),
+                    row.map(|r| text(&r["list_status"])).as_deref(),
                     Some("unlinked"),
                     "{} {}",
                     sample.name,

@@ -37,8 +37,8 @@ const NEED_PDB: &[(&str, &str, &str)] = &[
     ("memmap", "entry", NO_MASK),
     ("workingset", "paged_out", NO_MASK),
     ("workingset", "unknown", NO_MASK),
-    ("standing", "working_set", MOVED),
-    ("standing", "working_set_peak", MOVED),
+    ("procinfo", "working_set", MOVED),
+    ("procinfo", "working_set_peak", MOVED),
     ("workingset", "kernel_count", MOVED),
     ("workingset", "kernel_peak", MOVED),
 ];

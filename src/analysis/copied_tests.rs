@@ -188,7 +188,7 @@ fn a_kernel_that_no_layout_fits() {
     let all = frames(&run(&case, "callstacks"));
     assert_eq!(all[0], frame("ntoskrnl.exe", 0xe0_500e, "context"));
     assert_eq!(all[1], frame("tcpip.sys", 0x2_783e, "unchecked scan"));
-    for analysis in ["pslist", "pstree", "threads", "standing", "images", "stacks", "tokens", "callstacks"] {
+    for analysis in ["pslist", "pstree", "threads", "procinfo", "images", "stacks", "tokens", "callstacks"] {
         let found = run(&case, analysis);
         assert_eq!(*cell(analysis, &found.rows[0], "pid"), Cell::Dec(2620), "{analysis}");
         assert_eq!(*cell(analysis, &found.rows[0], "name"), Cell::from("explorer.exe".to_owned()), "{analysis}");
@@ -207,9 +207,9 @@ fn without_a_layout_only_the_identity_is_there() {
     let mut dump = Changed::new();
     dump.of_unknown_layout();
     let case = dump.case();
-    let found = run(&case, "standing");
+    let found = run(&case, "procinfo");
     let known = ["pid", "ppid", "name", "dtb", "create_time"];
-    for (column, cell) in named("standing").columns.iter().zip(&found.rows[0].cells) {
+    for (column, cell) in named("procinfo").columns.iter().zip(&found.rows[0].cells) {
         let absent = *cell == Cell::Absent(Absent::NoSymbol);
         assert_eq!(absent, !known.contains(&column.key), "{}: {cell:?}", column.key);
     }

@@ -36,6 +36,7 @@ pub mod page;
 pub mod parallel;
 mod poolscan;
 pub mod privileges;
+pub mod procinfo;
 pub mod pslist;
 mod psscan;
 mod pstree;
@@ -46,7 +47,7 @@ mod scans;
 pub mod sessions;
 mod ssdt;
 pub mod stacks;
-pub mod standing;
+
 pub mod tell;
 mod thrdscan;
 pub mod thread_walk;

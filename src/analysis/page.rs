@@ -9,7 +9,7 @@ use super::thread_walk::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
     Analysis, Ask, Case, Switch, callstacks, cmdline, copied, crashinfo, dlllist, envars, getsids, handles, heaps,
-    images, info, joblinks, lifecycle, mappedfiles, modules, privileges, pslist, sessions, stacks, standing, threads,
+    images, info, joblinks, lifecycle, mappedfiles, modules, privileges, procinfo, pslist, sessions, stacks, threads,
     tokens, unloaded, unloadeddlls, vadinfo, workingset,
 };
 use crate::error::{Error, Result};
@@ -59,7 +59,7 @@ struct Shared<'k> {
     common: Common<'k>,
     types: ObjectTypes,
     identities: Option<Identities>,
-    standing: Option<standing::Shared<'k>>,
+    procinfo: Option<procinfo::Shared<'k>>,
     lifecycle: Option<lifecycle::Shared<'k>>,
     sides: Option<Sides<'k>>,
     images: Option<images::ImageRows<'k>>,
@@ -102,10 +102,10 @@ impl<'k> Shared<'k> {
         let modules = told(wanted("dlllist").then(|| dlllist::ModuleRows::of(kernel)), "modules", sink);
         let vads = told(vads, "address ranges", sink);
         vads.iter().filter_map(|v| v.note.as_ref()).for_each(|n| sink.note(n.clone()));
-        let standing = wanted("standing").then(|| standing::Shared::of(kernel, &all));
+        let procinfo = wanted("procinfo").then(|| procinfo::Shared::of(kernel, &all));
         let rings = told(wanted("unloadeddlls").then(|| unloadeddlls::Shared::of(kernel, all)), "unloaded DLLs", sink);
         let common = Common::of(kernel, false);
-        Ok(Self { kernel, common, types, identities, standing, lifecycle, sides, images, modules, vads, rings })
+        Ok(Self { kernel, common, types, identities, procinfo, lifecycle, sides, images, modules, vads, rings })
     }
 }
 
@@ -186,10 +186,10 @@ static SECTIONS: [Section; 20] = [
         rows: |at, hands, sink| sink.row(pslist::row(at.process, &hands.worker.space, at.ask)),
     },
     Section {
-        analysis: &standing::STANDING,
+        analysis: &procinfo::PROCINFO,
         rows: |at, hands, sink| {
-            let Some(standing) = &at.shared.standing else { return Ok(()) };
-            sink.row(standing::row(standing, &at.shared.types, at.process, &hands.worker.space))
+            let Some(procinfo) = &at.shared.procinfo else { return Ok(()) };
+            sink.row(procinfo::row(procinfo, &at.shared.types, at.process, &hands.worker.space))
         },
     },
     Section {

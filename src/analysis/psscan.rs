@@ -19,7 +19,7 @@ pub static PSSCAN: Analysis = Analysis {
     name: "psscan",
     about: "Processes found in physical memory, on a list or not",
     help: "One pass over physical memory finds every process by its pool tag, and also without any pool header by its dispatcher header \
-           and the pointers in it, so that neither unlinking a process nor wiping its tag hides it. `standing` says what it is: \
+           and the pointers in it, so that neither unlinking a process nor wiping its tag hides it. `list_status` says what it is: \
            `listed` on the active list, `terminated`, `unlinked`: alive, but not on the list, or `torn`: the list is broken where it \
            stands. A field that cannot be right (links that lead nowhere, an id of 0, a time that never was) does not hide a process \
            whose threads, handle table or page tables bear it out: it is a row, and `doubts` names the field.\n\n\
@@ -33,7 +33,7 @@ const OWN: [Column; 5] = [
     scans::PHYSICAL,
     scans::FOUND_BY,
     col(
-        "standing",
+        "list_status",
         Kind::Text,
         "listed, terminated, unlinked (alive, but on no active list), or torn (the active list is torn where it stands)",
     ),

@@ -27,7 +27,7 @@ const COLUMNS: [Column; 21] = [
     who::NAME,
     col("offset", Kind::Hex, "Address of the _EPROCESS; none where the kernel maps it no more"),
     col(
-        "standing",
+        "list_status",
         Kind::Text,
         "listed, terminated, unlinked (alive, but on no active list), torn (the active list is torn where it stands), or remains (in \
          memory no longer mapped)",

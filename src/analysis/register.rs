@@ -4,7 +4,7 @@ use super::Analysis;
 use super::{
     callbacks, callstacks, cmdline, crashinfo, dlllist, drivermodule, driverscan, envars, filescan, findings, getsids,
     handles, heaps, images, info, joblinks, ldrmodules, lifecycle, malfind, mappedfiles, memmap, memory, modscan,
-    modules, page, poolscan, privileges, pslist, psscan, pstree, psxview, sessions, ssdt, stacks, standing, thrdscan,
+    modules, page, poolscan, privileges, procinfo, pslist, psscan, pstree, psxview, sessions, ssdt, stacks, thrdscan,
     threads, timeline, tokens, unloaded, unloadeddlls, vadinfo, vadtree, verinfo, workingset,
 };
 use std::sync::LazyLock;
@@ -39,7 +39,7 @@ pub static GROUPS: &[Group] = &[
             &pstree::PSTREE,
             &psscan::PSSCAN,
             &psxview::PSXVIEW,
-            &standing::STANDING,
+            &procinfo::PROCINFO,
             &lifecycle::LIFECYCLE,
             &cmdline::CMDLINE,
             &envars::ENVARS,

@@ -29,7 +29,7 @@ const COLUMNS: [Column; 15] = [
     col("offset", Kind::Hex, "Address of the _ETHREAD"),
     scans::PHYSICAL,
     scans::FOUND_BY,
-    col("standing", Kind::Text, "listed, terminated, or unlinked (alive, but on no list of its process)"),
+    col("list_status", Kind::Text, "listed, terminated, or unlinked (alive, but on no list of its process)"),
     col("doubts", Kind::Texts, "Fields that cannot be right, of what is a thread all the same"),
     col("start_address", Kind::Hex, "Where the kernel began it"),
     col("win32_start_address", Kind::Hex, "What its creator asked to run"),

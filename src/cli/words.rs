@@ -121,7 +121,10 @@ fn by_subject(command: Command) -> Command {
 
 /// An analysis' subcommand. Its words are made when they are needed: most runs need those of one.
 fn of_analysis(analysis: &'static Analysis) -> Command {
-    Command::new(analysis.name).about(analysis.about).defer(|command| match self::analysis(command.get_name()) {
+    let command = Command::new(analysis.name).about(analysis.about);
+    // What it was called before.
+    let command = if analysis.name == "procinfo" { command.alias("standing") } else { command };
+    command.defer(|command| match self::analysis(command.get_name()) {
         Some(analysis) => words_of(analysis, command),
         None => command,
     })

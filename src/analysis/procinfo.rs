@@ -1,4 +1,4 @@
-//! `standing`: a process's place in the system: parent, job, priority, protection, mitigations, time and memory used.
+//! `procinfo`: a process's place in the system: parent, job, priority, protection, mitigations, time and memory used.
 
 use super::family::Family;
 use super::parallel::{asked_for, in_order};
@@ -17,12 +17,12 @@ use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
-pub static STANDING: Analysis = Analysis {
-    name: "standing",
+pub static PROCINFO: Analysis = Analysis {
+    name: "procinfo",
     about: "Process details: parent, job, priority, protection, mitigations, CPU time, memory",
     help: "Names for flags and mitigations are the kernel's own. The parent column says whether the process with the parent's id \
            can have made this one (see pstree). Memory figures are the kernel's counters, in bytes.\n\n\
-           Example: dumpwalk standing memory.dmp --name lsass --format json",
+           Example: dumpwalk procinfo memory.dmp --name lsass --format json",
     columns: &COLUMNS,
     switches: &[],
     run,
