@@ -59,7 +59,7 @@ impl Stored {
 /// How a byte is to be had from the files of the evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum At {
-    /// It stands there.
+    /// As it is, at this place.
     Stored(Stored),
     /// It is a byte of a page that was kept otherwise, compressed above all.
     Decoded {

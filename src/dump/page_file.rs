@@ -16,7 +16,7 @@ impl PageFile {
     /// Maps a page file. It is read where it lies, as a dump is ([`Dump::open`](super::Dump::open)).
     ///
     /// # Errors
-    /// The file cannot be read; or it is none: it holds a crash dump. Windows writes one into the page file, and until the next start has copied it away
+    /// The file cannot be read, or holds a crash dump instead. Windows writes one into the page file, and until the next start has copied it away
     /// the file's pages are not those of processes.
     pub fn open(path: &Path) -> Result<Self> {
         let map = Map::open(path)?;

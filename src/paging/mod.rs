@@ -11,6 +11,8 @@ mod regions;
 #[cfg(test)]
 mod regions_tests;
 mod sources;
+#[cfg(test)]
+mod sources_tests;
 mod tables;
 #[cfg(test)]
 pub(crate) mod testing;

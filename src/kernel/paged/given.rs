@@ -66,7 +66,7 @@ impl Kernel {
                 (None, Ok(known)) => number_of(&one.path, known)?,
                 (None, Err(why)) => {
                     return Err(Error::Usage(format!(
-                        "{}: which page file it is cannot be told, the kernel's list of them is absent ({why}); say its number: --page-file 0={}",
+                        "{}: which of the page files it is cannot be determined: the kernel's list of them is absent ({why}); say its number: --page-file 0={}",
                         one.path.display(),
                         one.path.display()
                     )));

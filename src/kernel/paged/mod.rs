@@ -52,7 +52,7 @@ impl Paged {
             Some(Ok(stores)) => {
                 if stores.of_other_build {
                     notes.push(Note::info(
-                        "the compressed store is read with the offsets of another build; its own structures bear them out",
+                        "the compressed store is read with the offsets of another build; its own structures confirm them",
                     ));
                 }
                 if let Some((count, first)) = &stores.refused {

@@ -2,7 +2,7 @@
 //!
 //! Since Windows 10 what the memory manager calls a page file can be a table of compressed pages in the memory of a process of its own,
 //! `MemCompression`. No public PDB describes it beyond `SmGlobals`; offsets are of the kernels that Mandiant (14393 to 18362) and MemProcFS (to 26100)
-//! read. So they are not taken on trust: a store counts only where its own structures bear the offsets out ([`Store::read`]).
+//! read. So they are not taken on trust: a store counts only where its own structures confirm the offsets ([`Store::read`]).
 
 use super::decode::Algorithm;
 use super::files::PageFiles;
@@ -119,7 +119,7 @@ pub struct Stores {
     stores: Vec<(u32, Store)>,
     /// The process whose memory they are in.
     pub owner: Va,
-    /// Whether the offsets are those of another build, and borne out nevertheless.
+    /// Whether the offsets are those of another build, confirmed by the dump nevertheless.
     pub of_other_build: bool,
     /// Stores that were passed over, and why the first was.
     pub refused: Option<(u32, String)>,
@@ -130,7 +130,7 @@ pub struct Stores {
 pub enum NoPage {
     /// A tree does not lead to it.
     Tree(NoValue),
-    /// The store that it is in was not found or not borne out, or the key is marked as no longer in use.
+    /// The store that it is in was not found or not confirmed, or the key is marked as no longer in use.
     NoStore,
     /// Its record cannot be read.
     Record,

@@ -21,7 +21,7 @@ const MOST_LEVELS: u8 = 16;
 pub enum NoValue {
     /// The tree does not have it.
     NoKey,
-    /// A node cannot be read, or is none.
+    /// A node cannot be read, or is not a node.
     Node(Va),
 }
 
