@@ -142,6 +142,8 @@ pub struct Crossed<'k> {
     pub found_by: Vec<By>,
     /// How it stands; absent where the dump records no list.
     pub standing: Value<Standing>,
+    /// Whether it has ended, or is being deleted, by all witnesses.
+    pub ended: bool,
     /// What each view says, in the order of [`View::ALL`].
     pub seen: [Seen; View::ALL.len()],
     /// How many other processes hold a handle to it or to one of its threads.
@@ -212,7 +214,9 @@ impl Kernel {
                 for seen in &mut row.seen {
                     seen.has = sources.has(seen.view, row.pa, addresses, &row.process, space);
                 }
-                row.standing = place.map(|place| Standing::of(&row.process, place, &Life::of(&row.process, space)));
+                let life = Life::of(&row.process, space);
+                row.ended = life.ended || life.leaving && row.process.view.deleted() == Ok(1);
+                row.standing = place.map(|place| Standing::of(&row.process, place, &life));
             },
         );
         reasons::explain(&mut rows, &sources);
@@ -254,6 +258,7 @@ impl<'k> Crossed<'k> {
             pa,
             found_by: Vec::new(),
             standing: Err(Absent::NotRecorded),
+            ended: false,
             seen,
             holders: Err(Absent::NotRecorded),
         }

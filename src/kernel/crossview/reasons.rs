@@ -95,7 +95,7 @@ pub(super) fn explain(rows: &mut [Crossed<'_>], sources: &Sources) {
         let p = &row.process;
         let session = p.view.session().ok().filter(|s| !s.is_null());
         let facts = Facts {
-            exited: has_exited(p),
+            exited: row.ended,
             mapped: p.offset().is_some(),
             sort: p.sort(),
             session,
@@ -114,11 +114,6 @@ pub(super) fn explain(rows: &mut [Crossed<'_>], sources: &Sources) {
     for view in [View::Csrss, View::Session, View::Threads, View::CidTable, View::Scan] {
         sparse(rows, view);
     }
-}
-
-/// Whether it has ended, or is on its way to.
-fn has_exited(p: &Process<'_>) -> bool {
-    p.exit_time().is_ok() || p.view.deleted() == Ok(1)
 }
 
 fn reason(view: View, f: &Facts, torn: bool) -> Reason {
