@@ -207,7 +207,7 @@ impl<'k> Readers<'k> {
     }
     /// A pointer into the kernel half.
     fn pointer(&self, at: Va) -> Option<Va> {
-        self.number(at, 8).map(Va).filter(|va| va.0 >> 47 == 0x1_ffff)
+        self.number(at, 8).map(Va).filter(|va| va.0 >> 63 == 1)
     }
     fn owner(&self, kernel: &'k Kernel, root: Pa) -> Space<'k> {
         Space::new(&kernel.dump, kernel.mode, root)
@@ -224,6 +224,9 @@ impl Stores {
     /// Why nothing of them can be read.
     pub fn find(kernel: &Kernel, files: &PageFiles) -> Result<Self, String> {
         let readers = Readers::of(kernel, files);
+        if readers.kernel.pointer_size() != 8 {
+            return Err("the structures of 32-bit Windows are not known".into());
+        }
         let build = kernel.build.unwrap_or(u32::MAX);
         let globals = kernel.symbol("SmGlobals").or_else(|| by_section(kernel, &readers));
         let globals = globals.ok_or("no symbol says where the kernel keeps it (SmGlobals)")?;
