@@ -3,7 +3,6 @@
 use super::sources::Sources;
 use super::{Crossed, Standing, View};
 use crate::addr::Va;
-use crate::kernel::process::Process;
 use crate::kernel::standing::Sort;
 use crate::time::FileTime;
 use crate::value::Value;
