@@ -104,9 +104,12 @@ impl Kernel {
         let Some(folder) = self.dump.path().parent() else { return };
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         let Ok(known) = self.page_files(&self.space()) else { return };
-        let Ok(found) = in_folder(folder, &known) else { return };
-        let found: Vec<String> =
-            found.iter().filter_map(|(_, path)| Some(path.file_name()?.to_string_lossy().into_owned())).collect();
+        // Asked by name: a folder of evidence may hold a hundred thousand files.
+        let mut found: Vec<String> =
+            known.iter().filter(|l| !l.virtual_store).filter_map(|l| l.file_name()).map(str::to_lowercase).collect();
+        found.sort();
+        found.dedup();
+        found.retain(|name| folder.join(name).is_file());
         if !found.is_empty() {
             self.notes.push(Note::info(format!(
                 "{} beside the dump not used; if of the same machine and start, --page-file with that folder reads pages out of it",
