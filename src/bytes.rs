@@ -177,8 +177,11 @@ impl<'d> Bytes<'d> {
     /// The readable bytes from the start up to the first hole.
     #[must_use]
     pub fn prefix(&self) -> &[u8] {
+        let Some(first) = self.pieces().next() else { return &[] };
         let end = self.pieces().find(|p| p.from.is_err()).map_or(self.len(), |p| p.start);
-        self.data.get(..end as usize).unwrap_or(&self.data)
+        // A part of an object has the whole's data, and begins somewhere in it.
+        let from = first.data as usize;
+        self.data.get(from..from.saturating_add(end.saturating_sub(first.start) as usize)).unwrap_or_default()
     }
     /// Every readable stretch: offset from the start, and its bytes. Neighbours of other origin come one by one.
     pub fn present(&self) -> impl Iterator<Item = (u32, &[u8])> {
@@ -364,6 +367,8 @@ mod tests {
                         assert_eq!(part.place(at), b.place(offset + at));
                     }
                 }
+                let there = (0..=len).rev().find_map(|n| part.at(0, n).ok());
+                assert_eq!(part.prefix(), there.unwrap_or_default(), "{offset}+{len}");
                 assert_eq!(part.at(0, len + 1), Err(part.holes().next().map_or(Absent::NotMapped, |h| h.2)));
             }
         }
