@@ -35,6 +35,7 @@ const NEED_PDB: &[(&str, &str, &str)] = &[
     ("memmap", "page_file", NO_MASK),
     ("memmap", "page_file_offset", NO_MASK),
     ("memmap", "entry", NO_MASK),
+    ("workingset", "demand_zero", NO_MASK),
     ("workingset", "paged_out", NO_MASK),
     ("workingset", "unknown", NO_MASK),
     ("procinfo", "working_set", MOVED),
