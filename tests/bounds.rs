@@ -105,18 +105,7 @@ fn a_flood_of_tags_takes_nothing_from_the_scan() {
     };
     std::fs::copy(&sample.path, &calm).unwrap();
     let mut bytes = std::fs::read(&sample.path).unwrap();
-    // _PHYSICAL_MEMORY_DESCRIPTOR64 of the header: the number of runs, of pages, and the runs (see src/dump/crash.rs). One more
-    // run, of the lowest pages that the others leave free: file order is then not the order of addresses.
-    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-    let runs = usize::try_from(word(&bytes, 0x88) & 0xffff_ffff).unwrap();
-    let last = 0x98 + 16 * (runs - 1);
-    let first_free = word(&bytes, last) + word(&bytes, last + 8) + 0x100;
-    let pages = 2816u64;
-    let total = word(&bytes, 0x90) + pages;
-    bytes[0x88..0x8c].copy_from_slice(&u32::try_from(runs + 1).unwrap().to_le_bytes());
-    bytes[0x90..0x98].copy_from_slice(&total.to_le_bytes());
-    bytes[last + 16..last + 24].copy_from_slice(&first_free.to_le_bytes());
-    bytes[last + 24..last + 32].copy_from_slice(&pages.to_le_bytes());
+    add_run(&mut bytes, 2816, |end| end + 0x100);
     // A tag in every slot; and in every slot what a process begins with: more of it than are kept of all processes.
     let tags = [0, u64::from(u32::from_le_bytes(*b"Proc")) << 32].map(u64::to_le_bytes);
     let tag = [tags[1], tags[0]].concat();
@@ -129,6 +118,32 @@ fn a_flood_of_tags_takes_nothing_from_the_scan() {
     assert_eq!(before, within(&flooded, &["psscan", "--format", "jsonl"]));
     let blocks = within(&flooded, &["poolscan", "--tag", "Proc", "--format", "jsonl"]);
     assert!(blocks.lines().count() > 512 << 8, "{} rows", blocks.lines().count());
+}
+
+/// The 64-bit number at an offset of a file.
+#[cfg(target_os = "linux")]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap())
+}
+#[cfg(target_os = "linux")]
+fn put(bytes: &mut [u8], at: usize, value: u64) {
+    bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Says in a full dump's header (`_PHYSICAL_MEMORY_DESCRIPTOR64`: the number of runs, of pages, and the runs; see src/dump/header.rs) that it
+/// has one more run of so many pages, and gives the first: what `first` makes of the page behind the last run. Their bytes are the
+/// caller's to append.
+#[cfg(target_os = "linux")]
+fn add_run(bytes: &mut [u8], pages: u64, first: impl FnOnce(u64) -> u64) -> u64 {
+    let runs = usize::try_from(word(bytes, 0x88) & 0xffff_ffff).unwrap();
+    let last = 0x98 + 16 * (runs - 1);
+    let first = first(word(bytes, last) + word(bytes, last + 8));
+    let total = word(bytes, 0x90) + pages;
+    bytes[0x88..0x8c].copy_from_slice(&u32::try_from(runs + 1).unwrap().to_le_bytes());
+    put(bytes, 0x90, total);
+    put(bytes, last + 16, first);
+    put(bytes, last + 24, pages);
+    first
 }
 
 /// Runs the program with a limit of memory, as the system counts it: the file, 256 MiB, and what the threads' stacks reserve.
@@ -171,18 +186,9 @@ fn crowd(count: u64, kind: Crowd) -> Option<(tempfile::TempDir, std::path::PathB
     let mut bytes = std::fs::read(&sample.path).unwrap();
     let case = open(&sample.path, &sample.symbols).unwrap();
     let kernel = case.kernel().unwrap();
-    let word = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
-    let put = |bytes: &mut [u8], at: usize, value: u64| bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
     // One more run, at a multiple of 2 MB: the tables, then the processes.
-    let runs = usize::try_from(word(&bytes, 0x88) & 0xffff_ffff).unwrap();
-    let last = 0x98 + 16 * (runs - 1);
-    let first = (word(&bytes, last) + word(&bytes, last + 8)).next_multiple_of(512);
     let pages = 512 + count.next_multiple_of(512);
-    let total = word(&bytes, 0x90) + pages;
-    bytes[0x88..0x8c].copy_from_slice(&u32::try_from(runs + 1).unwrap().to_le_bytes());
-    put(&mut bytes, 0x90, total);
-    put(&mut bytes, last + 16, first);
-    put(&mut bytes, last + 24, pages);
+    let first = add_run(&mut bytes, pages, |end| end.next_multiple_of(512));
     let base = bytes.len();
     bytes.resize(base + usize::try_from(pages * PAGE).unwrap(), 0);
     // A free entry of System's top table in the kernel half.

@@ -1,5 +1,6 @@
 //! The file in memory: mapped read-only, nothing copied.
 
+use crate::addr::PAGE_SIZE;
 use crate::error::{Error, Result};
 use crate::regular;
 #[cfg(unix)]
@@ -72,6 +73,12 @@ impl Map {
                 log::debug!("madvise: {e}");
             }
         }
+    }
+    /// The page at an offset, if the file has all of it.
+    #[inline]
+    pub fn page(&self, offset: u64) -> Option<&[u8; PAGE_SIZE as usize]> {
+        let from = usize::try_from(offset).ok()?;
+        self.get(from..from.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
     }
     /// Bytes that are in no file: for tests and fuzzing.
     pub fn from_bytes(bytes: &[u8]) -> std::io::Result<Self> {

@@ -289,10 +289,10 @@ impl Dump {
         }
     }
     /// The page at a file offset.
+    #[must_use]
     #[inline]
-    fn page_in_file(&self, file: u64) -> Option<&[u8; PAGE_SIZE as usize]> {
-        let at = usize::try_from(file).ok()?;
-        self.map.get(at..at.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
+    pub fn page_in_file(&self, file: u64) -> Option<&[u8; PAGE_SIZE as usize]> {
+        self.map.page(file)
     }
     /// The file offset of the physical page around an address that somebody reads at: `None` where the dump does not have it, or its writer
     /// filled the page with [a pattern](filler) in place of memory that it could not read. Looks at the four bytes there.

@@ -44,8 +44,7 @@ impl PageFile {
     /// The page at a byte offset. `None` past its end: what stood there is not known.
     #[must_use]
     pub fn page_at(&self, offset: u64) -> Option<&[u8; PAGE_SIZE as usize]> {
-        let from = usize::try_from(offset).ok()?;
-        self.map.get(from..from.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
+        self.map.page(offset)
     }
 }
 

@@ -207,9 +207,14 @@ impl<'d> Space<'d> {
             // What is kept by virtual address has none.
             return Err(self.kept(va, 1).err().unwrap_or(Absent::NotRecorded));
         }
-        match self.cache.page(va.0 / PAGE_SIZE) {
-            Some(Hit { pa: Some(pa), .. }) => Ok(pa.add(va.offset_in_page())),
-            _ => Ok(self.step(va, Follow::Prototypes).found?.pa),
+        let hit = match self.cache.page(va.0 / PAGE_SIZE) {
+            Some(hit) => hit,
+            None => self.walk_to_page(va)?,
+        };
+        match hit.pa {
+            Some(pa) => Ok(pa.add(va.offset_in_page())),
+            // Another source has it: what the entry says is why it lies nowhere.
+            None => self.step(va, Follow::Prototypes).found.map(|m| m.pa).map_err(Absent::from),
         }
     }
     /// The page around an address.
@@ -218,11 +223,17 @@ impl<'d> Space<'d> {
         if let Some(hit) = self.cache.page(number) {
             return Ok(hit);
         }
-        let hit = match self.step(va, Follow::Prototypes).found {
-            Ok(Mapping { pa, .. }) => Hit { pa: Some(pa.page()), file: self.in_dump(pa) },
-            Err(fault) => Hit { pa: None, file: Some(self.kept_beyond(fault)?) },
-        };
-        self.cache.keep_page(number, hit);
+        self.walk_to_page(va).or_else(|fault| {
+            let hit = Hit { pa: None, file: Some(self.kept_beyond(fault)?) };
+            self.cache.keep_page(number, hit);
+            Ok(hit)
+        })
+    }
+    /// The page around an address by the page tables, kept for the next who asks.
+    fn walk_to_page(&self, va: Va) -> Result<Hit, Fault> {
+        let Mapping { pa, .. } = self.step(va, Follow::Prototypes).found?;
+        let hit = Hit { pa: Some(pa.page()), file: self.in_dump(pa) };
+        self.cache.keep_page(va.0 / PAGE_SIZE, hit);
         Ok(hit)
     }
     /// The bytes from `va` to at most `len` or the end of its page (or block), straight from the map, or from pages decoded before.

@@ -236,7 +236,7 @@ impl Format {
             Some(mask) => self.page_file_high.get(entry & !mask),
             None => return Soft::Fault(Fault::Unknown { entry }),
         };
-        // Only the protection stands there. A page file has no header: its page 0 is one like all others.
+        // Only a protection: demand-zero. A page file has no header: its page 0 is one like all others.
         if offset == 0 && number.unwrap_or(0) == 0 {
             return Soft::Fault(Fault::DemandZero);
         }

@@ -4,8 +4,6 @@
 //! borrowed, as those of the dump do: of a page file straight from its map, of the compressed store out of a table of decoded pages
 //! that only grows. That table is bounded; what finds no room in it is decoded for one reader and not kept ([`Page::Passing`]).
 
-use super::pte::Soft;
-use super::tables::Entry;
 use super::{Fault, Space};
 use crate::addr::{PAGE_SIZE, Pa, Va};
 use crate::bytes::{At, Stored};
@@ -45,29 +43,6 @@ impl<'d> Space<'d> {
         self.sources = Some(sources);
         self
     }
-    /// Of an address whose page table was written away: what the entry says that names the table.
-    #[must_use]
-    pub fn table_away(&self, va: Va) -> Option<Fault> {
-        let shape = self.mode.shape().filter(|s| s.holds(va))?;
-        let mut at = Pa(self.root.0 & shape.root);
-        for level in shape.levels {
-            let entry_at = shape.entry_at(at, *level, va);
-            let page = self.page_at(self.in_dump(entry_at)?)?;
-            let entry = super::walk::entry_in(page, entry_at, shape.entry)?;
-            match (self.mode.decode(entry, level.shift), level.shift) {
-                (Entry::Table(next, _), _) => at = next,
-                (Entry::Soft, 21 | 30) => match (self.format.transition(entry), self.format.decode(entry)) {
-                    (Some(next), _) => at = next,
-                    (None, Soft::Fault(fault @ (Fault::PageFile { .. } | Fault::Compressed { .. }))) => {
-                        return Some(fault);
-                    }
-                    _ => return None,
-                },
-                _ => return None,
-            }
-        }
-        None
-    }
     /// What the sources have for an entry.
     ///
     /// # Errors
@@ -97,9 +72,10 @@ impl<'d> Space<'d> {
     }
     /// The page at a place, whatever has it.
     pub(super) fn page_at(&self, at: At) -> Option<&'d PageBytes> {
-        let Some(offset) = at.dump_offset() else { return self.sources?.page(at) };
-        let from = usize::try_from(offset).ok()?;
-        self.dump.map().get(from..from.checked_add(PAGE_SIZE as usize)?)?.try_into().ok()
+        match at.dump_offset() {
+            Some(offset) => self.dump.page_in_file(offset),
+            None => self.sources?.page(at),
+        }
     }
     /// The place of the physical page around an address, where the dump has it.
     pub(super) fn in_dump(&self, pa: Pa) -> Option<At> {

@@ -52,7 +52,7 @@ pub fn of(name: &str, about: &str, columns: &[Column]) -> Value {
             "reason": {"enum": Absent::ALL.map(Absent::key)},
             "place": {
                 "type": "object",
-                "description": "Where the bytes stand: virtual address, physical address, offset in the dump file, or in the page file that page_file names. With decoded, what stands there is a page in another form (compressed), and decoded is the byte of that page.",
+                "description": "Where the bytes are: virtual address, physical address, offset in the dump file, or in the page file that page_file names. With decoded, the bytes at that offset are a page in another form (compressed), and decoded is the byte of that page.",
                 "properties": {
                     "va": {"anyOf": [{"$ref": "#/$defs/hex"}, {"type": "null"}]},
                     "pa": {"anyOf": [{"$ref": "#/$defs/hex"}, {"type": "null"}]},

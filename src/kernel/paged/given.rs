@@ -11,9 +11,9 @@ use crate::kernel::address_space::AddressSpace;
 use crate::kernel::peb::PebLayout;
 use crate::kernel::process::Process;
 use crate::kernel::vad::Kind;
-use crate::paging::{Fault, Mode, PageBytes};
+use crate::paging::{Fault, Mode, PageBytes, Space};
 use crate::symbols::layout::View;
-use crate::value::Note;
+use crate::value::{Absent, Note};
 use rustc_hash::FxHashSet;
 use std::path::{Path, PathBuf};
 
@@ -129,7 +129,9 @@ impl Kernel {
             _ => None,
         };
         for process in self.first_processes().iter().take(MOST_PROCESSES) {
-            let Ok(memory) = AddressSpace::of(process, &kernel_space) else { continue };
+            let (Ok(memory), Ok(root)) = (AddressSpace::of(process, &kernel_space), process.dtb()) else { continue };
+            // Without sources: what it says of a table that was written away is where that went.
+            let plain = Space::new(&self.dump, self.mode, root).with_format(self.format);
             if let Ok(Err(fault)) = process.peb().map(|peb| memory.space.walk(peb)) {
                 let verdict = bytes(&mut judged, fault).and_then(|page| self.is_peb(process, page));
                 judged.add(verdict);
@@ -144,8 +146,9 @@ impl Kernel {
                     let verdict = bytes(&mut judged, fault).map(|page| page.starts_with(b"MZ"));
                     judged.add(verdict);
                 }
-                if let Some(fault) = memory.space.table_away(vad.start) {
-                    let verdict = bytes(&mut judged, fault).and_then(|page| self.is_table(page));
+                if let Err(Fault::TableAway { number, offset, why: Absent::PagedOut }) = plain.walk(vad.start) {
+                    let verdict =
+                        bytes(&mut judged, Fault::PageFile { number, offset }).and_then(|page| self.is_table(page));
                     judged.add(verdict);
                 }
             }

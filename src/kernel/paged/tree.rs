@@ -37,7 +37,7 @@ impl fmt::Display for NoValue {
 /// The value of a key.
 ///
 /// # Errors
-/// Why there is none. The level falls with each step, so a tree that names itself ends, too.
+/// Why the key has no value. The level falls with each step, so a tree that names itself ends, too.
 pub fn value(space: &Space<'_>, root: Va, key: u32) -> Result<u32, NoValue> {
     let mut at = root;
     let mut above: Option<u8> = None;

@@ -35,8 +35,10 @@ const STORE: u64 = 2;
 const REGIONS: u64 = 0x1_8000_0000;
 /// Bytes of a region.
 const REGION: u64 = 0x1_0000;
-/// Records in a page of them, as a power of two.
+/// Records in a page of them that keys lead to, as a power of two; as many again are led to by others.
 const RECORDS: u64 = 4;
+/// Bits of a record's key that are its index.
+const INDEX: u64 = RECORDS + 1;
 
 /// What is written away, and what is true of it.
 pub struct Away {
@@ -218,12 +220,12 @@ fn store(m: &mut Machine, holder: &mut UserSide, owner: u64, kept: &[(u64, Vec<u
         // Each fifth record names another.
         if i % 5 == 4 {
             let extra = base + header + (per + index) * size;
-            m.write(record, &[u32::MAX.to_le_bytes(), ((chunk << 5 | per | index) as u32).to_le_bytes()].concat());
+            m.write(record, &[u32::MAX.to_le_bytes(), ((chunk << INDEX | per | index) as u32).to_le_bytes()].concat());
             m.write(extra, &[(*location as u32).to_le_bytes(), (*length as u32).to_le_bytes()].concat());
         } else {
             m.write(record, &[(*location as u32).to_le_bytes(), (*length as u32).to_le_bytes()].concat());
         }
-        pairs.push((STORE << 28 | kept[i].0, chunk << 5 | index));
+        pairs.push((STORE << 28 | kept[i].0, chunk << INDEX | index));
     }
     let tree = |m: &mut Machine, pairs: &[(u64, u64)]| {
         let leaves: Vec<(u64, u64)> = pairs
@@ -252,8 +254,8 @@ fn store(m: &mut Machine, holder: &mut UserSide, owner: u64, kept: &[(u64, Vec<u
     let long = |m: &mut Machine, offset: u64, value: u32| m.write(at + offset, &value.to_le_bytes());
     let word = |m: &mut Machine, offset: u64, value: u64| m.write(at + offset, &value.to_le_bytes());
     word(m, 0x50, pages_tree);
-    long(m, 0x110 + 0x108, 5);
-    long(m, 0x110 + 0x10C, 0x1F);
+    long(m, 0x110 + 0x108, INDEX as u32);
+    long(m, 0x110 + 0x10C, (1 << INDEX) - 1);
     long(m, 0x110 + 0x110, size as u32);
     long(m, 0x110 + 0x118, header as u32);
     word(m, 0x370, at);
