@@ -11,7 +11,7 @@
 //! let case = Case::open("memory.dmp".as_ref(), &OpenOptions::default())?;
 //! let pslist = analysis::ALL.iter().find(|a| a.name == "pslist").ok_or("not built in")?;
 //! let mut found = Collected::default();
-//! (pslist.run)(&case, &Ask::default(), &mut found)?;
+//! pslist.run(&case, &Ask::default(), &mut found)?;
 //! println!("{} processes, {} notes", found.rows.len(), found.notes.len());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

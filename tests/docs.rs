@@ -64,6 +64,11 @@ fn every_analysis_is_listed_with_its_subject() {
     for group in analysis::GROUPS {
         let names: Vec<&str> = group.analyses.iter().map(|a| a.name).collect();
         assert_eq!(first_cells(&page, group.name)[1..], names, "{}", group.name);
+        for analysis in group.analyses {
+            let also: Vec<&str> = analysis.answers.kinds().filter(|kind| *kind != "memory").collect();
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{}` |", analysis.name))).unwrap();
+            assert_eq!(row.trim_end_matches('|').rsplit('|').next().unwrap().trim(), also.join(", "), "{row}");
+        }
     }
 }
 

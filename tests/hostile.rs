@@ -216,7 +216,7 @@ fn ask_everything(case: &Case, what: &str, now: &Mutex<&'static str>) {
             ..Ask::default()
         };
         let mut sink = Counting::default();
-        if let Err(error) = (analysis.run)(case, &ask, &mut sink) {
+        if let Err(error) = analysis.run(case, &ask, &mut sink) {
             assert!(!matches!(error, Error::Output(_)), "{what}: {}: {error}", analysis.name);
             assert!(!error.to_string().is_empty());
         }
@@ -250,7 +250,7 @@ fn places_of(sample: &Sample) -> Vec<Spot> {
     if let Ok(case) = open(&sample.path, &sample.symbols) {
         for analysis in ALL.iter() {
             let ask = Ask { provenance: true, ..Ask::default() };
-            let _ = (analysis.run)(&case, &ask, &mut sink);
+            let _ = analysis.run(&case, &ask, &mut sink);
         }
     }
     let mut out: Vec<Spot> = sink.places.unwrap().into_iter().collect();

@@ -62,7 +62,7 @@ fn run(dump: &Arc<Dump>, symbols: Symbols) -> Result<Vec<Kept>> {
         .map(|name| {
             let analysis = ALL.iter().find(|a| a.name == *name).unwrap();
             let mut kept = Kept { section: analysis.name, columns: analysis.columns, ..Kept::default() };
-            (analysis.run)(&case, &Ask::default(), &mut kept)?;
+            analysis.run(&case, &Ask::default(), &mut kept)?;
             kept.notes.extend(case.all_notes().cloned());
             Ok(kept)
         })

@@ -78,7 +78,7 @@ fn findings(bytes: &[u8], symbols: &Symbols) -> Result<Found> {
     let kernel = find::find(&dump, &common::Exactly(symbols.clone()));
     let case = Case { dump, kernel, notes: Vec::new() };
     let mut found = Found::default();
-    (FINDINGS.run)(&case, &Ask::default(), &mut found)?;
+    FINDINGS.run(&case, &Ask::default(), &mut found)?;
     case.all_notes().for_each(|n| found.note(n.clone()));
     Ok(found)
 }

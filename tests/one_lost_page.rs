@@ -56,7 +56,7 @@ fn parameters(process: &Process<'_>) -> Va {
 fn answers(case: &Case) -> BTreeMap<&'static str, Result<Collected, String>> {
     let run = |analysis: &&'static dumpwalk::analysis::Analysis| {
         let mut out = Collected::default();
-        let done = (analysis.run)(case, &Ask::default(), &mut out).map(|()| out).map_err(|e| e.to_string());
+        let done = analysis.run(case, &Ask::default(), &mut out).map(|()| out).map_err(|e| e.to_string());
         (analysis.name, done)
     };
     ALL.iter().map(run).collect()
@@ -128,7 +128,7 @@ type Cells = BTreeMap<&'static str, Cell>;
 fn answer(case: &Case, name: &str) -> (Vec<Cells>, Vec<dumpwalk::value::Note>) {
     let analysis = ALL.iter().find(|a| a.name == name).unwrap();
     let mut out = Collected::default();
-    (analysis.run)(case, &Ask::default(), &mut out).unwrap();
+    analysis.run(case, &Ask::default(), &mut out).unwrap();
     let keyed = |row: dumpwalk::report::Row| analysis.columns.iter().map(|c| c.key).zip(row.cells).collect();
     (out.rows.into_iter().map(keyed).collect(), out.notes)
 }
@@ -138,7 +138,7 @@ fn cmdline(case: &Case) -> BTreeMap<&'static str, Cell> {
     let analysis = ALL.iter().find(|a| a.name == "cmdline").unwrap();
     let mut out = Collected::default();
     let ask = Ask { names: vec!["explorer.exe".into()], ..Ask::default() };
-    (analysis.run)(case, &ask, &mut out).unwrap();
+    analysis.run(case, &ask, &mut out).unwrap();
     let row = out.rows.into_iter().next().expect("a row");
     analysis.columns.iter().map(|c| c.key).zip(row.cells).collect()
 }
@@ -198,7 +198,7 @@ fn a_pattern_is_no_value_and_a_pointer_into_the_kernel_none_either() {
     assert_eq!(cmdline(&case)["peb"], Cell::Absent(Absent::Implausible));
     let mut found = Collected::default();
     let triage = ALL.iter().find(|a| a.name == "findings").unwrap();
-    (triage.run)(&case, &Ask { names: vec!["explorer.exe".into()], ..Ask::default() }, &mut found).unwrap();
+    triage.run(&case, &Ask { names: vec!["explorer.exe".into()], ..Ask::default() }, &mut found).unwrap();
     let replaced = |r: &dumpwalk::report::Row| r.cells.contains(&Cell::Text("replaced-image".into()));
     assert!(!found.rows.iter().any(replaced), "{:?}", found.rows.iter().find(|r| replaced(r)));
 }

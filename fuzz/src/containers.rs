@@ -110,7 +110,7 @@ fn ask(file: &[u8]) {
             assert_eq!(part.bytes, &file[part.file as usize..][..part.bytes.len()]);
         }
     }
-    if let Some(u) = dump.user() {
+    if let Some(u) = dump.minidump() {
         blocks(u.blocks(), file, |va, len| u.bytes(va, len));
         for t in u.threads().iter().take(16) {
             let _ = t.context.map(|c| u.registers(c));

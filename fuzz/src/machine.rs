@@ -115,7 +115,7 @@ fn sample(index: usize) -> &'static Sample {
         let mut sink = Counting::default();
         let case = case(&bytes, &symbols).expect("the sample opens");
         for analysis in ALL.iter() {
-            let _ = (analysis.run)(&case, &Ask { provenance: true, ..Ask::default() }, &mut sink);
+            let _ = analysis.run(&case, &Ask { provenance: true, ..Ask::default() }, &mut sink);
         }
         let places = sink.places.into_iter().map(|p| p as usize).chain([0, 0x1000, 0x2000]).collect();
         Sample { bytes, places, symbols }
@@ -156,7 +156,7 @@ pub fn machine(bytes: &[u8]) {
     let analysis = ALL[usize::from(*analysis) % ALL.len()];
     let switches = analysis.switches.iter().filter(|s| s.value.is_none()).map(|s| (s.name, String::new())).collect();
     let ask = Ask { provenance: true, switches, ..Ask::default() };
-    if let Err(error) = (analysis.run)(&case, &ask, &mut Counting::default()) {
+    if let Err(error) = analysis.run(&case, &ask, &mut Counting::default()) {
         assert!(!error.to_string().is_empty());
     }
 }

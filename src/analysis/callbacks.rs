@@ -2,7 +2,7 @@
 
 use super::routine::{self, Routines};
 use super::tell::members;
-use super::{Analysis, Ask, Case, modules};
+use super::{Analysis, Answers, Ask, Case, Subject, modules};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, joined, wide};
 use crate::value::Absent;
@@ -17,7 +17,8 @@ pub static CALLBACKS: Analysis = Analysis {
            the symbols do not tell of is named in a note.\n\nExample: dumpwalk callbacks memory.dmp",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of_memory(run),
 };
 
 const FIRST: [Column; 2] = [

@@ -3,7 +3,7 @@
 use super::code::Location;
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Worker, each_thread, frame_location, symbol, walk};
-use super::{Analysis, Ask, Case, Switch, copied, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, copied, user, who};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
@@ -25,7 +25,10 @@ pub static CALLSTACKS: Analysis = Analysis {
            Example: dumpwalk callstacks memory.dmp --pid 4 --tid 88",
     columns: &COLUMNS,
     switches: &[Switch { name: "tid", value: Some("TID"), about: "Only the thread with this id" }],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run)
+        .triage(of_triage)
+        .minidump(|_, dump, ask, sink| user::callstacks(dump, ask, tid(ask)?, sink)),
 };
 
 /// The columns of a frame.
@@ -52,18 +55,19 @@ pub const COLUMNS: [Column; 12] = [
     ),
 ];
 
+/// The thread that was asked for.
+fn tid(ask: &Ask) -> Result<Option<u64>> {
+    let number = |text: &str| text.parse().map_err(|_| Error::Usage(format!("--tid {text}: not a number")));
+    ask.value("tid").map(number).transpose()
+}
+
+fn of_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    copied::callstack(case.kernel()?, ask, tid(ask)?, sink)
+}
+
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let tid = match ask.value("tid") {
-        Some(text) => Some(text.parse::<u64>().map_err(|_| Error::Usage(format!("--tid {text}: not a number")))?),
-        None => None,
-    };
-    if let Some(dump) = case.dump.user() {
-        return user::callstacks(&dump, ask, tid, sink);
-    }
+    let tid = tid(ask)?;
     let kernel = case.kernel()?;
-    if case.dump.triage().is_some() {
-        return copied::callstack(kernel, ask, tid, sink);
-    }
     let common = Common::of(kernel, true);
     let wanted = asked_for(case, ask, sink)?;
     let start = || Worker::of(kernel);

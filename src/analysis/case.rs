@@ -76,7 +76,7 @@ impl Case {
     /// When the dump was taken, by the latest of what says so; a time stamp of whole seconds lies anywhere in its second.
     #[must_use]
     pub fn taken(&self) -> Option<FileTime> {
-        if let Some(user) = self.dump.user() {
+        if let Some(user) = self.dump.minidump() {
             return user.info().written.ok().map(FileTime::end_of_second);
         }
         let header = self.dump.header.as_ref().and_then(|h| h.system_time);
@@ -94,6 +94,11 @@ impl Case {
         let mut notes = self.dump.met();
         notes.extend(self.kernel.iter().flat_map(|kernel| kernel.paged.notes()));
         notes
+    }
+    /// The kernel of a triage dump whose structures cannot be read: no layout fits them.
+    #[must_use]
+    pub fn without_structures(&self) -> Option<&Kernel> {
+        self.kernel.as_ref().ok().filter(|kernel| !kernel.has_structures())
     }
     /// The kernel.
     ///

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, user, who};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::peb::Parameters;
@@ -24,7 +24,8 @@ pub static CMDLINE: Analysis = Analysis {
            Example: dumpwalk cmdline memory.dmp --name powershell",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|case, dump, ask, sink| user::cmdline(&case.dump, dump, ask, sink)),
 };
 
 /// The columns.
@@ -56,9 +57,6 @@ pub const COLUMNS: [Column; 24] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        return user::cmdline(&case.dump, &dump, ask, sink);
-    }
     let kernel = case.kernel()?;
     let sides = Sides::of(kernel).map_err(|e| kernel.unreadable(&e))?;
     each_process(case, ask, sink, |space, process, sink| {

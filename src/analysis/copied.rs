@@ -2,7 +2,7 @@
 //! show it, and the call stack of the crash. Everything else is absent, for want of symbols.
 
 use super::code::Location;
-use super::{Ask, Case, callstacks};
+use super::{Ask, callstacks};
 use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -10,11 +10,6 @@ use crate::kernel::find::Copied;
 use crate::kernel::stack::crash;
 use crate::report::{Cell, Column, Row, Sink};
 use crate::value::{Absent, Note, Value};
-
-/// The kernel of a triage dump whose structures cannot be read.
-pub(super) fn without_structures(case: &Case) -> Option<&Kernel> {
-    case.kernel().ok().filter(|kernel| !kernel.has_structures())
-}
 
 fn cells(columns: &[Column], known: &[(&str, Cell)]) -> Vec<Cell> {
     let of = |c: &Column| known.iter().find(|(key, _)| *key == c.key).map(|(_, cell)| cell.clone());

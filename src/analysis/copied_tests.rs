@@ -1,7 +1,7 @@
 //! Triage dumps as Windows writes them: the project's own one with the bytes changed in which real ones differ.
 
 use super::*;
-use crate::analysis::{ALL, Analysis};
+use crate::analysis::{ALL, Analysis, Case};
 use crate::bytes::{u32_at, u64_at};
 use crate::dump::Dump;
 use crate::kernel::find;
@@ -94,7 +94,7 @@ fn named(name: &str) -> &'static Analysis {
 }
 fn run(case: &Case, analysis: &str) -> Collected {
     let mut out = Collected::default();
-    (named(analysis).run)(case, &Ask::default(), &mut out).unwrap_or_else(|e| panic!("{analysis}: {e}"));
+    named(analysis).run(case, &Ask::default(), &mut out).unwrap_or_else(|e| panic!("{analysis}: {e}"));
     out
 }
 fn cell<'r>(analysis: &str, row: &'r Row, key: &str) -> &'r Cell {

@@ -2,7 +2,7 @@
 
 use super::blame::blame;
 use super::crash::Crash;
-use super::{Analysis, Ask, Case, user};
+use super::{Analysis, Answers, Ask, Case, Subject, user};
 use crate::addr::Va;
 use crate::bytes::{Bytes, Place};
 use crate::dump::{Dump, Header};
@@ -27,7 +27,8 @@ pub static CRASHINFO: Analysis = Analysis {
            writes MATT) or 0: `about` says that nothing crashed. Of a user-mode minidump, the exception it was written for.",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of(run).minidump(|case, dump, _, sink| user::crashinfo(dump, case.dump.arch, &COLUMNS, sink)),
 };
 
 const COLUMNS: [Column; 16] = [
@@ -60,9 +61,6 @@ const COLUMNS: [Column; 16] = [
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let dump = &*case.dump;
-    if let Some(process) = dump.user() {
-        return user::crashinfo(&process, dump.arch, &COLUMNS, sink);
-    }
     let Some(header) = &dump.header else {
         return Err(Error::NotAvailable(format!(
             "{} has no crash-dump header: a raw image does not say why it was taken",

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, user, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -28,7 +28,8 @@ pub static DLLLIST: Analysis = Analysis {
            Example: dumpwalk dlllist memory.dmp --name explorer",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|_, dump, ask, sink| user::dlllist(dump, ask, sink)),
 };
 
 /// The columns of a module.
@@ -136,9 +137,6 @@ fn present(va: Va) -> Value<Va> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        return user::dlllist(&dump, ask, sink);
-    }
     let show = ModuleRows::of(case.kernel()?)?;
     each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, sink))
 }

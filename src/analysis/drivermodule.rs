@@ -1,6 +1,6 @@
 //! `drivermodule`: driver objects against loaded modules.
 
-use super::{Analysis, Ask, Case, scans};
+use super::{Analysis, Answers, Ask, Case, Subject, scans};
 use crate::error::Result;
 use crate::kernel::driver_cross::{Crossed, Reason};
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
@@ -16,7 +16,8 @@ pub static DRIVERMODULE: Analysis = Analysis {
            drivers no image, unloaded ones leave remains.\n\nExample: dumpwalk drivermodule memory.dmp",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of(run),
 };
 
 const COLUMNS: [Column; 14] = [

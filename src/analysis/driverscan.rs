@@ -1,7 +1,7 @@
 //! `driverscan`: driver objects found in physical memory. `driverirp`: where their requests go.
 
 use super::routine::{self, Routines};
-use super::{Analysis, Ask, Case, scans};
+use super::{Analysis, Answers, Ask, Case, Subject, scans};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::driver::{Driver, MAJOR_FUNCTIONS};
@@ -19,7 +19,8 @@ pub static DRIVERSCAN: Analysis = Analysis {
            has no entry on the list of modules.\n\nExample: dumpwalk driverscan memory.dmp",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of_memory(run),
 };
 
 /// The register's entry.
@@ -31,7 +32,8 @@ pub static DRIVERIRP: Analysis = Analysis {
            Example: dumpwalk driverirp memory.dmp --format csv",
     columns: &IRP_COLUMNS,
     switches: &[],
-    run: run_irp,
+    subject: Subject::Machine,
+    answers: Answers::of_memory(run_irp),
 };
 
 const COLUMNS: [Column; 11] = [

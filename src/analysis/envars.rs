@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, user, who};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::peb;
@@ -21,7 +21,8 @@ pub static ENVARS: Analysis = Analysis {
            Example: dumpwalk envars memory.dmp --pid 1234",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|case, dump, ask, sink| user::envars(&case.dump, dump, ask, sink)),
 };
 
 /// The columns.
@@ -36,9 +37,6 @@ pub const COLUMNS: [Column; 7] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        return user::envars(&case.dump, &dump, ask, sink);
-    }
     let kernel = case.kernel()?;
     let sides = Sides::of(kernel).map_err(|e| kernel.unreadable(&e))?;
     each_process(case, ask, sink, |space, process, sink| rows(&sides, process, space, sink))

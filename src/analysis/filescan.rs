@@ -1,6 +1,6 @@
 //! `filescan`, `mutantscan`, `symlinkscan`: named objects found in physical memory.
 
-use super::{Analysis, Ask, Case, scans};
+use super::{Analysis, Answers, Ask, Case, Subject, scans};
 use crate::error::Result;
 use crate::kernel::file_object::Files;
 use crate::kernel::scan::tags::Kind as Scanned;
@@ -19,7 +19,8 @@ pub static FILESCAN: Analysis = Analysis {
            system opened without a name (streams, pipes' ends) have none.\n\nExample: dumpwalk filescan memory.dmp --format csv",
     columns: &FILE_COLUMNS,
     switches: &[],
-    run: run_files,
+    subject: Subject::Machine,
+    answers: Answers::of_memory(run_files),
 };
 /// The register's entry.
 pub static MUTANTSCAN: Analysis = Analysis {
@@ -29,7 +30,8 @@ pub static MUTANTSCAN: Analysis = Analysis {
            it.\n\nExample: dumpwalk mutantscan memory.dmp",
     columns: &MUTANT_COLUMNS,
     switches: &[],
-    run: run_mutants,
+    subject: Subject::Machine,
+    answers: Answers::of_memory(run_mutants),
 };
 /// The register's entry.
 pub static SYMLINKSCAN: Analysis = Analysis {
@@ -39,7 +41,8 @@ pub static SYMLINKSCAN: Analysis = Analysis {
            Example: dumpwalk symlinkscan memory.dmp",
     columns: &LINK_COLUMNS,
     switches: &[],
-    run: run_links,
+    subject: Subject::Machine,
+    answers: Answers::of_memory(run_links),
 };
 
 const FILE_COLUMNS: [Column; 6] = [

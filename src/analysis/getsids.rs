@@ -2,7 +2,7 @@
 
 use super::identities::{Identities, token_of};
 use super::parallel::each_process;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Answers, Ask, Case, Subject, who};
 use crate::error::Result;
 use crate::kernel::process::Process;
 use crate::kernel::sid::Sid;
@@ -21,7 +21,8 @@ pub static GETSIDS: Analysis = Analysis {
            Example: dumpwalk getsids memory.dmp --pid 1234",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 /// The columns of a token's SIDs.

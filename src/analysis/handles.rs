@@ -1,7 +1,7 @@
 //! `handles`: what each process has open, and what it may do with it.
 
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, Switch, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, user, who};
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
@@ -26,7 +26,8 @@ pub static HANDLES: Analysis = Analysis {
         value: Some("TYPES"),
         about: "Only objects of these types (Process,Thread,Key …), ignoring case",
     }],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|_, dump, ask, sink| user::handles(dump, ask, &kinds(ask), &COLUMNS, sink)),
 };
 
 const COLUMNS: [Column; 15] = [
@@ -61,12 +62,13 @@ struct Unit<'k> {
     notes: Vec<Note>,
 }
 
+/// The types asked for, in lower case; none for all.
+fn kinds(ask: &Ask) -> Vec<String> {
+    ask.value("type").into_iter().flat_map(|t| t.split(',')).map(|t| t.trim().to_lowercase()).collect()
+}
+
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    let kinds: Vec<String> =
-        ask.value("type").into_iter().flat_map(|t| t.split(',')).map(|t| t.trim().to_lowercase()).collect();
-    if let Some(dump) = case.dump.user() {
-        return user::handles(&dump, ask, &kinds, &COLUMNS, sink);
-    }
+    let kinds = kinds(ask);
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
     let tables = HandleTables::of(kernel).map_err(|why| unreadable(kernel, why))?;

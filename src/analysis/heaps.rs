@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Answers, Ask, Case, Subject, who};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::heap::{Block, Heap, HeapKind};
@@ -22,7 +22,8 @@ pub static HEAPS: Analysis = Analysis {
            Example: dumpwalk heaps memory.dmp --pid 1234 --format json",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 /// The columns of a heap.

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::verinfo::facts;
-use super::{Analysis, Ask, Case, copied, who};
+use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -29,7 +29,8 @@ pub static IMAGES: Analysis = Analysis {
            false tells of a replaced or masqueraded image, or of a file renamed since.\n\nExample: dumpwalk images memory.dmp",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).copies(|kernel, ask, sink| copied::process(kernel, &COLUMNS, ask, sink)),
 };
 
 /// The columns.
@@ -204,9 +205,6 @@ fn strip_ignoring_case<'p>(path: &'p str, prefix: &str) -> Option<&'p str> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(kernel) = copied::without_structures(case) {
-        return copied::process(kernel, &COLUMNS, ask, sink);
-    }
     let kernel = case.kernel()?;
     let show = ImageRows::of(kernel)?;
     each_process(case, ask, sink, |space, process, sink| {

@@ -1,6 +1,6 @@
 //! `info`: what the file is, what machine it comes from, and how that was found out.
 
-use super::{Analysis, Ask, Case, user};
+use super::{Analysis, Answers, Ask, Case, Subject, user};
 use crate::addr::PAGE_SIZE;
 use crate::dump::{Arch, Dump, Header, Kind as Container};
 use crate::error::{Result, in_one_line};
@@ -23,7 +23,8 @@ pub static INFO: Analysis = Analysis {
     help: "Answers for every file that opens, also where no kernel is found in it: then it says what was tried.",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of(run).minidump(|case, _, ask, sink| run(case, ask, sink)),
 };
 
 const COLUMNS: [Column; 47] = [
@@ -108,11 +109,14 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     cells.push(runs(dump));
     cells.extend(of_secondary(dump));
     cells.resize(COLUMNS.len(), Cell::Absent(Absent::NotApplicable));
-    let mut pieces = of_pieces(dump, sink);
+    let mut pieces = match dump.minidump() {
+        Some(dump) => user::info(&dump),
+        None => of_pieces(dump, sink),
+    };
     if let Ok(kernel) = &case.kernel {
         pieces.extend(of_paged(kernel));
     }
-    for (key, cell) in dump.user().map(|d| user::info(&d)).unwrap_or(pieces) {
+    for (key, cell) in pieces {
         let column = COLUMNS.iter().position(|c| c.key == key);
         if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
             *slot = cell;

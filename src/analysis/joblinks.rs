@@ -1,7 +1,7 @@
 //! `joblinks`: jobs and the processes in them, by the jobs' own lists.
 
 use super::parallel::asked_for;
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -23,7 +23,8 @@ pub static JOBLINKS: Analysis = Analysis {
            in the active list was unlinked from the latter: listed is then no.",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 const COLUMNS: [Column; 16] = [

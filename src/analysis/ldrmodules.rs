@@ -3,7 +3,7 @@
 use super::dlllist::ModuleRows;
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Answers, Ask, Case, Subject, who};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::Files;
@@ -26,7 +26,8 @@ pub static LDRMODULES: Analysis = Analysis {
            Example: dumpwalk ldrmodules memory.dmp",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 const COLUMNS: [Column; 14] = [

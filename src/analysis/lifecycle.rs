@@ -3,7 +3,7 @@
 use super::family::{Family, Parent};
 use super::identities::token_of;
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, copied, who};
+use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -33,7 +33,8 @@ pub static LIFECYCLE: Analysis = Analysis {
            cannot_tell) and names its evidence. `changed` tells of a token that was put in another's place.\n\nExample: dumpwalk lifecycle memory.dmp --pid 4242",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).copies(|kernel, _, sink| copied::nothing(kernel, sink)),
 };
 
 const COLUMNS: [Column; 9] = [
@@ -130,9 +131,6 @@ fn identity(tokens: &Tokens, space: &Space<'_>, process: &Process<'_>) -> Option
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(kernel) = copied::without_structures(case) {
-        return copied::nothing(kernel, sink);
-    }
     let kernel = case.kernel()?;
     let processes = asked_for(case, ask, sink)?;
     let shared = Shared::of(kernel, &processes)?;

@@ -3,7 +3,7 @@
 use super::disassembly::{Look, hex_lines, instructions, look};
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, Switch, user_memory, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -34,7 +34,8 @@ pub static MALFIND: Analysis = Analysis {
         value: None,
         about: "Ranges too whose code looks as a compiler makes it at run time",
     }],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|case, dump, ask, sink| user_memory::malfind(&case.dump, *dump, ask, sink)),
 };
 
 /// The columns.
@@ -393,9 +394,6 @@ fn debug_record(page: &[u8]) -> Option<u64> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(user) = case.dump.user() {
-        return user_memory::malfind(&case.dump, user, ask, sink);
-    }
     let finder = Finder::of(case.kernel()?);
     each_process(case, ask, sink, |space, process, sink| {
         let memory = match AddressSpace::of(process, space) {

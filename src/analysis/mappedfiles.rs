@@ -1,7 +1,7 @@
 //! `mappedfiles`: every section that processes map, its file, and how much of it is in memory.
 
 use super::parallel::asked_for;
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -24,7 +24,8 @@ pub static MAPPEDFILES: Analysis = Analysis {
            Example: dumpwalk mappedfiles memory.dmp --name explorer",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 /// The columns of a mapped section.

@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, Switch, memory, user_memory, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, memory, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -33,7 +33,8 @@ pub static MEMMAP: Analysis = Analysis {
         Switch { name: "runs", value: None, about: "Join neighbouring pages that go on in every respect" },
         Switch { name: "kernel", value: None, about: "The kernel's half of the address space as well" },
     ],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|_, dump, ask, sink| user_memory::memmap(dump, ask, sink)),
 };
 
 /// The columns.
@@ -70,9 +71,6 @@ pub const COLUMNS: [Column; 18] = [
 const MOST: u64 = 1 << 27;
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(user) = case.dump.user() {
-        return user_memory::memmap(&case.dump, user, ask, sink);
-    }
     each_process(case, ask, sink, |space, process, sink| rows(process, space, ask, sink))
 }
 

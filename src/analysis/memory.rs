@@ -1,9 +1,10 @@
 //! `memory`: bytes of a process's address space, wherever they are kept.
 
 use super::parallel::each_process;
-use super::{Analysis, Ask, Case, Switch, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::bytes::{At, Bytes, Place};
+use crate::dump::UserDump;
 use crate::error::{Error, Result};
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::process::Process;
@@ -32,7 +33,8 @@ pub static MEMORY: Analysis = Analysis {
             about: "The bytes as they are instead of rows, up to the first that is missing; of one process",
         },
     ],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(of_minidump),
 };
 
 const COLUMNS: [Column; 8] = [
@@ -53,20 +55,27 @@ const COLUMNS: [Column; 8] = [
 /// Bytes of a row.
 const ROW: u64 = 16;
 
-fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+/// From where, and how many bytes, were asked for.
+fn asked(ask: &Ask) -> Result<(Option<Va>, u64)> {
     let start = ask.value("start").map(|text| number(text, 16)).transpose()?.map(Va);
     let size = ask.value("size").map_or(Ok(256), |text| number(text, 10))?;
+    Ok((start, size))
+}
+
+fn of_minidump(case: &Case, _: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let (start, size) = asked(ask)?;
+    let start = start.ok_or_else(|| {
+        Error::Usage("a user-mode minidump needs --start: dumpwalk memmap lists what it holds".into())
+    })?;
+    let space = Space::new(&case.dump, Mode::Blocks, crate::addr::Pa(0));
+    let head = [(); 3].map(|()| Cell::Absent(Absent::NotRecorded));
+    rows(&Reader { space: &space, tree: None, head }, start, size, sink)
+}
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let (start, size) = asked(ask)?;
     if ask.has("raw") && ask.names_none() {
         return Err(Error::Usage("--raw writes the memory of one process: name it with --pid".into()));
-    }
-    if case.dump.user().is_some() {
-        let space = Space::new(&case.dump, Mode::Blocks, crate::addr::Pa(0));
-        let start = start.ok_or_else(|| {
-            Error::Usage("a user-mode minidump needs --start: dumpwalk memmap lists what it holds".into())
-        })?;
-        let head =
-            [Cell::Absent(Absent::NotRecorded), Cell::Absent(Absent::NotRecorded), Cell::Absent(Absent::NotRecorded)];
-        return rows(&Reader { space: &space, tree: None, head }, start, size, sink);
     }
     each_process(case, ask, sink, |space, process, sink| of_process(process, space, start, size, sink))
 }

@@ -1,5 +1,6 @@
 //! One file per question an analyst asks, one register: [`ALL`].
 
+mod answers;
 mod blame;
 mod callbacks;
 pub mod callstacks;
@@ -64,13 +65,13 @@ pub mod verinfo;
 pub mod who;
 pub mod workingset;
 
+pub use answers::Answers;
 pub use case::{Case, OpenOptions};
 pub use register::{ALL, GROUPS, Group};
 
 use crate::addr::Va;
-use crate::error::Result;
 use crate::progress::Progress;
-use crate::report::{Column, Sink};
+use crate::report::Column;
 
 /// A switch of one analysis (`--stacks`, `--tag TAG`).
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +146,15 @@ impl std::fmt::Debug for Analysis {
     }
 }
 
+/// What an analysis is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Processes: some can be chosen.
+    Processes,
+    /// The machine: which processes are asked for means nothing to it; names choose rows.
+    Machine,
+}
+
 /// One question, and how it is answered.
 pub struct Analysis {
     /// The subcommand, as Volatility names it where it has one.
@@ -157,6 +167,8 @@ pub struct Analysis {
     pub columns: &'static [Column],
     /// Its own switches.
     pub switches: &'static [Switch],
-    /// Answers.
-    pub run: fn(&Case, &Ask, &mut dyn Sink) -> Result<()>,
+    /// What it is about.
+    pub subject: Subject,
+    /// What it answers from.
+    pub answers: Answers,
 }

@@ -1,7 +1,7 @@
 //! `modscan`: loader entries of kernel modules found in physical memory, listed or not.
 
 use super::modules;
-use super::{Analysis, Ask, Case, scans};
+use super::{Analysis, Answers, Ask, Case, Subject, scans};
 use crate::error::Result;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::report::{Cell, Column, Kind, Sink, col, joined};
@@ -16,7 +16,8 @@ pub static MODSCAN: Analysis = Analysis {
            Example: dumpwalk modscan memory.dmp --format json",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of_memory(run),
 };
 
 const OWN: [Column; 3] =

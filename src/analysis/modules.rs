@@ -1,6 +1,6 @@
 //! `modules`: the kernel's loaded modules.
 
-use super::{Analysis, Ask, Case, user};
+use super::{Analysis, Answers, Ask, Case, Subject, user};
 use crate::error::Result;
 use crate::kernel::module::{Module, Modules};
 use crate::kernel::stamp::Bounds;
@@ -18,7 +18,8 @@ pub static MODULES: Analysis = Analysis {
            process's own modules.",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of(run).minidump(|_, dump, _, sink| user::modules(dump, &COLUMNS, sink)),
 };
 
 /// The columns of a module, shared with `modscan`.
@@ -37,9 +38,6 @@ pub const COLUMNS: [Column; 11] = [
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        return user::modules(&dump, &COLUMNS, sink);
-    }
     let found = loaded(case)?;
     let bounds = bounds(case, &found);
     let space = case.kernel().ok().map(Kernel::space);

@@ -8,9 +8,9 @@ use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
-    Analysis, Ask, Case, Switch, callstacks, cmdline, copied, crashinfo, dlllist, envars, getsids, handles, heaps,
-    images, info, joblinks, lifecycle, mappedfiles, modules, privileges, procinfo, pslist, sessions, stacks, threads,
-    tokens, unloaded, unloadeddlls, vadinfo, workingset,
+    Analysis, Answers, Ask, Case, Subject, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles,
+    heaps, images, info, joblinks, lifecycle, mappedfiles, modules, privileges, procinfo, pslist, sessions, stacks,
+    threads, tokens, unloaded, unloadeddlls, vadinfo, workingset,
 };
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -33,7 +33,10 @@ pub static PROCESS: Analysis = Analysis {
            dumpwalk process memory.dmp --name explorer --sections pslist,tokens,callstacks",
     columns: &[],
     switches: &[CHOICE],
-    run: process,
+    subject: Subject::Processes,
+    answers: Answers::of(process)
+        .triage(process_of_triage)
+        .minidump(|case, _, ask, sink| process_of_minidump(case, ask, sink)),
 };
 
 /// The register's entry.
@@ -46,7 +49,10 @@ pub static REPORT: Analysis = Analysis {
            Example: dumpwalk report memory.dmp --format jsonl -o report.jsonl",
     columns: &[],
     switches: &[CHOICE],
-    run: report,
+    subject: Subject::Processes,
+    answers: Answers::of(report)
+        .triage(report_of_triage)
+        .minidump(|case, _, ask, sink| whole(case, ask, &chosen(ask, &BEFORE)?, OF_STREAMS.into_iter(), sink)),
 };
 
 /// The switch that both have.
@@ -341,29 +347,40 @@ fn chosen(ask: &Ask, whole: &[&'static Analysis]) -> Result<impl Fn(&str) -> boo
     Ok(move |name: &str| names.as_ref().is_none_or(|wanted| wanted.iter().any(|w| w == name)))
 }
 
-fn process(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+/// The sections wanted of the processes that were asked for.
+fn of_some(ask: &Ask) -> Result<impl Fn(&str) -> bool> {
     if ask.names_none() {
         return Err(Error::Usage("process: say which one by --pid, --name or --offset (report tells of all)".into()));
     }
-    if case.dump.user().is_some() {
-        let of_process = OF_STREAMS.into_iter().filter(|a| !["info", "crashinfo", "unloaded"].contains(&a.name));
-        return whole(case, ask, &chosen(ask, &[])?, of_process, sink);
+    chosen(ask, &[])
+}
+
+fn process(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    pages(case, ask, &of_some(ask)?, sink)
+}
+
+fn process_of_minidump(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    let of_process = OF_STREAMS.into_iter().filter(|a| a.subject == Subject::Processes);
+    whole(case, ask, &of_some(ask)?, of_process, sink)
+}
+
+fn process_of_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    match case.without_structures() {
+        Some(_) => whole(case, ask, &of_some(ask)?, OF_COPIES.into_iter(), sink),
+        None => process(case, ask, sink),
     }
-    if copied::without_structures(case).is_some() {
-        return whole(case, ask, &chosen(ask, &[])?, OF_COPIES.into_iter(), sink);
+}
+
+fn report_of_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if case.without_structures().is_none() {
+        return report(case, ask, sink);
     }
-    pages(case, ask, &chosen(ask, &[])?, sink)
+    let before = BEFORE.into_iter().filter(|a| a.name != sessions::SESSIONS.name);
+    whole(case, ask, &chosen(ask, &BEFORE)?, before.chain(OF_COPIES), sink)
 }
 
 fn report(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let wanted = chosen(ask, &BEFORE)?;
-    if case.dump.user().is_some() {
-        return whole(case, ask, &wanted, OF_STREAMS.into_iter(), sink);
-    }
-    if copied::without_structures(case).is_some() {
-        let before = BEFORE.into_iter().filter(|a| a.name != sessions::SESSIONS.name);
-        return whole(case, ask, &wanted, before.chain(OF_COPIES), sink);
-    }
     whole(case, ask, &wanted, BEFORE.into_iter(), sink)?;
     pages(case, ask, &|name: &str| name != BEHIND.name && wanted(name), sink)?;
     lacking(case.kernel()?, &|name: &str| name == BEHIND.name && wanted(name), sink);
@@ -379,7 +396,7 @@ fn whole(
     sink: &mut dyn Sink,
 ) -> Result<()> {
     for section in sections.filter(|a| wanted(a.name)) {
-        let told = (section.run)(case, ask, &mut Lazy { section, begun: false, sink });
+        let told = section.run(case, ask, &mut Lazy { section, begun: false, sink });
         or_note(told, section, None, sink)?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! `poolscan`: pool allocations by tag.
 
-use super::{Analysis, Ask, Case, Switch, scans};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, scans};
 use crate::error::{Error, Result};
 use crate::kernel::scan::find::Allocation;
 use crate::kernel::scan::tags::{Kind as Scanned, Tag};
@@ -18,7 +18,8 @@ pub static POOLSCAN: Analysis = Analysis {
            segment heap's small buckets have none.\n\nExample: dumpwalk poolscan memory.dmp --tag Proc,Thre",
     columns: &COLUMNS,
     switches: &[Switch { name: "tag", value: Some("TAGS"), about: "Tags, separated by commas" }],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of_memory(run),
 };
 
 const COLUMNS: [Column; 8] = [

@@ -2,7 +2,7 @@
 
 use super::identities::token_of;
 use super::parallel::each_process;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Answers, Ask, Case, Subject, who};
 use crate::error::Result;
 use crate::kernel::privilege;
 use crate::kernel::process::Process;
@@ -19,7 +19,8 @@ pub static PRIVILEGES: Analysis = Analysis {
            enabled without being present is a token somebody wrote to.\n\nExample: dumpwalk privileges memory.dmp --name lsass",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 /// The columns of a token's privileges.

@@ -2,7 +2,7 @@
 
 use super::family::Family;
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Ask, Case, copied, who};
+use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
 use crate::addr::PAGE_SIZE;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -25,7 +25,8 @@ pub static PROCINFO: Analysis = Analysis {
            Example: dumpwalk procinfo memory.dmp --name lsass --format json",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).copies(|kernel, ask, sink| copied::process(kernel, &COLUMNS, ask, sink)),
 };
 
 const COLUMNS: [Column; 41] = [
@@ -97,9 +98,6 @@ impl<'k> Shared<'k> {
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(kernel) = copied::without_structures(case) {
-        return copied::process(kernel, &COLUMNS, ask, sink);
-    }
     let kernel = case.kernel()?;
     let all = kernel.processes()?.list;
     let shared = Shared::of(kernel, &all);

@@ -1,7 +1,7 @@
 //! `pslist`: the processes of the kernel's active list.
 
 use super::parallel::each_process;
-use super::{Analysis, Ask, Case, copied, user};
+use super::{Analysis, Answers, Ask, Case, Subject, copied, user};
 use crate::error::Result;
 use crate::kernel::process::{Process, applicable};
 use crate::kernel::standing::Sort;
@@ -16,7 +16,10 @@ pub static PSLIST: Analysis = Analysis {
            list are found by psscan and psxview.\n\nExample: dumpwalk pslist memory.dmp --name svchost",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run)
+        .copies(|kernel, ask, sink| copied::process(kernel, &COLUMNS, ask, sink))
+        .minidump(|_, dump, ask, sink| user::pslist(dump, ask, sink)),
 };
 
 /// The columns of a process, shared with `pstree`.
@@ -44,12 +47,6 @@ pub const COLUMNS: [Column; 20] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        return user::pslist(&dump, ask, sink);
-    }
-    if let Some(kernel) = copied::without_structures(case) {
-        return copied::process(kernel, &COLUMNS, ask, sink);
-    }
     each_process(case, ask, sink, |space, process, sink| sink.row(row(process, space, ask)))
 }
 

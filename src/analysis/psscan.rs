@@ -1,7 +1,7 @@
 //! `psscan`: processes found in physical memory, listed or not.
 
 use super::pslist;
-use super::{Analysis, Ask, Case, scans};
+use super::{Analysis, Answers, Ask, Case, Subject, scans};
 use crate::error::Result;
 use crate::kernel::active::Place;
 use crate::kernel::crossview::Standing;
@@ -26,7 +26,8 @@ pub static PSSCAN: Analysis = Analysis {
            Example: dumpwalk psscan memory.dmp --format jsonl",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of_memory(run),
 };
 
 const OWN: [Column; 5] = [

@@ -2,7 +2,7 @@
 
 use super::family::{Member, Parent, parents};
 use super::parallel::{in_order, wanted};
-use super::{Analysis, Ask, Case, copied, pslist};
+use super::{Analysis, Answers, Ask, Case, Subject, copied, pslist};
 use crate::error::Result;
 use crate::kernel::process::Process;
 use crate::report::{Cell, Column, Kind, Sink, col};
@@ -17,7 +17,8 @@ pub static PSTREE: Analysis = Analysis {
            otherwise. A process that was asked for by --pid or --name is shown with all its descendants.",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).copies(|kernel, ask, sink| copied::process(kernel, &COLUMNS, ask, sink)),
 };
 
 const OWN: usize = 2;
@@ -95,9 +96,6 @@ pub fn order(members: &[Member], parents: &[Parent]) -> (Vec<(usize, u16)>, Vec<
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(kernel) = copied::without_structures(case) {
-        return copied::process(kernel, &COLUMNS, ask, sink);
-    }
     let kernel = case.kernel()?;
     let found = kernel.processes()?;
     found.notes.into_iter().for_each(|n| sink.note(n));

@@ -1,6 +1,7 @@
 //! `psxview`: every way the kernel knows its processes, side by side.
 
-use super::{Analysis, Ask, Case, parallel, pslist, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, parallel, pslist, user, who};
+use crate::dump::UserDump;
 use crate::error::Result;
 use crate::kernel::crossview::{Crossed, Reason, Standing, View};
 use crate::kernel::scan::find::By;
@@ -19,7 +20,8 @@ pub static PSXVIEW: Analysis = Analysis {
            Example: dumpwalk psxview memory.dmp",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(of_minidump),
 };
 
 const COLUMNS: [Column; 21] = [
@@ -52,10 +54,6 @@ const COLUMNS: [Column; 21] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        sink.note(Note::info("a user-mode minidump holds one process and none of the kernel's views"));
-        return user::named(&dump, ask, &COLUMNS, sink);
-    }
     let kernel = case.kernel()?;
     let found = kernel.crossview(&ask.progress)?;
     found.notes.into_iter().for_each(|n| sink.note(n));
@@ -66,6 +64,11 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn of_minidump(_: &Case, dump: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    sink.note(Note::info("a user-mode minidump holds one process and none of the kernel's views"));
+    user::named(dump, ask, &COLUMNS, sink)
 }
 
 /// Why it has no virtual address.

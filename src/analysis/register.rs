@@ -1,6 +1,6 @@
 //! The register: every analysis, by what it is about.
 
-use super::Analysis;
+use super::{Analysis, Subject};
 use super::{
     callbacks, callstacks, cmdline, crashinfo, dlllist, drivermodule, driverscan, envars, filescan, findings, getsids,
     handles, heaps, images, info, joblinks, ldrmodules, lifecycle, malfind, mappedfiles, memmap, memory, modscan,
@@ -95,30 +95,11 @@ pub static ALL: LazyLock<Vec<&'static Analysis>> = LazyLock::new(|| {
     all
 });
 
-/// Analyses of the machine: which processes are asked for means nothing to them.
-const OF_THE_MACHINE: [&str; 15] = [
-    "callbacks",
-    "crashinfo",
-    "driverirp",
-    "drivermodule",
-    "driverscan",
-    "filescan",
-    "info",
-    "modscan",
-    "modules",
-    "mutantscan",
-    "poolscan",
-    "sessions",
-    "ssdt",
-    "symlinkscan",
-    "unloaded",
-];
-
 impl Analysis {
     /// Whether it is about processes, so that some can be chosen.
     #[must_use]
     pub fn is_of_processes(&self) -> bool {
-        !OF_THE_MACHINE.contains(&self.name)
+        self.subject == Subject::Processes
     }
     /// The columns, by index, in which what a row is about has its name or path.
     pub fn names(&self) -> impl Iterator<Item = usize> {
@@ -139,9 +120,6 @@ mod tests {
         for analysis in ALL.iter() {
             let pid = analysis.columns.iter().any(|c| c.key == "pid");
             assert!(!pid || analysis.is_of_processes(), "{}", analysis.name);
-        }
-        for name in OF_THE_MACHINE {
-            assert!(ALL.iter().any(|a| a.name == name), "{name}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `sessions`: who is logged on, and what runs for them.
 
 use super::identities::{Identities, environment_name, token_of};
-use super::{Analysis, Ask, Case, copied};
+use super::{Analysis, Answers, Ask, Case, Subject, copied};
 use crate::error::Result;
 use crate::kernel::sid_names::by_environment;
 use crate::kernel::sides::Sides;
@@ -19,7 +19,8 @@ pub static SESSIONS: Analysis = Analysis {
            name each other (linked_logon_id).\n\nExample: dumpwalk sessions memory.dmp",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of(run).copies(|kernel, _, sink| copied::nothing(kernel, sink)),
 };
 
 /// The columns of a logon session.
@@ -52,9 +53,6 @@ struct Used {
 }
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(kernel) = copied::without_structures(case) {
-        return copied::nothing(kernel, sink);
-    }
     let kernel = case.kernel()?;
     let identities = Identities::gather(kernel)?;
     identities.sessions.notes.iter().for_each(|n| sink.note(n.clone()));

@@ -2,7 +2,7 @@
 
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Threaded, Worker, each_thread};
-use super::{Analysis, Ask, Case, copied, who};
+use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::guard::Guard;
@@ -26,7 +26,8 @@ pub static STACKS: Analysis = Analysis {
            Example: dumpwalk stacks memory.dmp --name explorer",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).copies(|kernel, ask, sink| copied::thread(kernel, &COLUMNS, ask, sink)),
 };
 
 const COLUMNS: [Column; 16] = [
@@ -49,9 +50,6 @@ const COLUMNS: [Column; 16] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(kernel) = copied::without_structures(case) {
-        return copied::thread(kernel, &COLUMNS, ask, sink);
-    }
     let kernel = case.kernel()?;
     let start = || Worker::of(kernel);
     let wanted = asked_for(case, ask, sink)?;

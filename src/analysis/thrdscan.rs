@@ -1,6 +1,6 @@
 //! `thrdscan`: threads found in physical memory, listed or not.
 
-use super::{Analysis, Ask, Case, scans};
+use super::{Analysis, Answers, Ask, Case, Subject, scans};
 use crate::error::Result;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::kernel::thread::{EThread, Thread};
@@ -19,7 +19,8 @@ pub static THRDSCAN: Analysis = Analysis {
            Example: dumpwalk thrdscan memory.dmp --pid 1234",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of_memory(run),
 };
 
 const COLUMNS: [Column; 15] = [

@@ -3,7 +3,7 @@
 use super::code::Location;
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Threaded, Worker, each_thread, location, stack};
-use super::{Analysis, Ask, Case, Switch, copied, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, copied, user, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::process::Process;
@@ -27,7 +27,10 @@ pub static THREADS: Analysis = Analysis {
         Switch { name: "stacks", value: None, about: "Walk each thread's call stack" },
         Switch { name: "unlinked", value: None, about: "Also threads that only the scheduler's list has" },
     ],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run)
+        .copies(|kernel, ask, sink| copied::thread(kernel, &COLUMNS, ask, sink))
+        .minidump(|_, dump, ask, sink| user::threads(dump, ask, sink)),
 };
 
 /// The columns of a thread.
@@ -88,13 +91,7 @@ pub const COLUMNS: [Column; 49] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        return user::threads(&dump, ask, sink);
-    }
     let kernel = case.kernel()?;
-    if copied::without_structures(case).is_some() {
-        return copied::thread(kernel, &COLUMNS, ask, sink);
-    }
     let common = Common::of(kernel, ask.has("stacks"));
     let wanted = asked_for(case, ask, sink)?;
     let start = || Worker::of(kernel);

@@ -3,7 +3,7 @@
 use super::getsids::name_of;
 use super::identities::{Identities, token_of};
 use super::parallel::each_process;
-use super::{Analysis, Ask, Case, copied, who};
+use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
 use crate::error::Result;
 use crate::kernel::process::Process;
 use crate::kernel::sid_names::integrity_name;
@@ -22,7 +22,8 @@ pub static TOKENS: Analysis = Analysis {
            Example: dumpwalk tokens memory.dmp --format json",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).copies(|kernel, ask, sink| copied::process(kernel, &COLUMNS, ask, sink)),
 };
 
 /// The columns of a token.
@@ -69,9 +70,6 @@ pub const COLUMNS: [Column; 35] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(kernel) = copied::without_structures(case) {
-        return copied::process(kernel, &COLUMNS, ask, sink);
-    }
     let identities = Identities::gather(case.kernel()?)?;
     identities.notes.iter().for_each(|n| sink.note(n.clone()));
     each_process(case, ask, sink, |space, process, sink| rows(&identities, process, space, sink))

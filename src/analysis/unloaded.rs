@@ -1,6 +1,6 @@
 //! `unloaded`: drivers that were unloaded.
 
-use super::{Analysis, Ask, Case, user};
+use super::{Analysis, Answers, Ask, Case, Subject, user};
 use crate::error::Result;
 use crate::kernel::triage;
 use crate::report::{Cell, Column, Kind, Row, Sink, col};
@@ -12,7 +12,8 @@ pub static UNLOADED: Analysis = Analysis {
     help: "The kernel keeps the last fifty in MmUnloadedDrivers. Oldest first. Of a user-mode minidump, the modules its process unloaded.",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Machine,
+    answers: Answers::of(run).minidump(|_, dump, _, sink| user::unloaded(dump, &COLUMNS, sink)),
 };
 
 const COLUMNS: [Column; 5] = [
@@ -24,9 +25,6 @@ const COLUMNS: [Column; 5] = [
 ];
 
 fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        return user::unloaded(&dump, &COLUMNS, sink);
-    }
     let (list, notes) = match triage::unloaded(&case.dump) {
         Some(list) => (list, Vec::new()),
         None => case.kernel()?.unloaded_drivers()?,

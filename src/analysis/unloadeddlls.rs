@@ -2,7 +2,7 @@
 
 use super::parallel::{asked_for, in_order};
 use super::tell::tell;
-use super::{Analysis, Ask, Case, who};
+use super::{Analysis, Answers, Ask, Case, Subject, who};
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
@@ -22,7 +22,8 @@ pub static UNLOADEDDLLS: Analysis = Analysis {
            ntdll exports.\n\nExample: dumpwalk unloadeddlls memory.dmp --name explorer",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 const COLUMNS: [Column; 10] = [

@@ -167,8 +167,8 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
 }
 
 /// The rows of `memmap`: what was kept of each region, and what was not.
-pub(super) fn memmap(_: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if !asked(&user, ask) {
+pub(super) fn memmap(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+    if !asked(user, ask) {
         return Ok(());
     }
     let who = [

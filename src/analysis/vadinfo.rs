@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, user, who};
 use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -32,7 +32,8 @@ pub static VADINFO: Analysis = Analysis {
            protection the region has now; flags says whether it is committed or reserved.\n\nExample: dumpwalk vadinfo memory.dmp --pid 1234",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|_, dump, ask, sink| user::vadinfo(dump, ask, sink)),
 };
 
 /// The columns of a VAD, shared with `vadtree`.
@@ -211,9 +212,6 @@ const FIELDS: [(&str, &str); 6] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(dump) = case.dump.user() {
-        return user::vadinfo(&dump, ask, sink);
-    }
     let kernel = case.kernel()?;
     let show = VadRows::of(kernel)?;
     show.note.iter().for_each(|n| sink.note(n.clone()));

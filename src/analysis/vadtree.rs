@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::vadinfo::{COLUMNS, Of, VadRows};
-use super::{Analysis, Ask, Case};
+use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::error::Result;
 use crate::kernel::file_object::Files;
 use crate::report::Sink;
@@ -15,7 +15,8 @@ pub static VADTREE: Analysis = Analysis {
            A sound tree is balanced: depths differ by one at most between siblings' deepest nodes.\n\nExample: dumpwalk vadtree memory.dmp --pid 1234",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::dlllist::ModuleRows;
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, user_memory, who};
+use super::{Analysis, Answers, Ask, Case, Subject, user_memory, who};
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::Files;
@@ -25,7 +25,8 @@ pub static VERINFO: Analysis = Analysis {
            maker gave the file: another one than the file's tells of a renamed program.\n\nExample: dumpwalk verinfo memory.dmp --pid 1234",
     columns: &COLUMNS,
     switches: &[],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|case, dump, ask, sink| user_memory::verinfo(&case.dump, *dump, ask, sink)),
 };
 
 /// The columns.
@@ -57,9 +58,6 @@ pub const COLUMNS: [Column; 24] = [
 ];
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
-    if let Some(user) = case.dump.user() {
-        return user_memory::verinfo(&case.dump, user, ask, sink);
-    }
     let show = ModuleRows::of(case.kernel()?)?;
     each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, sink))
 }

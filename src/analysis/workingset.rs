@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Ask, Case, Switch, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::error::Result;
 use crate::kernel::Kernel;
@@ -28,7 +28,8 @@ pub static WORKINGSET: Analysis = Analysis {
         value: None,
         about: "One row for each address range instead of one for each process",
     }],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run),
 };
 
 const COLUMNS: [Column; 20] = [

@@ -1,9 +1,9 @@
 //! What dumpwalk says of itself: list of analyses, schemas, completions, manual pages.
 
 use super::{job, words};
-use crate::analysis::GROUPS;
+use crate::analysis::{Analysis, GROUPS};
 use crate::error::{Error, Result};
-use crate::report::{Column, Kind, Report, Row, Sink, Style, col, schema};
+use crate::report::{Cell, Column, Kind, Report, Row, Sink, Style, col, schema};
 use clap::ArgMatches;
 use std::io::{self, Write};
 
@@ -11,7 +11,16 @@ const COLUMNS: &[Column] = &[
     col("name", Kind::Text, "The subcommand."),
     col("about", Kind::Text, "What it answers."),
     col("subject", Kind::Text, "What it is about."),
+    col(
+        "answers_from",
+        Kind::Texts,
+        "Kinds of dump: memory (all of it, or the kernel's), triage (small kernel dumps), minidump (of one process).",
+    ),
 ];
+
+fn kinds(analysis: &Analysis) -> Cell {
+    analysis.answers.kinds().collect::<Vec<_>>().into()
+}
 
 /// `dumpwalk analyses`.
 pub(super) fn analyses(matches: &ArgMatches) -> Result<()> {
@@ -19,7 +28,12 @@ pub(super) fn analyses(matches: &ArgMatches) -> Result<()> {
     let mut report = Report::new(Box::new(io::stdout()), COLUMNS, style);
     for group in GROUPS {
         for analysis in group.analyses {
-            report.row(Row::new(vec![analysis.name.into(), analysis.about.into(), group.name.into()]))?;
+            report.row(Row::new(vec![
+                analysis.name.into(),
+                analysis.about.into(),
+                group.name.into(),
+                kinds(analysis),
+            ]))?;
         }
     }
     report.finish()?;

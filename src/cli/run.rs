@@ -115,7 +115,7 @@ fn answer(
         shown: 0,
     };
     case.all_notes().for_each(|note| watching.note(note.clone()));
-    let done = (job.analysis.run)(case, &job.ask, &mut watching);
+    let done = job.analysis.run(case, &job.ask, &mut watching);
     // What was met while pages and texts were read is known now.
     case.met().into_iter().for_each(|note| watching.note(note));
     if done.is_ok() {

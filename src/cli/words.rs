@@ -138,7 +138,12 @@ fn words_of(analysis: &'static Analysis, command: Command) -> Command {
         columns.push_str(&format!("  {key:longest$}  {}\n", column.about));
     }
     let mut out = command
-        .long_about(format!("{}\n\n{}", analysis.about, analysis.help).trim_end().to_owned())
+        .long_about(format!(
+            "{}\n\n{}\n\nAnswers from: {}.",
+            analysis.about,
+            analysis.help,
+            analysis.answers.kinds().collect::<Vec<_>>().join(", ")
+        ))
         .after_long_help(columns.trim_end().to_owned())
         .arg(
             Arg::new("dump")

@@ -39,7 +39,7 @@ fn question(dump: &Dump, dice: &mut Dice) {
         assert!(t.drivers().iter().all(|d| d.file < map.len() as u64));
         assert!(t.unloaded().len() <= 64);
     }
-    if let Some(u) = dump.user() {
+    if let Some(u) = dump.minidump() {
         blocks(u.blocks(), map, dice, |va, len| u.bytes(va, len));
         for t in u.threads().iter().take(50) {
             let _ = t.context.map(|c| u.registers(c));

@@ -128,7 +128,7 @@ fn one_of_everything() {
     let dump = open(&file).unwrap();
     assert_eq!((dump.kind, dump.arch, dump.page_count()), (Kind::UserMinidump, Some(Arch::X64), 0));
     assert!(dump.notes.is_empty(), "{:?}", dump.notes);
-    let u = dump.user().unwrap();
+    let u = dump.minidump().unwrap();
     assert_eq!(u.system().unwrap().version, [10, 0, 19045]);
     let info = u.info();
     assert_eq!((info.pid, info.user_seconds, info.kernel_seconds), (Ok(777), Ok(5), Ok(6)));
@@ -189,7 +189,7 @@ fn one_of_everything() {
 fn a_truncated_one_keeps_what_is_there() {
     let file = everything();
     let dump = open(&file[..file.len() - 0x900]).unwrap();
-    let u = dump.user().unwrap();
+    let u = dump.minidump().unwrap();
     assert_eq!(u.bytes(Va(0x10_0eff), 9).unwrap().0, [0xff]);
     assert!(u.bytes(Va(0x40_0000), 1).is_err());
     assert_eq!((u.modules().len(), u.handles().len()), (1, 2));
@@ -201,7 +201,7 @@ fn no_list_is_not_an_empty_list() {
     m.stream(4, &[0; 4]);
     let file = m.done();
     let dump = open(&file).unwrap();
-    let u = dump.user().unwrap();
+    let u = dump.minidump().unwrap();
     assert_eq!((u.has(List::Modules), u.has(List::Handles)), (Ok(()), Err(Absent::NotRecorded)));
     assert!(u.modules().is_empty() && u.program().is_none());
 }
@@ -214,7 +214,7 @@ fn hostile_lists_end() {
     m.stream(4, &words(&[0xffff_ffff, 0], 4));
     let file = m.done();
     let dump = open(&file).unwrap();
-    assert_eq!(dump.user().unwrap().has(List::Handles), Err(Absent::Implausible));
+    assert_eq!(dump.minidump().unwrap().has(List::Handles), Err(Absent::Implausible));
     assert_eq!(dump.notes.iter().filter(|n| n.loss).count(), 3, "{:?}", dump.notes);
     // Many records that share one long name: reading stops.
     let mut m = Made::new();
@@ -223,7 +223,7 @@ fn hostile_lists_end() {
     m.stream(12, &[words(&[16, 32, 20_000, 0], 4), handle.repeat(20_000)].concat());
     let file = m.done();
     let dump = open(&file).unwrap();
-    let handles = dump.user().unwrap().handles();
+    let handles = dump.minidump().unwrap().handles();
     assert_eq!((handles.len(), &handles[19_999].type_name), (20_000, &Err(Absent::Implausible)));
     assert!(dump.notes.iter().any(|n| n.text.contains("overlap beyond reason")));
     // Handles whose object information is a chain that bites its tail.
@@ -232,7 +232,7 @@ fn hostile_lists_end() {
     m.bytes.extend(words(&[info.into(), 1, 0], 4));
     let handle = [words(&[4], 8), words(&[0, 0, 0, 0, 0, 0, info.into(), 0], 4)].concat();
     m.stream(12, &[words(&[16, 40, 1, 0], 4), handle].concat());
-    assert_eq!(open(&m.done()).unwrap().user().unwrap().handles()[0].value, 4);
+    assert_eq!(open(&m.done()).unwrap().minidump().unwrap().handles()[0].value, 4);
 }
 #[test]
 fn other_systems_and_damage_are_refused() {
@@ -308,7 +308,7 @@ fn the_real_ones() {
         let Some(path) = shared(&format!("real/user-minidump/{name}.dmp")) else { continue };
         let dump = Dump::open(&path).unwrap();
         assert!(dump.notes.is_empty(), "{name}: {:?}", dump.notes);
-        let u = dump.user().unwrap();
+        let u = dump.minidump().unwrap();
         assert_eq!((dump.arch, u.system().unwrap().version[2], u.info().pid), (Some(arch), build, Ok(pid)));
         assert_eq!((u.modules().len(), u.program().unwrap().name.as_deref()), (modules, Ok(program)));
         assert!(u.modules().iter().all(|m| m.name.is_ok() && m.size > 0));

@@ -163,6 +163,25 @@ pub struct Run {
     pub file: u64,
 }
 
+/// What a dump holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Evidence<'d> {
+    /// Physical memory, with the page tables in it: [`Dump::page`].
+    Memory,
+    /// Blocks of virtual memory that Windows copied when it crashed.
+    Triage(Triage<'d>),
+    /// One process: streams, and blocks of its memory.
+    Minidump(UserDump<'d>),
+}
+
+/// What a file was found to hold.
+#[derive(Debug)]
+enum Contents {
+    Memory,
+    Triage(triage::Contents),
+    Minidump(user::Contents),
+}
+
 /// An opened dump, mapped read-only. `Sync`.
 #[derive(Debug)]
 pub struct Dump {
@@ -177,8 +196,7 @@ pub struct Dump {
     path: PathBuf,
     map: Map,
     pages: Pages,
-    triage: Option<triage::Contents>,
-    user: Option<user::Contents>,
+    contents: Contents,
     roots: Vec<Pa>,
     met: met::Met,
 }
@@ -189,14 +207,13 @@ struct Found {
     arch: Option<Arch>,
     header: Option<Header>,
     pages: Pages,
-    triage: Option<triage::Contents>,
-    user: Option<user::Contents>,
+    contents: Contents,
     roots: Vec<Pa>,
 }
 
 impl Found {
     fn new(kind: Kind, pages: Pages) -> Self {
-        Self { kind, arch: None, header: None, pages, triage: None, user: None, roots: Vec::new() }
+        Self { kind, arch: None, header: None, pages, contents: Contents::Memory, roots: Vec::new() }
     }
 }
 
@@ -233,9 +250,9 @@ impl Dump {
     fn from_map(path: &Path, map: Map) -> Result<Self> {
         let mut notes = Vec::new();
         let found = recognise(path, &map, &mut notes).map_err(|what| Error::NotADump { path: path.into(), what })?;
-        let Found { kind, arch, header, pages, triage, user, roots } = found;
+        let Found { kind, arch, header, pages, contents, roots } = found;
         let met = met::Met::default();
-        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, triage, user, roots, met })
+        Ok(Self { kind, arch, header, notes, path: path.into(), map, pages, contents, roots, met })
     }
     /// Page-table roots of the processors (CR3), where the container keeps their registers. Any process's.
     #[must_use]
@@ -335,15 +352,30 @@ impl Dump {
     pub fn file_offset(&self, pa: Pa) -> Option<u64> {
         self.pages.file(&self.map, pa.pfn()).map(|at| at.saturating_add(pa.offset_in_page()))
     }
+    /// What it holds.
+    #[must_use]
+    pub fn evidence(&self) -> Evidence<'_> {
+        match &self.contents {
+            Contents::Memory => Evidence::Memory,
+            Contents::Triage(contents) => Evidence::Triage(Triage::new(&self.map, contents)),
+            Contents::Minidump(contents) => Evidence::Minidump(UserDump::new(&self.map, contents)),
+        }
+    }
     /// What a triage dump holds instead of physical memory.
     #[must_use]
     pub fn triage(&self) -> Option<Triage<'_>> {
-        self.triage.as_ref().map(|contents| Triage::new(&self.map, contents))
+        match self.evidence() {
+            Evidence::Triage(triage) => Some(triage),
+            _ => None,
+        }
     }
     /// What a user-mode minidump says of its process.
     #[must_use]
-    pub fn user(&self) -> Option<UserDump<'_>> {
-        self.user.as_ref().map(|contents| UserDump::new(&self.map, contents))
+    pub fn minidump(&self) -> Option<UserDump<'_>> {
+        match self.evidence() {
+            Evidence::Minidump(process) => Some(process),
+            _ => None,
+        }
     }
     /// Of a dump that keeps memory by virtual address (triage, user-mode minidump): the bytes from `va` to at most
     /// `len` or the end of what is kept there, and the file offset of the first.
@@ -352,10 +384,10 @@ impl Dump {
     /// [`Absent::NotInDump`] where the dump keeps nothing, [`Absent::NotApplicable`] of a dump of physical memory.
     #[inline]
     pub fn virtual_bytes(&self, va: Va, len: usize) -> Value<(&[u8], u64)> {
-        match (&self.triage, &self.user) {
-            (Some(triage), _) => Triage::new(&self.map, triage).bytes(va, len),
-            (_, Some(user)) => UserDump::new(&self.map, user).bytes(va, len),
-            _ => Err(Absent::NotApplicable),
+        match self.evidence() {
+            Evidence::Memory => Err(Absent::NotApplicable),
+            Evidence::Triage(triage) => triage.bytes(va, len),
+            Evidence::Minidump(process) => process.bytes(va, len),
         }
     }
     /// The bytes from `pa` on that lie together in memory and in the file, at most `len`, and their file offset.
@@ -381,11 +413,11 @@ impl Dump {
     /// The secondary data behind a crash dump, and what was odd about it.
     #[must_use]
     pub fn secondary(&self) -> (Vec<Piece<'_>>, Vec<Note>) {
-        match (&self.header, &self.triage) {
+        match (&self.header, &self.contents) {
             (None, _) => Default::default(),
             _ if self.kind == Kind::ElfCore => Default::default(),
-            (Some(_), Some(triage)) => secondary::read(&self.map, triage.size()),
-            (Some(_), None) => secondary::read(&self.map, self.pages.end()),
+            (Some(_), Contents::Triage(triage)) => secondary::read(&self.map, triage.size()),
+            (Some(_), _) => secondary::read(&self.map, self.pages.end()),
         }
     }
     /// All runs in file order, each cut to the pages the file has.
@@ -401,7 +433,7 @@ fn recognise(path: &Path, map: &[u8], notes: &mut Vec<Note>) -> Result<Found, St
     }
     if map.starts_with(minidump::SIGNATURE) {
         let (arch, user) = minidump::open(map, notes)?;
-        return Ok(Found { arch, user: Some(user), ..Found::new(Kind::UserMinidump, Pages::None) });
+        return Ok(Found { arch, contents: Contents::Minidump(user), ..Found::new(Kind::UserMinidump, Pages::None) });
     }
     if map.starts_with(lime::MAGIC) {
         return Ok(Found::new(Kind::Lime, lime::open(map, notes)?));
@@ -460,10 +492,10 @@ fn vmware_memory(path: &Path, length: u64, notes: &mut Vec<Note>) -> Result<Foun
 fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, String> {
     let parsed = header::parse(map, width, notes)?;
     let body = width.header_size();
-    let mut triage = None;
+    let mut contents = Contents::Memory;
     let (kind, pages) = match parsed.dump_type {
         4 => {
-            triage = Some(triage::open(map, width, parsed.header.kdbg, notes)?);
+            contents = Contents::Triage(triage::open(map, width, parsed.header.kdbg, notes)?);
             (Kind::Triage, Pages::None)
         }
         1 => (Kind::Full, full::open(map, width, notes)?),
@@ -484,7 +516,7 @@ fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, 
             return Err(format!("a Windows crash dump of type {other:#x} (at {at:#x}), {what}"));
         }
     };
-    Ok(Found { arch: parsed.arch, header: Some(parsed.header), triage, ..Found::new(kind, pages) })
+    Ok(Found { arch: parsed.arch, header: Some(parsed.header), contents, ..Found::new(kind, pages) })
 }
 
 #[cfg(test)]

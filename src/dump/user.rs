@@ -5,7 +5,7 @@
 //! use dumpwalk::dump::Dump;
 //!
 //! let dump = Dump::open("process.dmp".as_ref())?;
-//! if let Some(process) = dump.user() {
+//! if let Some(process) = dump.minidump() {
 //!     println!("pid {:?}, created {:?}", process.info().pid, process.info().create_time);
 //!     for m in process.modules() {
 //!         println!("{} {:#x} {:?}", m.base, m.size, m.name);

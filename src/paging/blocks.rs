@@ -3,6 +3,7 @@
 use super::Space;
 use crate::addr::Va;
 use crate::bytes::Bytes;
+use crate::dump::Evidence;
 use crate::place::At;
 use crate::value::{Absent, Value};
 
@@ -10,10 +11,10 @@ impl<'d> Space<'d> {
     /// The first kept address after `va`.
     fn next_kept(&self, va: Va) -> Option<Va> {
         let after = va.0.checked_add(1).map(Va)?;
-        match (self.dump.triage(), self.dump.user()) {
-            (Some(triage), _) => triage.next_kept(after),
-            (_, Some(user)) => user.next_kept(after),
-            _ => None,
+        match self.dump.evidence() {
+            Evidence::Memory => None,
+            Evidence::Triage(triage) => triage.next_kept(after),
+            Evidence::Minidump(process) => process.next_kept(after),
         }
     }
     /// The bytes from `va` to at most `len` or the end of what is kept there.

@@ -125,7 +125,7 @@ pub fn write(case: &Case, analysis: &Analysis, ask: &Ask, formats: &[Format]) ->
         .collect();
     let mut tee = Tee(reports);
     case.all_notes().for_each(|note| tee.note(note.clone()));
-    (analysis.run)(case, ask, &mut tee)?;
+    analysis.run(case, ask, &mut tee)?;
     tee.0
         .into_iter()
         .zip(&outs)

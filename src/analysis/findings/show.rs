@@ -4,7 +4,7 @@ use super::scene::{Desk, Scene};
 use super::story::{Story, stories};
 use super::world::World;
 use super::{Check, Finding, Rule, Severity, Subject, crash, explain, needs, user_dump};
-use crate::analysis::{Analysis, Ask, Case, Switch};
+use crate::analysis::{Analysis, Answers, Ask, Case, Subject as Of, Switch};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note};
@@ -22,7 +22,8 @@ pub static FINDINGS: Analysis = Analysis {
            dumpwalk findings memory.dmp --fail-on high",
     columns: &COLUMNS,
     switches: &[EXPLAIN],
-    run,
+    subject: Of::Processes,
+    answers: Answers::of(run).minidump(|case, _, ask, sink| run(case, ask, sink)),
 };
 
 /// The register's entry.
@@ -40,7 +41,8 @@ pub static TRIAGE: Analysis = Analysis {
         Switch { name: "all", value: None, about: "Tables show all stories, not only the ten to read first" },
         EXPLAIN,
     ],
-    run: run_triage,
+    subject: Of::Processes,
+    answers: Answers::of(run_triage).minidump(|case, _, ask, sink| run_triage(case, ask, sink)),
 };
 
 const EXPLAIN: Switch = Switch {
@@ -82,7 +84,7 @@ const READ_FIRST: usize = 10;
 
 /// Runs every rule: the stories of what was asked for, the heaviest first.
 fn found(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<Vec<Story>> {
-    if let Some(user) = case.dump.user() {
+    if let Some(user) = case.dump.minidump() {
         return Ok(stories(user_dump::findings(&case.dump, user, ask, sink)?));
     }
     let kernel = case.kernel()?;

@@ -7,7 +7,7 @@ mod record;
 mod sorter;
 mod system;
 
-use super::{Analysis, Ask, Case, Switch, parallel, user};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, parallel, user};
 use crate::error::Result;
 use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
 use crate::value::{Absent, Note};
@@ -30,7 +30,8 @@ pub static TIMELINE: Analysis = Analysis {
            Example: dumpwalk timeline memory.dmp --body -o memory.body",
     columns: &COLUMNS,
     switches: &[Switch { name: "body", value: None, about: "Write a body file for mactime instead of rows" }],
-    run,
+    subject: Subject::Processes,
+    answers: Answers::of(run).minidump(|case, _, ask, sink| run(case, ask, sink)),
 };
 
 const COLUMNS: [Column; 8] = [
@@ -57,7 +58,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let end = case.taken();
     let events = Gathered::until(end);
     let mut notes = Vec::new();
-    if let Some(dump) = case.dump.user() {
+    if let Some(dump) = case.dump.minidump() {
         events.take(&mut user::events(&dump, ask))?;
     } else {
         let kernel = case.kernel()?;

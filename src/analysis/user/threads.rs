@@ -214,7 +214,7 @@ mod tests {
         fn callstacks(&self) -> (Vec<[Cell; 4]>, Vec<Note>) {
             let dump = Dump::from_bytes(Path::new("changed.dmp"), &self.bytes).unwrap();
             let mut out = Collected::default();
-            callstacks(&dump.user().unwrap(), &Ask::default(), None, &mut out).unwrap();
+            callstacks(&dump.minidump().unwrap(), &Ask::default(), None, &mut out).unwrap();
             // tid, frame, ip, how.
             let cells = |row: &Row| [2, 3, 5, 10].map(|i| row.cells[i].clone());
             (out.rows.iter().map(cells).collect(), out.notes)
