@@ -16,6 +16,15 @@ pub struct Place {
 }
 
 impl Place {
+    /// The place `by` bytes further on, of the same object in the same page.
+    #[must_use]
+    pub fn add(self, by: u64) -> Self {
+        Self {
+            va: self.va.map(|va| va.add(by)),
+            pa: self.pa.map(|pa| pa.add(by)),
+            file: self.file.map(|at| at.add(by)),
+        }
+    }
     /// The three as text: virtual address, physical address, and [`At`] in a file.
     #[must_use]
     pub fn parts(&self) -> [Option<String>; 3] {

@@ -1,24 +1,66 @@
 //! UTF-16, low byte first: as Windows writes text.
 
+use crate::addr::Va;
 use crate::value::{Absent, Value};
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
 /// Text of a dump as far as it is there. Where its end lies in memory that cannot be read, it says why: a cell then shows the beginning
 /// and marks it as cut.
 ///
 /// It reads as the text there is. What decides by a text whether two things are the same asks for [the whole](Self::whole).
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Text {
     text: String,
     cut: Option<Absent>,
+    at: Option<Va>,
+}
+
+/// Two texts are compared by what they say, not by where they are.
+impl Text {
+    fn said(&self) -> (&str, Option<Absent>) {
+        (&self.text, self.cut)
+    }
+}
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.said() == other.said()
+    }
+}
+impl Eq for Text {}
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.said().hash(state);
+    }
+}
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.said().cmp(&other.said())
+    }
 }
 
 impl Text {
     /// The beginning of a text, and why the rest is absent.
     #[must_use]
     pub fn cut(text: String, why: Absent) -> Self {
-        Self { text, cut: Some(why) }
+        Self { text, cut: Some(why), at: None }
+    }
+    /// The same text, read at this address.
+    #[must_use]
+    pub fn read_at(self, va: Va) -> Self {
+        Self { at: Some(va), ..self }
+    }
+    /// The address of its first character, of a text that was read at one.
+    #[must_use]
+    pub fn at(&self) -> Option<Va> {
+        self.at
     }
     /// Why its end is absent, if it is.
     #[must_use]
@@ -53,7 +95,7 @@ impl Text {
     /// The same with something done to what there is of it.
     #[must_use]
     pub fn map(self, change: impl FnOnce(String) -> String) -> Self {
-        Self { text: change(self.text), cut: self.cut }
+        Self { text: change(self.text), ..self }
     }
     /// This text, and after it another with something between them: cut where the first part that is cut ends.
     #[must_use]
@@ -62,6 +104,7 @@ impl Text {
             self.text.push_str(between);
             self.text.push_str(&next.text);
             self.cut = next.cut;
+            self.at = None;
         }
         self
     }
@@ -80,7 +123,7 @@ impl AsRef<str> for Text {
 }
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self { text, cut: None }
+        Self { text, cut: None, at: None }
     }
 }
 impl From<&str> for Text {

@@ -13,7 +13,7 @@ use common::{Exactly, Random, Sample, open, samples};
 use dumpwalk::analysis::{ALL, Analysis, Ask, Case};
 use dumpwalk::dump::Dump;
 use dumpwalk::kernel::find;
-use dumpwalk::report::{Format, Row, Sink};
+use dumpwalk::report::{Format, Row, Sink, Wanted};
 use dumpwalk::symbols::Symbols;
 use dumpwalk::value::Note;
 use rayon::prelude::*;
@@ -63,7 +63,7 @@ fn machine(sample: &Sample) -> Option<Machine> {
     let case = open(&sample.path, &sample.symbols).ok()?;
     let mut places = Places::default();
     for analysis in ALL.iter() {
-        let _ = analysis.run(&case, &Ask { provenance: true, ..Ask::default() }, &mut places);
+        let _ = analysis.run(&case, &Ask { rows: Wanted::with_places(), ..Ask::default() }, &mut places);
     }
     let wide = case.kernel.as_ref().is_ok_and(|k| k.symbols.types.pointer_size == 8) || bytes.starts_with(b"PAGEDU64");
     let symbols = case.kernel.as_ref().ok().map(|k| k.symbols.clone());

@@ -14,7 +14,7 @@ mod common;
 use common::{Random, Sample, open, samples};
 use dumpwalk::analysis::{ALL, Ask, Case};
 use dumpwalk::error::{Error, Result};
-use dumpwalk::report::{Row, Sink};
+use dumpwalk::report::{Row, Sink, Wanted};
 use dumpwalk::value::Note;
 use std::collections::BTreeSet;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -211,7 +211,7 @@ fn ask_everything(case: &Case, what: &str, now: &Mutex<&'static str>) {
         *now.lock().unwrap() = analysis.name;
         let start = Instant::now();
         let ask = Ask {
-            provenance: true,
+            rows: Wanted::with_places(),
             switches: analysis.switches.iter().filter(|s| s.value.is_none()).map(|s| (s.name, String::new())).collect(),
             ..Ask::default()
         };
@@ -249,7 +249,7 @@ fn places_of(sample: &Sample) -> Vec<Spot> {
     let mut sink = Counting { places: Some(BTreeSet::new()), ..Counting::default() };
     if let Ok(case) = open(&sample.path, &sample.symbols) {
         for analysis in ALL.iter() {
-            let ask = Ask { provenance: true, ..Ask::default() };
+            let ask = Ask { rows: Wanted::with_places(), ..Ask::default() };
             let _ = analysis.run(&case, &ask, &mut sink);
         }
     }

@@ -6,7 +6,7 @@ mod common;
 
 use common::{checksum, open, samples, write};
 use dumpwalk::analysis::{ALL, Ask};
-use dumpwalk::report::Format;
+use dumpwalk::report::{Format, Wanted};
 
 /// Length and checksum of each analysis' output and notes.
 fn all_of(sample: &common::Sample, threads: usize) -> Vec<(String, usize, u64)> {
@@ -16,7 +16,7 @@ fn all_of(sample: &common::Sample, threads: usize) -> Vec<(String, usize, u64)> 
             Ok(case) => case,
             Err(error) => return vec![(error.to_string(), 0, 0)],
         };
-        let ask = Ask { provenance: true, ..Ask::default() };
+        let ask = Ask { rows: Wanted::with_places(), ..Ask::default() };
         let of = |analysis: &&dumpwalk::analysis::Analysis| match write(&case, analysis, &ask, &[Format::Jsonl]) {
             Ok(answers) => {
                 let notes: String = answers.iter().flat_map(|a| &a.finished.notes).map(|n| n.text.as_str()).collect();

@@ -4,7 +4,7 @@ use dumpwalk::analysis::{ALL, Ask, Case};
 use dumpwalk::dump::Dump;
 use dumpwalk::error::Result;
 use dumpwalk::kernel::find;
-use dumpwalk::report::{Row, Sink};
+use dumpwalk::report::{Row, Sink, Wanted};
 use dumpwalk::symbols::store::{Options, Store};
 use dumpwalk::symbols::{Fallback, PdbId, SymbolSource, Symbols};
 use dumpwalk::value::Note;
@@ -115,7 +115,7 @@ fn sample(index: usize) -> &'static Sample {
         let mut sink = Counting::default();
         let case = case(&bytes, &symbols).expect("the sample opens");
         for analysis in ALL.iter() {
-            let _ = analysis.run(&case, &Ask { provenance: true, ..Ask::default() }, &mut sink);
+            let _ = analysis.run(&case, &Ask { rows: Wanted::with_places(), ..Ask::default() }, &mut sink);
         }
         let places = sink.places.into_iter().map(|p| p as usize).chain([0, 0x1000, 0x2000]).collect();
         Sample { bytes, places, symbols }
@@ -155,7 +155,7 @@ pub fn machine(bytes: &[u8]) {
     let Some(case) = case(&file, &sample.symbols) else { return };
     let analysis = ALL[usize::from(*analysis) % ALL.len()];
     let switches = analysis.switches.iter().filter(|s| s.value.is_none()).map(|s| (s.name, String::new())).collect();
-    let ask = Ask { provenance: true, switches, ..Ask::default() };
+    let ask = Ask { rows: Wanted::with_places(), switches, ..Ask::default() };
     if let Err(error) = analysis.run(&case, &ask, &mut Counting::default()) {
         assert!(!error.to_string().is_empty());
     }

@@ -91,7 +91,7 @@ pub fn row<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, ask:
     let cells: [Cell; COLUMNS.len()] = [
         pid,
         name,
-        who::offset(process),
+        who::address(process),
         p(|p| p.command_line.clone().into()),
         p(|p| p.image_path.clone().into()),
         p(|p| p.directory.clone().into()),
@@ -118,7 +118,7 @@ pub fn row<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, ask:
         wow64(sides.iter().find(|s| s.wow64), &read),
     ];
     let mut row = Row::new(cells.into()).at(own.as_ref().map_or(process.place(), |p| p.place));
-    if ask.provenance
+    if ask.rows.places
         && let (Ok(p), Ok(m)) = (&own, memory)
         && let Ok(text) = p.command_line_text
     {

@@ -4,18 +4,21 @@ use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, user, who};
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::{File, Files};
-use crate::kernel::ldr::Module;
+use crate::kernel::ldr::{DependencyNode, LdrEntry, Module};
+use crate::kernel::peb::layout_for;
 use crate::kernel::process::Process;
 use crate::kernel::process_modules::{self, Loaded};
 use crate::kernel::section::Sections;
 use crate::kernel::sides::Sides;
 use crate::kernel::vad::Vad;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
@@ -32,37 +35,140 @@ pub static DLLLIST: Analysis = Analysis {
     answers: Answers::of(run).minidump(|_, dump, ask, sink| user::dlllist(dump, ask, sink)),
 };
 
+/// A module of a process.
+struct Modules;
+struct Of<'a> {
+    process: &'a Process<'a>,
+    /// The process's own memory.
+    memory: &'a Space<'a>,
+    module: &'a Loaded<'a>,
+    mapped_file: Value<Text>,
+}
+who::of_process!(Modules, Of);
+
+impl<'a> Of<'a> {
+    /// What the loader says: nothing of an image that no list has.
+    fn listed(&self, get: fn(&Module) -> Cell) -> Cell {
+        self.module.listed.as_ref().map_or(Cell::Absent(Absent::NotApplicable), get)
+    }
+    fn size(&self) -> Value<u64> {
+        match (&self.module.listed, self.module.vad) {
+            (Some(m), _) => m.size.map(u64::from),
+            (None, Some(v)) => Ok(v.bytes()),
+            (None, None) => Err(Absent::NotApplicable),
+        }
+    }
+    /// A load reason's name in the kernel's own enumeration, without what all have in front.
+    fn reason(&self) -> Value<String> {
+        let reason = self.module.listed.as_ref().map_or(Err(Absent::NotApplicable), |m| m.load_reason)?;
+        let name = self.process.kernel.symbols.types.enum_name("_LDR_DLL_LOAD_REASON", reason.into());
+        Ok(name.map_or_else(|| reason.to_string(), |n| n.strip_prefix("LoadReason").unwrap_or(n).to_owned()))
+    }
+    /// Where a field of the loader's entry is.
+    fn at(&self, field: At<LdrEntry>) -> Option<Place> {
+        let listed = self.module.listed.as_ref()?;
+        let layout = layout_for::<LdrEntry>(self.process.kernel, listed.wow64).ok()?;
+        Some(self.memory.place(field.of(layout, listed.entry_address)?))
+    }
+    fn text_at(&self, get: fn(&Module) -> &Value<Text>) -> Option<Place> {
+        self.memory.place_of(get(self.module.listed.as_ref()?))
+    }
+    /// In the dependency node, before 8 in the entry.
+    fn load_count_at(&self) -> Option<Place> {
+        let listed = self.module.listed.as_ref()?;
+        let kernel = self.process.kernel;
+        let entry = layout_for::<LdrEntry>(kernel, listed.wow64).ok()?;
+        let in_node = || {
+            let node = self.memory.view(entry, listed.entry_address).node().ok().filter(|node| !node.is_null())?;
+            let layout = layout_for::<DependencyNode>(kernel, listed.wow64).ok()?;
+            Some(self.memory.place(DependencyNode::load_count.of(layout, node)?))
+        };
+        in_node().or_else(|| self.at(LdrEntry::load_count))
+    }
+}
+
 /// The columns of a module.
-pub const COLUMNS: [Column; 21] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("base", Kind::Hex, "First byte"),
-    col("size", Kind::Hex, "Bytes: SizeOfImage of the loader's entry, else of the mapped range"),
-    col("module_name", Kind::Text, "BaseDllName"),
-    col("path", Kind::Text, "FullDllName"),
-    col("in_load", Kind::Bool, "On the load-order list"),
-    col("in_init", Kind::Bool, "On the initialisation-order list (a program's own image never is)"),
-    col("in_mem", Kind::Bool, "On the memory-order list"),
-    col("wow64", Kind::Bool, "From the lists of the 32-bit side"),
-    col("load_time", Kind::Time, "When it was loaded (Windows 7 and later)"),
-    wide("load_reason", Kind::Text, "Why it was loaded (Windows 8 and later)"),
-    wide("load_count", Kind::Number, "How often it was loaded; -1: never to be unloaded"),
-    wide("entry", Kind::Hex, "Entry point"),
-    wide("timestamp", Kind::Hex, "TimeDateStamp of its header, as the loader noted it"),
-    wide("flags", Kind::Hex, "The loader's flags"),
-    wide("loaded_by", Kind::Hex, "Base of the module that loaded it"),
-    wide("original_base", Kind::Hex, "Base it was linked for"),
-    wide("ldr_entry", Kind::Hex, "Address of the loader's entry"),
-    col("mapped_file", Kind::Text, "File the kernel mapped there, with its device"),
+pub const FIELDS: &[Field<Modules>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(col("base", Kind::Hex, "First byte"), |c| c.module.base.into(), |c| c.at(LdrEntry::base)),
+    placed(
+        col("size", Kind::Hex, "Bytes: SizeOfImage of the loader's entry, else of the mapped range"),
+        |c| Cell::hex(c.size()),
+        |c| c.at(LdrEntry::size),
+    ),
+    placed(
+        col("module_name", Kind::Text, "BaseDllName"),
+        |c| c.listed(|m| m.name.clone().into()),
+        |c| c.text_at(|m| &m.name),
+    ),
+    placed(col("path", Kind::Text, "FullDllName"), |c| c.listed(|m| m.path.clone().into()), |c| c.text_at(|m| &m.path)),
+    derived(col("in_load", Kind::Bool, "On the load-order list"), "the links of the list", |c| c.module.in_load.into()),
+    derived(
+        col("in_init", Kind::Bool, "On the initialisation-order list (a program's own image never is)"),
+        "the links of the list",
+        |c| c.module.in_init.into(),
+    ),
+    derived(col("in_mem", Kind::Bool, "On the memory-order list"), "the links of the list", |c| c.module.in_mem.into()),
+    derived(col("wow64", Kind::Bool, "From the lists of the 32-bit side"), "which PEB the list hangs on", |c| {
+        c.listed(|m| m.wow64.into())
+    }),
+    placed(
+        col("load_time", Kind::Time, "When it was loaded (Windows 7 and later)"),
+        |c| c.listed(|m| m.load_time.into()),
+        |c| c.at(LdrEntry::load_time),
+    ),
+    placed(
+        wide("load_reason", Kind::Text, "Why it was loaded (Windows 8 and later)"),
+        |c| c.reason().into(),
+        |c| c.at(LdrEntry::load_reason),
+    ),
+    placed(
+        wide("load_count", Kind::Number, "How often it was loaded; -1: never to be unloaded"),
+        |c| c.listed(|m| m.load_count.into()),
+        |c| c.load_count_at(),
+    ),
+    placed(wide("entry", Kind::Hex, "Entry point"), |c| c.listed(|m| m.entry.into()), |c| c.at(LdrEntry::entry)),
+    placed(
+        wide("timestamp", Kind::Hex, "TimeDateStamp of its header, as the loader noted it"),
+        |c| c.listed(|m| Cell::hex(m.timestamp)),
+        |c| c.at(LdrEntry::timestamp),
+    ),
+    placed(
+        wide("flags", Kind::Hex, "The loader's flags"),
+        |c| c.listed(|m| Cell::hex(m.flags)),
+        |c| c.at(LdrEntry::flags),
+    ),
+    placed(
+        wide("loaded_by", Kind::Hex, "Base of the module that loaded it"),
+        |c| c.listed(|m| m.parent.and_then(present).into()),
+        |c| c.at(LdrEntry::parent),
+    ),
+    placed(
+        wide("original_base", Kind::Hex, "Base it was linked for"),
+        |c| c.listed(|m| m.original_base.into()),
+        |c| c.at(LdrEntry::original_base),
+    ),
+    derived(
+        wide("ldr_entry", Kind::Hex, "Address of the loader's entry"),
+        "the links of the list: it is the row's own place",
+        |c| c.listed(|m| m.entry_address.into()),
+    ),
+    derived(
+        col("mapped_file", Kind::Text, "File the kernel mapped there, with its device"),
+        "the file object's name behind its device's",
+        |c| c.mapped_file.clone().into(),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// What is needed to show modules; made once for all processes.
 pub struct ModuleRows<'k> {
     /// The layouts of PEB and loader.
     pub sides: Sides<'k>,
     sections: Sections<'k>,
-    kernel: &'k Kernel,
 }
 
 impl<'k> ModuleRows<'k> {
@@ -72,7 +178,7 @@ impl<'k> ModuleRows<'k> {
     /// The symbols lack a type or a field.
     pub fn of(kernel: &'k Kernel) -> Result<Self> {
         let needs = |e| kernel.unreadable(&e);
-        Ok(Self { sides: Sides::of(kernel).map_err(needs)?, sections: Sections::of(kernel).map_err(needs)?, kernel })
+        Ok(Self { sides: Sides::of(kernel).map_err(needs)?, sections: Sections::of(kernel).map_err(needs)? })
     }
     /// The file behind a module, with its device.
     ///
@@ -88,48 +194,6 @@ impl<'k> ModuleRows<'k> {
     pub fn file(&self, files: &mut Files<'k>, space: &Space<'k>, vad: &Vad) -> Value<File> {
         files.read(self.sections.file_of(space, vad)?)
     }
-    fn row(&self, process: &Process<'k>, space: &Space<'k>, files: &mut Files<'k>, module: &Loaded<'_>) -> Row {
-        let [pid, name] = who::cells(process);
-        // Of an image that no list has, the loader says nothing.
-        let l = |get: fn(&Module) -> Cell| module.listed.as_ref().map_or(Cell::Absent(Absent::NotApplicable), get);
-        let size = match (&module.listed, module.vad) {
-            (Some(m), _) => m.size.map(u64::from),
-            (None, Some(v)) => Ok(v.bytes()),
-            (None, None) => Err(Absent::NotApplicable),
-        };
-        let reason =
-            module.listed.as_ref().map_or(Err(Absent::NotApplicable), |m| m.load_reason).map(|r| self.reason(r));
-        let cells: [Cell; COLUMNS.len()] = [
-            pid,
-            name,
-            who::offset(process),
-            module.base.into(),
-            size.map_or_else(Cell::Absent, Cell::Hex),
-            l(|m| m.name.clone().into()),
-            l(|m| m.path.clone().into()),
-            module.in_load.into(),
-            module.in_init.into(),
-            module.in_mem.into(),
-            l(|m| m.wow64.into()),
-            l(|m| m.load_time.into()),
-            reason.into(),
-            l(|m| m.load_count.into()),
-            l(|m| m.entry.into()),
-            l(|m| m.timestamp.map_or_else(Cell::Absent, |t| Cell::Hex(t.into()))),
-            l(|m| m.flags.map_or_else(Cell::Absent, |f| Cell::Hex(f.into()))),
-            l(|m| m.parent.and_then(present).into()),
-            l(|m| m.original_base.into()),
-            l(|m| m.entry_address.into()),
-            self.mapped_file(files, space, module).into(),
-        ];
-        let place = module.listed.as_ref().map(|m| m.place).or(module.vad.map(|v| v.place));
-        Row { place, ..Row::new(cells.into()) }
-    }
-    /// A load reason's name in the kernel's own enumeration, without what all have in front.
-    fn reason(&self, reason: i32) -> String {
-        let name = self.kernel.symbols.types.enum_name("_LDR_DLL_LOAD_REASON", reason.into());
-        name.map_or_else(|| reason.to_string(), |n| n.strip_prefix("LoadReason").unwrap_or(n).to_owned())
-    }
 }
 
 fn present(va: Va) -> Value<Va> {
@@ -138,14 +202,20 @@ fn present(va: Va) -> Value<Va> {
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let show = ModuleRows::of(case.kernel()?)?;
-    each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, sink))
+    each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, ask, sink))
 }
 
 /// The rows of a process.
 ///
 /// # Errors
 /// The sink's.
-pub fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(
+    show: &ModuleRows<'k>,
+    process: &Process<'k>,
+    space: &Space<'k>,
+    ask: &Ask,
+    sink: &mut dyn Sink,
+) -> Result<()> {
     // A process whose page tables are gone has no memory of its own left.
     let Ok(memory) = AddressSpace::of(process, space) else { return Ok(()) };
     let mut files = Files::of(process.kernel).map_err(|e| process.kernel.unreadable(&e))?;
@@ -153,7 +223,10 @@ pub fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>,
     let found = process_modules::modules(&memory, &sides);
     tell(process, memory.tree.notes.iter().cloned().chain(found.notes), sink);
     for module in &found.modules {
-        sink.row(show.row(process, space, &mut files, module))?;
+        let mapped_file = show.mapped_file(&mut files, space, module);
+        let row = Row::of(FIELDS, &Of { process, memory: &memory.space, module, mapped_file }, &ask.rows);
+        let place = module.listed.as_ref().map(|m| m.place).or(module.vad.map(|v| v.place));
+        sink.row(Row { place, ..row })?;
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ pub fn rows<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, sin
         for v in variables {
             let [pid, name] = who::cells(process);
             let cells: [Cell; COLUMNS.len()] =
-                [pid, name, who::offset(process), v.name.into(), v.value.into(), side.wow64.into(), address.into()];
+                [pid, name, who::address(process), v.name.into(), v.value.into(), side.wow64.into(), address.into()];
             sink.row(Row::new(cells.into()).at(v.place))?;
         }
     }

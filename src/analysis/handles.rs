@@ -2,14 +2,16 @@
 
 use super::parallel::{asked_for, in_order};
 use super::{Analysis, Answers, Ask, Case, Subject, Switch, user, who};
+use crate::bytes::Place;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
+use crate::kernel::object::header::ObjectHeader;
 use crate::kernel::object::types::ObjectTypes;
-use crate::kernel::object::{Fact, Facts, Objects, access};
+use crate::kernel::object::{Fact, Facts, Object, Objects, access};
 use crate::kernel::process::Process;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
-use crate::value::{Absent, Note};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, Wanted, col, derived, headers, placed, wide};
+use crate::value::{Absent, Note, Value};
 use std::borrow::Cow;
 
 /// The register's entry.
@@ -30,27 +32,86 @@ pub static HANDLES: Analysis = Analysis {
     answers: Answers::of(run).minidump(|_, dump, ask, sink| user::handles(dump, ask, &kinds(ask), &COLUMNS, sink)),
 };
 
-const COLUMNS: [Column; 15] = [
-    who::PID,
-    who::NAME,
-    col("handle", Kind::Hex, "The handle's value in its process"),
-    col("type", Kind::Text, "Name of the object's type"),
-    col("object_name", Kind::Text, "Path of the object, or what it stands for"),
-    col("granted_access", Kind::Hex, "The access mask the handle was granted"),
-    col("access", Kind::Texts, "The same by the type's own right names"),
-    col("object", Kind::Hex, "Address of the object's body"),
-    wide("attributes", Kind::Texts, "protect_from_close, inherit, audit, no_rights_upgrade"),
-    wide("details", Kind::Nested, "What the object's kind has besides"),
-    wide("handle_count", Kind::Number, "Handles to the object in all processes"),
-    wide(
-        "pointer_count",
-        Kind::Number,
-        "References to the object, as its header keeps them (handles count many times from 8.1 on)",
+/// A handle of a process, and the object it leads to.
+struct Handles;
+struct Of<'a> {
+    process: &'a Process<'a>,
+    handle: Handle,
+    /// Where its access mask is.
+    access: Option<Place>,
+    kind: Value<Cow<'static, str>>,
+    object: &'a Object<'a>,
+    /// Taken by the row: they are made with the object's type.
+    name: Taken,
+    details: Taken,
+}
+type Taken = std::cell::Cell<Cell>;
+who::of_process!(Handles, Of);
+
+const FIELDS: &[Field<Handles>] = &[
+    who::pid(),
+    who::name(),
+    derived(col("handle", Kind::Hex, "The handle's value in its process"), "the entry's number in the table", |c| {
+        Cell::Hex(c.handle.value)
+    }),
+    placed(
+        col("type", Kind::Text, "Name of the object's type"),
+        |c| c.kind.clone().into(),
+        |c| c.object.header.type_at(),
     ),
-    wide("header", Kind::Hex, "Address of the object's header"),
-    wide("offset", Kind::Hex, "Address of the process's _EPROCESS"),
-    wide("entry", Kind::Hex, "Address of the handle table's entry"),
+    derived(
+        col("object_name", Kind::Text, "Path of the object, or what it stands for"),
+        "the object's own name behind those of its directories, or the fields that tell what it stands for",
+        |c| c.name.take(),
+    ),
+    placed(
+        col("granted_access", Kind::Hex, "The access mask the handle was granted"),
+        |c| Cell::hex(c.handle.access),
+        |c| c.access,
+    ),
+    derived(
+        col("access", Kind::Texts, "The same by the type's own right names"),
+        "granted_access, by the names of the type's rights",
+        |c| c.handle.access.map_or_else(Cell::Absent, |access| rights(c.kind.as_deref().unwrap_or_default(), access)),
+    ),
+    derived(col("object", Kind::Hex, "Address of the object's body"), "header, and the size of a header", |c| {
+        c.object.body.into()
+    }),
+    placed(
+        wide("attributes", Kind::Texts, "protect_from_close, inherit, audit, no_rights_upgrade"),
+        |c| attributes(&c.handle),
+        |c| Some(c.handle.place),
+    ),
+    derived(wide("details", Kind::Nested, "What the object's kind has besides"), "the object's own fields", |c| {
+        c.details.take()
+    }),
+    placed(
+        wide("handle_count", Kind::Number, "Handles to the object in all processes"),
+        |c| c.object.header.view.handle_count().into(),
+        |c| c.object.header.view.at(ObjectHeader::handle_count),
+    ),
+    placed(
+        wide(
+            "pointer_count",
+            Kind::Number,
+            "References to the object, as its header keeps them (handles count many times from 8.1 on)",
+        ),
+        |c| c.object.header.view.pointer_count().into(),
+        |c| c.object.header.view.at(ObjectHeader::pointer_count),
+    ),
+    placed(
+        wide("header", Kind::Hex, "Address of the object's header"),
+        |c| c.object.header.at.into(),
+        |c| Some(c.handle.place),
+    ),
+    who::offset(wide("offset", Kind::Hex, "Address of the process's _EPROCESS")),
+    derived(
+        wide("entry", Kind::Hex, "Address of the handle table's entry"),
+        "the address of the entry: it is the row's own place",
+        |c| c.handle.place.va.ok_or(Absent::NotRecorded).into(),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// Leaf pages of a table that are one unit of work: some 4,000 handles on x64.
 const LEAVES: usize = 16;
@@ -78,7 +139,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     Objects::of(kernel, &types)?; // fails here rather than in a worker
     // Made in turn, as workers ask for them.
     let units = processes.into_iter().flat_map(move |process| units(&tables, process));
-    let reader = Reader { tables, kinds };
+    let reader = Reader { tables, kinds, wanted: ask.rows.clone() };
     in_order(
         units,
         || Objects::of(kernel, &types),
@@ -109,11 +170,11 @@ fn known_types(types: &ObjectTypes, asked: &[String]) -> Result<()> {
 ///
 /// # Errors
 /// The symbols do not describe handles, or the sink's error.
-pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = process.kernel;
     let tables = HandleTables::of(kernel).map_err(|why| unreadable(kernel, why))?;
     let all = units(&tables, process.clone());
-    let reader = Reader { tables, kinds: Vec::new() };
+    let reader = Reader { tables, kinds: Vec::new(), wanted: ask.rows.clone() };
     all.into_iter().try_for_each(|unit| reader.unit(objects, unit, sink))
 }
 
@@ -153,13 +214,12 @@ fn units<'k>(tables: &HandleTables<'k>, process: Process<'k>) -> Vec<Unit<'k>> {
 struct Reader<'k> {
     tables: HandleTables<'k>,
     kinds: Vec<String>,
+    wanted: Wanted,
 }
 
 impl<'k> Reader<'k> {
     fn unit(&self, objects: &mut Objects<'k>, unit: Unit<'k>, sink: &mut dyn Sink) -> Result<()> {
         unit.notes.into_iter().for_each(|n| sink.note(n));
-        let head = who::cells(&unit.process);
-        let offset = who::offset(&unit.process);
         for leaf in unit.leaves {
             let mut handles = Vec::new();
             let read = self.tables.handles(&objects.space, leaf, |h| handles.push(h));
@@ -172,7 +232,7 @@ impl<'k> Reader<'k> {
                 )));
             }
             for handle in handles {
-                if let Some(row) = self.row(objects, &head, &offset, handle) {
+                if let Some(row) = self.row(objects, &unit.process, handle) {
                     sink.row(row)?;
                 }
             }
@@ -181,7 +241,7 @@ impl<'k> Reader<'k> {
     }
 
     /// The row of a handle; `None` when its type was not asked for.
-    fn row(&self, objects: &mut Objects<'k>, head: &[Cell; 2], offset: &Cell, handle: Handle) -> Option<Row> {
+    fn row(&self, objects: &mut Objects<'k>, process: &Process<'k>, handle: Handle) -> Option<Row> {
         let object = objects.with_header(handle.target);
         let kind = objects.type_of(&object);
         if !self.kinds.is_empty() {
@@ -198,30 +258,16 @@ impl<'k> Reader<'k> {
             // Of an object whose type is not known its name may still be told.
             Err(why) => (objects.path(&object).into(), Cell::Absent(*why)),
         };
-        let rights = match handle.access {
-            Ok(access) => rights(kind.as_deref().unwrap_or_default(), access),
-            Err(why) => Cell::Absent(why),
-        };
-        let [pid, process] = head.clone();
-        let view = &object.header.view;
-        let cells: [Cell; COLUMNS.len()] = [
-            pid,
+        let of = Of {
             process,
-            Cell::Hex(handle.value),
-            kind.into(),
-            name,
-            handle.access.map_or_else(Cell::Absent, |a| Cell::Hex(a.into())),
-            rights,
-            object.body.into(),
-            attributes(&handle),
-            details,
-            view.handle_count().into(),
-            view.pointer_count().into(),
-            object.header.at.into(),
-            offset.clone(),
-            handle.place.va.ok_or(Absent::NotRecorded).into(),
-        ];
-        Some(Row::new(cells.into()).at(handle.place))
+            handle,
+            access: self.tables.access_at(&handle),
+            kind,
+            object: &object,
+            name: Taken::new(name),
+            details: Taken::new(details),
+        };
+        Some(Row::of(FIELDS, &of, &self.wanted).at(handle.place))
     }
 }
 

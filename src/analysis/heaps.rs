@@ -87,7 +87,7 @@ fn row(process: &Process<'_>, tree: &Tree, heap: &Heap, default: Value<bool>) ->
     let cells: [Cell; COLUMNS.len()] = [
         pid,
         name,
-        who::offset(process),
+        who::address(process),
         heap.index.into(),
         heap.base.into(),
         heap.kind

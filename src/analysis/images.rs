@@ -120,7 +120,7 @@ impl<'k> ImageRows<'k> {
         let head = [
             pid,
             name,
-            who::offset(process),
+            who::address(process),
             agree(&paths).into(),
             path_peb.into(),
             path_audit.into(),

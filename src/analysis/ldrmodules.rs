@@ -92,7 +92,7 @@ fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>, sin
         let cells: [Cell; COLUMNS.len()] = [
             pid,
             name,
-            who::offset(process),
+            who::address(process),
             vad.start.into(),
             Cell::Hex(vad.bytes()),
             on(|m| m.in_load, unmet_load).into(),

@@ -172,7 +172,7 @@ fn row(process: &Process<'_>, event: &'static str, found: Finding) -> Row {
         actor,
         actor_name,
         found.evidence.into(),
-        who::offset(process),
+        who::address(process),
     ];
     Row::new(cells.into()).at(process.place())
 }

@@ -355,7 +355,7 @@ impl<'k> Finder<'k> {
         let cells: [Cell; COLUMNS.len()] = [
             pid,
             name,
-            who::offset(process),
+            who::address(process),
             vad.start.into(),
             vad.end.into(),
             vad.protection.map(|p| self.protections.value(p).name()).into(),

@@ -13,7 +13,8 @@ use crate::kernel::process::Process;
 use crate::kernel::section::{FilePage, Sections, Subsection};
 use crate::kernel::vad::Vad;
 use crate::paging::{Rights, Space};
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::place::At;
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, Wanted, col, derived, headers, placed, wide};
 use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use std::rc::Rc;
@@ -37,35 +38,105 @@ pub static MEMMAP: Analysis = Analysis {
     answers: Answers::of(run).minidump(|_, dump, ask, sink| user_memory::memmap(dump, ask, sink)),
 };
 
+/// A page of a process, or several in a row.
+#[derive(Debug)]
+pub struct PagesOf;
+/// What is known of it.
+#[derive(Debug)]
+pub struct Of<'a> {
+    process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    memory: &'a AddressSpace<'a>,
+    run: &'a Pages,
+    kept: Value<At>,
+    file: Value<(Text, FilePage)>,
+}
+who::of_process!(PagesOf, Of);
+
 /// The columns.
-pub const COLUMNS: [Column; 18] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("start", Kind::Hex, "First address"),
-    col("size", Kind::Number, "Bytes"),
-    col(
-        "state",
-        Kind::Text,
-        "valid, transition, prototype, demand_zero, paged_out, file_backed, compressed, not_in_dump, unknown",
+pub const FIELDS: &[Field<PagesOf>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    derived(col("start", Kind::Hex, "First address"), "which page-table entry it is", |c| c.run.va.into()),
+    derived(
+        col("size", Kind::Number, "Bytes"),
+        "the level of the page-table entry, and with --runs the number of pages",
+        |c| c.run.size.into(),
     ),
-    col("physical", Kind::Hex, "Physical address, of pages in memory"),
-    col("file_offset", Kind::Hex, "Place in the dump file"),
-    col("rights", Kind::Text, "What the processor allows: read, write, execute, user"),
-    col("page_file", Kind::Number, "Page file that holds it"),
-    col(
-        "page_file_offset",
-        Kind::Hex,
-        "Byte in the page file; of the compressed store, 4096 times the page's key there",
+    derived(
+        col(
+            "state",
+            Kind::Text,
+            "valid, transition, prototype, demand_zero, paged_out, file_backed, compressed, not_in_dump, unknown",
+        ),
+        "entry, and the prototype entry where it names one",
+        |c| c.run.state.key().into(),
     ),
-    col("source", Kind::Text, "Where it can be read: dump, page file N (--page-file), compressed store"),
-    col("mapped_file", Kind::Text, "Of a file_backed page: the file it is to be read from"),
-    col("mapped_file_offset", Kind::Hex, "Its byte in that file"),
-    wide("mapped_file_bytes", Kind::Number, "Bytes the file has of it; the rest of the page is zeros"),
-    wide("prototype", Kind::Hex, "Address of the prototype entry that decides"),
-    wide("entry", Kind::Hex, "The last page-table entry as it stands"),
-    wide("vad", Kind::Hex, "First byte of the address range it lies in"),
+    derived(col("physical", Kind::Hex, "Physical address, of pages in memory"), "entry, or the prototype entry", |c| {
+        in_memory(c.run.pa.map(|p| p.0))
+    }),
+    derived(
+        col("file_offset", Kind::Hex, "Place in the dump file"),
+        "physical, by the dump's own table of pages",
+        |c| file_offset(c.run),
+    ),
+    derived(
+        col("rights", Kind::Text, "What the processor allows: read, write, execute, user"),
+        "the entries of all levels",
+        |c| c.run.rights.map(rights).ok_or(Absent::NotApplicable).into(),
+    ),
+    derived(col("page_file", Kind::Number, "Page file that holds it"), "entry, or the prototype entry", |c| {
+        page_file(c.run)
+    }),
+    derived(
+        col(
+            "page_file_offset",
+            Kind::Hex,
+            "Byte in the page file; of the compressed store, 4096 times the page's key there",
+        ),
+        "entry, or the prototype entry",
+        |c| in_memory(c.run.page_file.map(|(_, at)| at)),
+    ),
+    derived(
+        col("source", Kind::Text, "Where it can be read: dump, page file N (--page-file), compressed store"),
+        "entry, the prototype entry, and which files are given",
+        |c| c.kept.map(|at| memory::source(Some(at))).into(),
+    ),
+    placed(
+        col("mapped_file", Kind::Text, "Of a file_backed page: the file it is to be read from"),
+        |c| c.file.as_ref().map(|(name, _)| name.clone()).map_err(|why| *why).into(),
+        |c| c.space.place_of(&c.file.as_ref().map(|(name, _)| name.clone()).map_err(|why| *why)),
+    ),
+    derived(
+        col("mapped_file_offset", Kind::Hex, "Its byte in that file"),
+        "the subsection that has the prototype entry, and which of its entries it is",
+        |c| c.file.as_ref().map_or_else(|why| Cell::Absent(*why), |(_, page)| Cell::Hex(page.offset)),
+    ),
+    derived(
+        wide("mapped_file_bytes", Kind::Number, "Bytes the file has of it; the rest of the page is zeros"),
+        "the subsection that has the prototype entry, and which of its entries it is",
+        |c| c.file.as_ref().map_or_else(|why| Cell::Absent(*why), |(_, page)| page.bytes.into()),
+    ),
+    derived(
+        wide("prototype", Kind::Hex, "Address of the prototype entry that decides"),
+        "entry, or the address range's first prototype entry",
+        |c| in_memory(c.run.prototype.map(|p| p.0)),
+    ),
+    derived(
+        wide("entry", Kind::Hex, "The last page-table entry as it stands"),
+        "the page tables of the process, walked for start",
+        |c| in_memory(c.run.entry),
+    ),
+    derived(
+        wide("vad", Kind::Hex, "First byte of the address range it lies in"),
+        "the process's address ranges",
+        |c| c.memory.tree.at(c.run.va).map_or(Cell::Absent(Absent::NotApplicable), |v| v.start.into()),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// Rows given for one process at most: hostile page tables can name themselves without end.
 const MOST: u64 = 1 << 27;
@@ -103,7 +174,7 @@ fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn 
             if let Some(total) = totals.get_mut(run.state as usize) {
                 *total = total.saturating_add(run.size / PAGE_SIZE);
             }
-            sink.row(row(process, &memory, &mut behind, &run))?;
+            sink.row(row(process, &memory, &mut behind, &run, &ask.rows))?;
             given = given.saturating_add(1);
             if given >= MOST {
                 tell(process, [Note::loss(format!("stopped after {MOST} rows, at {}", run.va))], sink);
@@ -164,43 +235,33 @@ impl<'k> Behind<'k> {
     }
 }
 
-fn row(process: &Process<'_>, memory: &AddressSpace<'_>, behind: &mut Behind<'_>, run: &Pages) -> Row {
-    let [pid, name] = who::cells(process);
+fn row(process: &Process<'_>, memory: &AddressSpace<'_>, behind: &mut Behind<'_>, run: &Pages, wanted: &Wanted) -> Row {
     let kept = run.kept(&memory.space);
     let file = match run.state {
         State::FileBacked => behind.page(memory.tree.at(run.va), run.va),
         _ => Err(Absent::NotApplicable),
     };
-    let in_memory = |v: Option<u64>| v.map_or(Cell::Absent(Absent::NotApplicable), Cell::Hex);
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        who::offset(process),
-        run.va.into(),
-        run.size.into(),
-        run.state.key().into(),
-        in_memory(run.pa.map(|p| p.0)),
-        match (run.pa, run.file) {
-            (Some(_), None) => Absent::NotInDump.into(),
-            (_, file) => in_memory(file),
-        },
-        run.rights.map(rights).ok_or(Absent::NotApplicable).into(),
-        match run.page_file {
-            Some((Some(number), _)) => number.into(),
-            Some((None, _)) => Absent::NoSymbol.into(),
-            None => Absent::NotApplicable.into(),
-        },
-        in_memory(run.page_file.map(|(_, at)| at)),
-        kept.map(|at| memory::source(Some(at))).into(),
-        file.as_ref().map(|(name, _)| name.clone()).map_err(|why| *why).into(),
-        file.as_ref().map_or_else(|why| Cell::Absent(*why), |(_, page)| Cell::Hex(page.offset)),
-        file.as_ref().map_or_else(|why| Cell::Absent(*why), |(_, page)| page.bytes.into()),
-        in_memory(run.prototype.map(|p| p.0)),
-        in_memory(run.entry),
-        memory.tree.at(run.va).map_or(Cell::Absent(Absent::NotApplicable), |v| v.start.into()),
-    ];
     let place = crate::bytes::Place { va: Some(run.va), pa: run.pa, file: kept.ok() };
-    Row::new(cells.into()).at(place)
+    Row::of(FIELDS, &Of { process, space: behind.space, memory, run, kept, file }, wanted).at(place)
+}
+
+fn in_memory(value: Option<u64>) -> Cell {
+    value.map_or(Cell::Absent(Absent::NotApplicable), Cell::Hex)
+}
+
+fn file_offset(run: &Pages) -> Cell {
+    match (run.pa, run.file) {
+        (Some(_), None) => Absent::NotInDump.into(),
+        (_, file) => in_memory(file),
+    }
+}
+
+fn page_file(run: &Pages) -> Cell {
+    match run.page_file {
+        Some((Some(number), _)) => number.into(),
+        Some((None, _)) => Absent::NoSymbol.into(),
+        None => Absent::NotApplicable.into(),
+    }
 }
 
 /// `rwxu`, with `-` for what is not allowed.

@@ -99,7 +99,7 @@ fn of_process<'k>(
         return Ok(());
     };
     let [pid, name] = who::cells(process);
-    let head = [pid, name, who::offset(process)];
+    let head = [pid, name, who::address(process)];
     let opened = if start > process.kernel.last_user_address() {
         process.whole_space().map(|space| (space, None))
     } else {

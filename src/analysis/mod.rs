@@ -71,7 +71,7 @@ pub use register::{ALL, GROUPS, Group};
 
 use crate::addr::Va;
 use crate::progress::Progress;
-use crate::report::Column;
+use crate::report::{Column, Wanted};
 
 /// A switch of one analysis (`--stacks`, `--tag TAG`).
 #[derive(Clone, Copy, Debug)]
@@ -93,8 +93,8 @@ pub struct Ask {
     pub names: Vec<String>,
     /// The processes whose `_EPROCESS` lies at these addresses, on a list or not, besides those asked for by id or name.
     pub offsets: Vec<Va>,
-    /// Whether rows carry the place of each field.
-    pub provenance: bool,
+    /// What is wanted of each row: which columns, and the places of values.
+    pub rows: Wanted,
     /// The analysis' own switches that were given, with their values.
     pub switches: Vec<(&'static str, String)>,
     /// A person reads the rows as a table: an analysis that ranks may give the beginning only, if it says so.

@@ -213,21 +213,21 @@ static SECTIONS: [Section; 20] = [
         analysis: &tokens::TOKENS,
         rows: |at, hands, sink| {
             let Some(identities) = &at.shared.identities else { return Ok(()) };
-            tokens::rows(identities, at.process, &hands.worker.space, sink)
+            tokens::rows(identities, at.process, &hands.worker.space, at.ask, sink)
         },
     },
     Section {
         analysis: &getsids::GETSIDS,
         rows: |at, hands, sink| {
             let Some(identities) = &at.shared.identities else { return Ok(()) };
-            getsids::rows(identities, at.process, &hands.worker.space, sink)
+            getsids::rows(identities, at.process, &hands.worker.space, at.ask, sink)
         },
     },
     Section {
         analysis: &privileges::PRIVILEGES,
         rows: |at, hands, sink| {
             let Some(identities) = &at.shared.identities else { return Ok(()) };
-            privileges::rows(&identities.tokens, at.process, &hands.worker.space, sink)
+            privileges::rows(&identities.tokens, at.process, &hands.worker.space, at.ask, sink)
         },
     },
     Section {
@@ -264,7 +264,7 @@ static SECTIONS: [Section; 20] = [
         analysis: &dlllist::DLLLIST,
         rows: |at, hands, sink| {
             let Some(modules) = &at.shared.modules else { return Ok(()) };
-            dlllist::rows(modules, at.process, &hands.worker.space, sink)
+            dlllist::rows(modules, at.process, &hands.worker.space, at.ask, sink)
         },
     },
     Section {
@@ -295,7 +295,7 @@ static SECTIONS: [Section; 20] = [
     },
     Section {
         analysis: &handles::HANDLES,
-        rows: |at, hands, sink| handles::rows(hands.objects(at.shared)?, at.process, sink),
+        rows: |at, hands, sink| handles::rows(hands.objects(at.shared)?, at.process, at.ask, sink),
     },
     Section {
         analysis: &threads::THREADS,

@@ -163,7 +163,7 @@ pub fn row(shared: &Shared<'_>, types: &ObjectTypes, process: &Process<'_>, spac
         process.user_dtb().into(),
         v.silo().and_then(applicable).into(),
         v.sequence().into(),
-        who::offset(process),
+        who::address(process),
     ];
     Row::new(cells.into()).at(process.place())
 }

@@ -1,12 +1,13 @@
 //! `pslist`: the processes of the kernel's active list.
 
 use super::parallel::each_process;
+use super::who::{self, Of, Processes};
 use super::{Analysis, Answers, Ask, Case, Subject, copied, user};
 use crate::error::Result;
-use crate::kernel::process::{Process, applicable};
+use crate::kernel::process::{EProcess, Process, applicable};
 use crate::kernel::standing::Sort;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 
 /// The register's entry.
 pub static PSLIST: Analysis = Analysis {
@@ -22,29 +23,110 @@ pub static PSLIST: Analysis = Analysis {
         .minidump(|_, dump, ask, sink| user::pslist(dump, ask, sink)),
 };
 
-/// The columns of a process, shared with `pstree`.
-pub const COLUMNS: [Column; 20] = [
-    col("pid", Kind::Number, "Process id (_EPROCESS.UniqueProcessId)"),
-    col("ppid", Kind::Number, "Id of the parent it inherited from (InheritedFromUniqueProcessId)"),
-    col("name", Kind::Text, "Image name as the kernel keeps it, at most 15 bytes (ImageFileName)"),
-    wide("image_name", Kind::Text, "Image name, whole where name is its cut beginning (by the audit path)"),
-    col("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("dtb", Kind::Hex, "Physical address of its page tables (DirectoryTableBase without its low bits)"),
-    wide("user_dtb", Kind::Hex, "Page tables used in user mode where kernel addresses are shadowed"),
-    col("threads", Kind::Number, "Threads that have not ended (ActiveThreads)"),
-    col("handles", Kind::Number, "Open handles, by the handle table's own count"),
-    col("session", Kind::Number, "Session number; none for System and minimal processes"),
-    col("wow64", Kind::Bool, "Whether it is a 32-bit process of a 64-bit Windows"),
-    wide("machine", Kind::Text, "Processor its image is for, where the kernel keeps it"),
-    col("create_time", Kind::Time, "When it was created"),
-    col("exit_time", Kind::Time, "When it ended; none while it runs"),
-    wide("exit_status", Kind::Hex, "NTSTATUS or code it ended with; none while it runs"),
-    wide("peb", Kind::Hex, "Address of its process environment block"),
-    wide("image_base", Kind::Hex, "Where its image is mapped (SectionBaseAddress)"),
-    wide("kind", Kind::Text, "system, user, minimal, pico, secure (trustlet): what sort of process it is"),
-    wide("protection", Kind::Text, "Protected-process type and signer"),
-    col("path", Kind::Text, "Image path recorded by the kernel at creation (SeAuditProcessCreationInfo)"),
+/// What is told of a process, shared with `pstree` and `psscan`.
+pub const FIELDS: &[Field<Processes>] = &[
+    placed(
+        col("pid", Kind::Number, "Process id (_EPROCESS.UniqueProcessId)"),
+        |c| c.process.pid().into(),
+        |c| c.process.view.at(EProcess::id),
+    ),
+    placed(
+        col("ppid", Kind::Number, "Id of the parent it inherited from (InheritedFromUniqueProcessId)"),
+        |c| c.process.ppid().into(),
+        |c| c.process.view.at(EProcess::parent),
+    ),
+    placed(
+        col("name", Kind::Text, "Image name as the kernel keeps it, at most 15 bytes (ImageFileName)"),
+        |c| c.process.name().into(),
+        |c| c.process.view.at(EProcess::short_name),
+    ),
+    derived(
+        wide("image_name", Kind::Text, "Image name, whole where name is its cut beginning (by the audit path)"),
+        "name and path: the last part of path where name is its beginning, else name",
+        |c| c.process.long_name(c.space).into(),
+    ),
+    who::offset(col("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(
+        col("dtb", Kind::Hex, "Physical address of its page tables (DirectoryTableBase without its low bits)"),
+        |c| c.process.dtb().into(),
+        |c| c.process.dtb_at(),
+    ),
+    placed(
+        wide("user_dtb", Kind::Hex, "Page tables used in user mode where kernel addresses are shadowed"),
+        |c| c.process.user_dtb().into(),
+        |c| c.process.view.at(EProcess::user_dtb_raw),
+    ),
+    placed(
+        col("threads", Kind::Number, "Threads that have not ended (ActiveThreads)"),
+        |c| c.process.threads().into(),
+        |c| c.process.view.at(EProcess::active_threads),
+    ),
+    placed(
+        col("handles", Kind::Number, "Open handles, by the handle table's own count"),
+        |c| c.process.handle_count(c.space).into(),
+        |c| c.process.handle_count_at(c.space),
+    ),
+    placed(
+        col("session", Kind::Number, "Session number; none for System and minimal processes"),
+        |c| c.process.session(c.space).into(),
+        |c| c.process.session_at(c.space),
+    ),
+    placed(
+        col("wow64", Kind::Bool, "Whether it is a 32-bit process of a 64-bit Windows"),
+        |c| c.process.is_wow64().into(),
+        |c| c.process.view.at(EProcess::wow64),
+    ),
+    placed(
+        wide("machine", Kind::Text, "Processor its image is for, where the kernel keeps it"),
+        |c| {
+            let machine = c.process.wow64(c.space).map_or_else(|_| c.process.view.machine(), |side| side.machine);
+            machine.and_then(machine_name).into()
+        },
+        |c| c.process.machine_at(c.space),
+    ),
+    placed(
+        col("create_time", Kind::Time, "When it was created"),
+        |c| c.process.create_time().into(),
+        |c| c.process.view.at(EProcess::created),
+    ),
+    placed(
+        col("exit_time", Kind::Time, "When it ended; none while it runs"),
+        |c| c.process.exit_time().into(),
+        |c| c.process.view.at(EProcess::exited),
+    ),
+    placed(
+        wide("exit_status", Kind::Hex, "NTSTATUS or code it ended with; none while it runs"),
+        |c| c.process.exit_status().map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
+        |c| c.process.view.at(EProcess::exit_code),
+    ),
+    placed(
+        wide("peb", Kind::Hex, "Address of its process environment block"),
+        |c| c.process.peb().into(),
+        |c| c.process.view.at(EProcess::peb_raw),
+    ),
+    placed(
+        wide("image_base", Kind::Hex, "Where its image is mapped (SectionBaseAddress)"),
+        |c| c.process.view.image_base().and_then(applicable).into(),
+        |c| c.process.view.at(EProcess::image_base),
+    ),
+    derived(
+        wide("kind", Kind::Text, "system, user, minimal, pico, secure (trustlet): what sort of process it is"),
+        "flags of the _EPROCESS, and whether it has what an image has (PEB, section, path)",
+        |c| c.process.sort().map(Sort::word).into(),
+    ),
+    placed(
+        wide("protection", Kind::Text, "Protected-process type and signer"),
+        |c| c.process.protection().map(|p| p.to_string()).into(),
+        |c| c.process.protection_at(),
+    ),
+    placed(
+        col("path", Kind::Text, "Image path recorded by the kernel at creation (SeAuditProcessCreationInfo)"),
+        |c| c.process.image_path(c.space).into(),
+        |c| c.space.place_of(&c.process.image_path(c.space)),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     each_process(case, ask, sink, |space, process, sink| sink.row(row(process, space, ask)))
@@ -53,62 +135,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 /// The row of a process.
 #[must_use]
 pub fn row(process: &Process<'_>, space: &Space<'_>, ask: &Ask) -> Row {
-    let wow64 = process.wow64(space);
-    let machine = match wow64 {
-        Ok(side) => side.machine,
-        Err(_) => process.view.machine(),
-    };
-    let cells: [Cell; COLUMNS.len()] = [
-        process.pid().into(),
-        process.ppid().into(),
-        process.name().into(),
-        process.long_name(space).into(),
-        process.offset().map_or(Cell::Absent(crate::value::Absent::NotRecorded), Cell::from),
-        process.dtb().into(),
-        process.user_dtb().into(),
-        process.threads().into(),
-        process.handle_count(space).into(),
-        process.session(space).into(),
-        process.is_wow64().into(),
-        machine.and_then(machine_name).into(),
-        process.create_time().into(),
-        process.exit_time().into(),
-        process.exit_status().map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-        process.peb().into(),
-        process.view.image_base().and_then(applicable).into(),
-        process.sort().map(Sort::word).into(),
-        process.protection().map(|p| p.to_string()).into(),
-        process.image_path(space).into(),
-    ];
-    let mut row = Row::new(cells.into()).at(process.place());
-    if ask.provenance {
-        row.fields = places(process);
-    }
-    row
-}
-
-/// Where single cells of a process stand: column and the layout's accessor.
-const FIELDS: [(&str, &str); 14] = [
-    ("pid", "id"),
-    ("ppid", "parent"),
-    ("name", "short_name"),
-    ("dtb", "dtb_raw"),
-    ("user_dtb", "user_dtb_raw"),
-    ("threads", "active_threads"),
-    ("wow64", "wow64"),
-    ("create_time", "created"),
-    ("exit_time", "exited"),
-    ("exit_status", "exit_code"),
-    ("peb", "peb_raw"),
-    ("image_base", "image_base"),
-    ("protection", "protection_byte"),
-    ("machine", "machine"),
-];
-
-/// The places of a process's fields, by the keys of [`COLUMNS`].
-#[must_use]
-pub fn places(process: &Process<'_>) -> Vec<(&'static str, crate::bytes::Place)> {
-    FIELDS.iter().filter_map(|(key, accessor)| Some((*key, process.view.place_of(accessor)?))).collect()
+    Row::of(FIELDS, &Of { process, space }, &ask.rows).at(process.place())
 }
 
 /// The name of a machine type of PE headers (`IMAGE_FILE_MACHINE_…` of winnt.h).

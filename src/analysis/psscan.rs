@@ -1,15 +1,16 @@
 //! `psscan`: processes found in physical memory, listed or not.
 
 use super::pslist;
-use super::{Analysis, Answers, Ask, Case, Subject, scans};
+use super::scans::{self, Scans};
+use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::error::Result;
 use crate::kernel::active::Place;
 use crate::kernel::crossview::Standing;
 use crate::kernel::life::Life;
-use crate::kernel::process::EProcess;
+use crate::kernel::process::{EProcess, Process};
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
-use crate::report::{Cell, Column, Kind, Sink, col, joined};
+use crate::report::{Cell, Column, Field, Kind, Sink, col, derived, headers, joined};
 use crate::symbols::layout::Layout;
 use crate::value::{Absent, Value};
 use rustc_hash::FxHashMap;
@@ -30,18 +31,54 @@ pub static PSSCAN: Analysis = Analysis {
     answers: Answers::of_memory(run),
 };
 
-const OWN: [Column; 5] = [
-    scans::PHYSICAL,
-    scans::FOUND_BY,
-    col(
-        "list_status",
-        Kind::Text,
-        "listed, terminated, unlinked (alive, but on no active list), or torn (the active list is torn where it stands)",
+/// What the scan says of a process.
+struct Hits;
+struct Hit<'a> {
+    process: &'a Process<'a>,
+    found: &'a Found,
+    standing: Value<Standing>,
+    same_pid: Value<u32>,
+}
+impl crate::report::Subject for Hits {
+    type Of<'a> = Hit<'a>;
+}
+impl Scans for Hits {
+    fn found<'a, 'b>(of: &'b Hit<'a>) -> &'b Found {
+        of.found
+    }
+}
+
+const OWN: &[Field<Hits>] = &[
+    scans::physical(),
+    scans::found_by(),
+    derived(
+        col(
+            "list_status",
+            Kind::Text,
+            "listed, terminated, unlinked (alive, but on no active list), or torn (the active list is torn where it stands)",
+        ),
+        "the active list, and what says whether it has ended",
+        |c| match c.standing {
+            Ok(Standing::Remains) => Cell::Absent(Absent::NotMapped),
+            told => told.map(Standing::word).into(),
+        },
     ),
-    col("doubts", Kind::Texts, "Fields that cannot be right, of what is a process all the same"),
-    col("same_pid", Kind::Number, "Processes met that have this id: more than one where it was used again, or forged"),
+    derived(
+        col("doubts", Kind::Texts, "Fields that cannot be right, of what is a process all the same"),
+        "the fields it names",
+        |c| Cell::List(c.process.doubts().into_iter().map(|d| Cell::from(d.words())).collect()),
+    ),
+    derived(
+        col(
+            "same_pid",
+            Kind::Number,
+            "Processes met that have this id: more than one where it was used again, or forged",
+        ),
+        "the ids of all processes met",
+        |c| c.same_pid.into(),
+    ),
 ];
-const COLUMNS: [Column; pslist::COLUMNS.len() + OWN.len()] = joined(pslist::COLUMNS, OWN);
+const COLUMNS: [Column; pslist::COLUMNS.len() + OWN.len()] = joined(pslist::COLUMNS, headers::<_, 5>(OWN));
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let (kernel, found) = scans::scan(case, ask, sink, Scanned::Process)?;
@@ -75,12 +112,9 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         }
         let place = places.as_mut().map_err(|why| *why).map(|p| f.va.map_or(Place::Off, |va| p.of(va)));
         let standing = place.map(|place| Standing::of(process, place, &Life::of(process, &space)));
-        let mut row = pslist::row(process, &space, ask);
-        row.cells.extend(own_cells(f, standing));
-        let doubts = process.doubts().into_iter().map(|d| Cell::from(d.words()));
-        row.cells.push(Cell::List(doubts.collect()));
-        row.cells.push(process.pid().map(|pid| same_id.get(&pid).copied().unwrap_or(1)).into());
-        sink.row(row)?;
+        let same_pid = process.pid().map(|pid| same_id.get(&pid).copied().unwrap_or(1));
+        let hit = Hit { process, found: f, standing, same_pid };
+        sink.row(pslist::row(process, &space, ask).and(OWN, &hit, &ask.rows))?;
     }
     let mut twice: Vec<_> = same_id.into_iter().filter(|(_, n)| *n > 1).collect();
     twice.sort_unstable();
@@ -88,13 +122,4 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         sink.note(crate::value::Note::info(format!("process id {pid} was met {n} times")));
     }
     Ok(())
-}
-
-fn own_cells(f: &Found, standing: Value<Standing>) -> [Cell; 3] {
-    let standing = match standing {
-        Ok(Standing::Remains) => Cell::Absent(Absent::NotMapped),
-        told => told.map(Standing::word).into(),
-    };
-    let [physical, by] = scans::cells(f);
-    [physical, by, standing]
 }

@@ -5,7 +5,7 @@ use super::parallel::{in_order, wanted};
 use super::{Analysis, Answers, Ask, Case, Subject, copied, pslist};
 use crate::error::Result;
 use crate::kernel::process::Process;
-use crate::report::{Cell, Column, Kind, Sink, col};
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, joined};
 use crate::value::Note;
 
 /// The register's entry.
@@ -21,29 +21,32 @@ pub static PSTREE: Analysis = Analysis {
     answers: Answers::of(run).copies(|kernel, ask, sink| copied::process(kernel, &COLUMNS, ask, sink)),
 };
 
-const OWN: usize = 2;
-/// `pslist`'s columns, and the tree's own.
-const COLUMNS: [Column; pslist::COLUMNS.len() + OWN] = columns();
-#[allow(clippy::indexing_slicing, reason = "evaluated by the compiler: a wrong index does not build")]
-const fn columns() -> [Column; pslist::COLUMNS.len() + OWN] {
-    let own = [
+/// A process's place in the tree.
+struct Nodes;
+struct Node {
+    parent: &'static str,
+    depth: u16,
+}
+impl crate::report::Subject for Nodes {
+    type Of<'a> = Node;
+}
+
+const OWN: &[Field<Nodes>] = &[
+    derived(
         col(
             "parent",
             Kind::Text,
             "found; gone (no process has the id); younger (the id was used again); ended (before); unknown",
         ),
-        col("depth", Kind::Number, "Depth in the tree, from 0"),
-    ];
-    let mut all = [own[0]; pslist::COLUMNS.len() + OWN];
-    let mut i = 0;
-    while i < pslist::COLUMNS.len() {
-        all[i] = pslist::COLUMNS[i];
-        i += 1;
-    }
-    all[i] = own[0];
-    all[i + 1] = own[1];
-    all
-}
+        "ids and times of all processes",
+        |c| c.parent.into(),
+    ),
+    derived(col("depth", Kind::Number, "Depth in the tree, from 0"), "the parents of all processes", |c| {
+        c.depth.into()
+    }),
+];
+/// `pslist`'s columns, and the tree's own.
+const COLUMNS: [Column; pslist::COLUMNS.len() + OWN.len()] = joined(pslist::COLUMNS, headers::<_, 2>(OWN));
 
 /// The members in tree order with their depths: roots and children by creation time, then by list order. Members of a
 /// cycle (possible only between equal creation times) hang from the first of them in the list.
@@ -113,11 +116,9 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         || kernel.space(),
         |space, (i, depth), sink| {
             let Some(process) = list.get(i) else { return Ok(()) };
-            let mut row = pslist::row(process, space, ask);
-            row.cells.push(Cell::from(parents.get(i).map_or("unknown", |p| p.word())));
-            row.cells.push(Cell::from(depth));
-            row.depth = depth;
-            sink.row(row)
+            let node = Node { parent: parents.get(i).map_or("unknown", |p| p.word()), depth };
+            let row = pslist::row(process, space, ask).and(OWN, &node, &ask.rows);
+            sink.row(Row { depth, ..row })
         },
         sink,
     )

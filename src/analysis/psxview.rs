@@ -1,11 +1,12 @@
 //! `psxview`: every way the kernel knows its processes, side by side.
 
-use super::{Analysis, Answers, Ask, Case, Subject, parallel, pslist, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, parallel, user, who};
 use crate::dump::UserDump;
 use crate::error::Result;
 use crate::kernel::crossview::{Crossed, Reason, Standing, View};
+use crate::kernel::process::{EProcess, Process};
 use crate::kernel::scan::find::By;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::value::{Absent, Note};
 
 /// The register's entry.
@@ -24,34 +25,109 @@ pub static PSXVIEW: Analysis = Analysis {
     answers: Answers::of(run).minidump(of_minidump),
 };
 
-const COLUMNS: [Column; 21] = [
-    who::PID,
-    who::NAME,
-    col("offset", Kind::Hex, "Address of the _EPROCESS; none where the kernel maps it no more"),
-    col(
-        "list_status",
-        Kind::Text,
-        "listed, terminated, unlinked (alive, but on no active list), torn (the active list is torn where it stands), or remains (in \
-         memory no longer mapped)",
+/// A process, met in any way.
+struct Views;
+impl crate::report::Subject for Views {
+    type Of<'a> = &'a Crossed<'a>;
+}
+impl who::OfProcess for Views {
+    fn process<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Process<'a> {
+        &of.process
+    }
+}
+
+/// What a view says.
+macro_rules! view {
+    ($key:literal, $view:expr, $about:literal, $from:literal) => {
+        derived(col($key, Kind::Bool, $about), $from, |c| c.has($view).into())
+    };
+}
+
+const FIELDS: &[Field<Views>] = &[
+    who::pid(),
+    who::name(),
+    derived(
+        col("offset", Kind::Hex, "Address of the _EPROCESS; none where the kernel maps it no more"),
+        "the address at which the object is: it is the row's own place",
+        |c| c.process.offset().map_or_else(|| Cell::Absent(unmapped(c)), Cell::from),
     ),
-    col("pslist", Kind::Bool, "On the active list, followed forwards"),
-    col("pslist_back", Kind::Bool, "On the active list, followed backwards"),
-    col("psscan", Kind::Bool, "Met by the scan of physical memory"),
-    col("pspcid", Kind::Bool, "In PspCidTable by its own id"),
-    col("thrdscan", Kind::Bool, "A thread of the scan or of PspCidTable belongs to it"),
-    col("session", Kind::Bool, "On the process list of its session"),
-    col("csrss", Kind::Bool, "A csrss.exe holds a handle to it or to a thread of it"),
-    col("system", Kind::Bool, "System holds a handle to it or to a thread of it"),
-    col("job", Kind::Bool, "On the process list of its job"),
-    col("unexplained", Kind::Texts, "Views that ought to have it and do not"),
-    wide("explained", Kind::Texts, "Views that lack it, each with the innocent reason"),
-    wide("holders", Kind::Number, "Other processes that hold a handle to it or to a thread of it"),
-    wide("ppid", Kind::Number, "Id of the parent it inherited from"),
-    col("create_time", Kind::Time, "When it was created"),
-    col("exit_time", Kind::Time, "When it ended; none while it runs"),
-    wide("physical", Kind::Hex, "Physical address of the _EPROCESS"),
-    wide("found_by", Kind::Texts, "pool_tag, dispatcher_header: how the scan met it"),
+    derived(
+        col(
+            "list_status",
+            Kind::Text,
+            "listed, terminated, unlinked (alive, but on no active list), torn (the active list is torn where it stands), or remains (in \
+             memory no longer mapped)",
+        ),
+        "all views, and what says whether it has ended",
+        |c| c.standing.map(Standing::word).into(),
+    ),
+    view!(
+        "pslist",
+        View::ALL[0],
+        "On the active list, followed forwards",
+        "PsActiveProcessHead and the links of its members"
+    ),
+    view!(
+        "pslist_back",
+        View::ALL[1],
+        "On the active list, followed backwards",
+        "PsActiveProcessHead and the links of its members"
+    ),
+    view!("psscan", View::ALL[2], "Met by the scan of physical memory", "all of memory"),
+    view!("pspcid", View::ALL[3], "In PspCidTable by its own id", "the entries of PspCidTable"),
+    view!(
+        "thrdscan",
+        View::ALL[4],
+        "A thread of the scan or of PspCidTable belongs to it",
+        "the threads of the scan and of PspCidTable"
+    ),
+    view!("session", View::ALL[5], "On the process list of its session", "the process lists of sessions"),
+    view!(
+        "csrss",
+        View::ALL[6],
+        "A csrss.exe holds a handle to it or to a thread of it",
+        "the handle tables of csrss.exe"
+    ),
+    view!("system", View::ALL[7], "System holds a handle to it or to a thread of it", "System's handle table"),
+    view!("job", View::ALL[8], "On the process list of its job", "the process lists of jobs"),
+    derived(col("unexplained", Kind::Texts, "Views that ought to have it and do not"), "all views", |c| {
+        Cell::List(c.unexplained().map(|v| v.key().into()).collect())
+    }),
+    derived(wide("explained", Kind::Texts, "Views that lack it, each with the innocent reason"), "all views", |c| {
+        explained(c)
+    }),
+    derived(
+        wide("holders", Kind::Number, "Other processes that hold a handle to it or to a thread of it"),
+        "the handle tables of all processes",
+        |c| c.holders.into(),
+    ),
+    placed(
+        wide("ppid", Kind::Number, "Id of the parent it inherited from"),
+        |c| c.process.ppid().into(),
+        |c| c.process.view.at(EProcess::parent),
+    ),
+    placed(
+        col("create_time", Kind::Time, "When it was created"),
+        |c| c.process.create_time().into(),
+        |c| c.process.view.at(EProcess::created),
+    ),
+    placed(
+        col("exit_time", Kind::Time, "When it ended; none while it runs"),
+        |c| c.process.exit_time().into(),
+        |c| c.process.view.at(EProcess::exited),
+    ),
+    derived(
+        wide("physical", Kind::Hex, "Physical address of the _EPROCESS"),
+        "where it was met: it is the row's own place",
+        |c| c.pa.map_or_else(|| Cell::Absent(no_page(c)), Cell::from),
+    ),
+    derived(
+        wide("found_by", Kind::Texts, "pool_tag, dispatcher_header: how the scan met it"),
+        "how the scan met it",
+        |c| Cell::List(c.found_by.iter().map(|b| By::word(*b).into()).collect()),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
@@ -60,7 +136,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let space = kernel.space();
     for crossed in &found.processes {
         if parallel::wanted(ask, &crossed.process, &space) {
-            sink.row(row(crossed, ask))?;
+            sink.row(Row::of(FIELDS, &crossed, &ask.rows).at(crossed.process.place()))?;
         }
     }
     Ok(())
@@ -80,41 +156,10 @@ fn no_page(c: &Crossed<'_>) -> Absent {
     c.process.view.kind().err().unwrap_or(Absent::NotRecorded)
 }
 
-fn row(c: &Crossed<'_>, ask: &Ask) -> Row {
-    let [pid, name] = who::cells(&c.process);
-    let has = |view: View| Cell::from(c.has(view));
+fn explained(c: &Crossed<'_>) -> Cell {
     let explained = c.seen.iter().filter_map(|s| match s.reason {
         None | Some(Reason::Unexplained) => None,
         Some(reason) => Some(Cell::from(format!("{}: {}", s.view.key(), reason.words()))),
     });
-    let [pslist, back, psscan, pspcid, thrdscan, session, csrss, system, job] = View::ALL.map(has);
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        c.process.offset().map_or_else(|| Cell::Absent(unmapped(c)), Cell::from),
-        c.standing.map(Standing::word).into(),
-        pslist,
-        back,
-        psscan,
-        pspcid,
-        thrdscan,
-        session,
-        csrss,
-        system,
-        job,
-        Cell::List(c.unexplained().map(|v| v.key().into()).collect()),
-        Cell::List(explained.collect()),
-        c.holders.into(),
-        c.process.ppid().into(),
-        c.process.create_time().into(),
-        c.process.exit_time().into(),
-        c.pa.map_or_else(|| Cell::Absent(no_page(c)), Cell::from),
-        Cell::List(c.found_by.iter().map(|b| By::word(*b).into()).collect()),
-    ];
-    let mut row = Row::new(cells.into()).at(c.process.place());
-    if ask.provenance {
-        row.fields = pslist::places(&c.process);
-        row.fields.retain(|(key, _)| COLUMNS.iter().any(|column| column.key == *key));
-    }
-    row
+    Cell::List(explained.collect())
 }

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::scan::find::{By, Found};
 use crate::kernel::scan::tags::Kind as Scanned;
-use crate::report::{Cell, Column, Kind, Sink, col};
+use crate::report::{Cell, Column, Field, Kind, Sink, Subject, col, derived};
 use crate::value::Absent;
 
 /// Where it lies in physical memory.
@@ -13,10 +13,36 @@ pub const PHYSICAL: Column = col("physical", Kind::Hex, "Physical address of the
 /// How it was met.
 pub const FOUND_BY: Column = col("found_by", Kind::Texts, "pool_tag, dispatcher_header: how the scan met it");
 
+/// Rows of what a scan met.
+pub trait Scans: Subject {
+    /// Where and how it was met.
+    fn found<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Found;
+}
+
+/// The field [`PHYSICAL`].
+#[must_use]
+pub const fn physical<S: Scans>() -> Field<S> {
+    derived(PHYSICAL, "where the scan met it: it is the row's own place", |c| S::found(c).pa.into())
+}
+/// The field [`FOUND_BY`].
+#[must_use]
+pub const fn found_by<S: Scans>() -> Field<S> {
+    derived(FOUND_BY, "how the scan met it", |c| by(S::found(c)))
+}
+/// The object's virtual address, as a column of this description.
+#[must_use]
+pub const fn address<S: Scans>(column: Column) -> Field<S> {
+    derived(column, "the address that maps where the scan met it", |c| offset(S::found(c)))
+}
+
+fn by(f: &Found) -> Cell {
+    Cell::List(f.by.iter().map(|b| By::word(*b)).map(Cell::from).collect())
+}
+
 /// The cells of [`PHYSICAL`] and [`FOUND_BY`].
 #[must_use]
 pub fn cells(f: &Found) -> [Cell; 2] {
-    [f.pa.into(), Cell::List(f.by.iter().map(|b| By::word(*b)).map(Cell::from).collect())]
+    [f.pa.into(), by(f)]
 }
 /// The object's virtual address.
 #[must_use]

@@ -161,7 +161,7 @@ fn row(with: &Threaded<'_, '_>, thread: &Thread<'_>, stack: &Stack) -> Row {
     let cells: [Cell; COLUMNS.len()] = [
         pid,
         name,
-        who::offset(with.process),
+        who::address(with.process),
         thread.tid().into(),
         stack.side.word().into(),
         stack.base.into(),

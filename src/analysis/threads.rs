@@ -5,12 +5,16 @@ use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Threaded, Worker, each_thread, location, stack};
 use super::{Analysis, Answers, Ask, Case, Subject, Switch, copied, user, who};
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::process::Process;
 use crate::kernel::stack::call::Isa;
 use crate::kernel::stack::thread::trap_frame;
-use crate::kernel::thread::Thread;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::kernel::teb::{Teb, TebLayout, TebTail};
+use crate::kernel::thread::{EThread, Thread};
+use crate::kernel::token::level_name;
+use crate::paging::Space;
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
 
@@ -33,62 +37,302 @@ pub static THREADS: Analysis = Analysis {
         .minidump(|_, dump, ask, sink| user::threads(dump, ask, sink)),
 };
 
+/// A thread of a process.
+#[derive(Debug)]
+pub struct ThreadsOf;
+/// What is known of it.
+pub struct Of<'a> {
+    process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    common: &'a Common<'a>,
+    with: &'a Threaded<'a, 'a>,
+    thread: &'a Thread<'a>,
+    win32_start: Value<Location>,
+    teb: Value<Teb<'a>>,
+    other: Value<Teb<'a>>,
+    unlinked: bool,
+}
+who::of_process!(ThreadsOf, Of);
+
+impl<'a> Of<'a> {
+    fn locate(&self, va: Value<Va>) -> Value<Location> {
+        va.map(|va| location(self.common, self.with, va))
+    }
+    fn teb(&self) -> Value<&Teb<'a>> {
+        self.teb.as_ref().map_err(|why| *why)
+    }
+    /// The 32-bit one.
+    fn other(&self) -> Value<&Teb<'a>> {
+        self.other.as_ref().map_err(|why| *why)
+    }
+    fn milliseconds(&self, ticks: Value<u32>) -> Value<u64> {
+        ticks.and_then(|t| self.common.clock.duration(t.into())).map(|t| t / 10_000)
+    }
+    fn attached(&self) -> Value<Va> {
+        match (self.thread.view.attached(), self.process.offset()) {
+            (Ok(va), Some(own)) if va == own || va.is_null() => Err(Absent::NotApplicable),
+            (va, _) => va,
+        }
+    }
+    fn client_at(&self) -> Option<Place> {
+        self.thread.view.at(EThread::client).or_else(|| self.thread.view.at(EThread::impersonation_info))
+    }
+}
+
 /// The columns of a thread.
-pub const COLUMNS: [Column; 49] = [
-    who::PID,
-    who::NAME,
-    col("tid", Kind::Number, "Thread id"),
-    col("offset", Kind::Hex, "Address of the _ETHREAD"),
-    wide("process", Kind::Hex, "Address of the _EPROCESS"),
-    col("teb", Kind::Hex, "Thread environment block; none for system threads"),
-    col("start_address", Kind::Hex, "Where the kernel began it (StartAddress)"),
-    col("win32_start_address", Kind::Hex, "What its creator asked to run (Win32StartAddress)"),
-    col("start_module", Kind::Text, "Module of win32_start_address; none outside of all images"),
-    wide("start_location", Kind::Text, "start_address as module and offset, or function"),
-    wide("win32_start_location", Kind::Text, "win32_start_address as module and offset, or function"),
-    col("state", Kind::Text, "Scheduler state (_KTHREAD_STATE)"),
-    col("wait_reason", Kind::Text, "What it waits for (_KWAIT_REASON); none while it does not wait"),
-    wide("wait_mode", Kind::Text, "kernel or user: for whom it waits"),
-    wide("wait_ms", Kind::Number, "Milliseconds since it began to wait or became ready"),
-    wide("alertable", Kind::Bool, "Whether the wait may be broken by an APC"),
-    col("priority", Kind::Number, "Current priority"),
-    wide("base_priority", Kind::Number, "Base priority"),
-    wide("suspend_count", Kind::Number, "How often it is suspended"),
-    col("create_time", Kind::Time, "When it was created"),
-    col("exit_time", Kind::Time, "When it ended; none while it lives"),
-    wide("exit_status", Kind::Hex, "What it ended with; none while it lives"),
-    wide("thread_name", Kind::Text, "Description (SetThreadDescription)"),
-    wide("kernel_ms", Kind::Number, "Milliseconds spent in the kernel"),
-    wide("user_ms", Kind::Number, "Milliseconds spent in user mode"),
-    wide("context_switches", Kind::Number, "How often it was switched to"),
-    wide("processor", Kind::Number, "Processor it runs on, or ran on last"),
-    wide("ideal_processor", Kind::Number, "Processor it would rather run on"),
-    wide("affinity", Kind::Texts, "Processors it may run on: group and mask"),
-    wide("user_stack_base", Kind::Hex, "Upper end of the user stack (TEB)"),
-    wide("user_stack_limit", Kind::Hex, "Lower end of its committed part (TEB)"),
-    wide("kernel_stack_base", Kind::Hex, "Upper end of the kernel stack"),
-    wide("kernel_stack_limit", Kind::Hex, "Lower end of the kernel stack"),
-    wide("kernel_stack_pointer", Kind::Hex, "Stack pointer when it was last switched away from"),
-    wide("trap_frame", Kind::Hex, "Address of the trap frame of its last entry into the kernel"),
-    wide("registers", Kind::Nested, "Registers in the trap frame"),
-    wide("previous_mode", Kind::Text, "kernel or user: where it entered the kernel from"),
-    wide("apc", Kind::Nested, "State of its asynchronous procedure calls"),
-    wide("attached_process", Kind::Hex, "Process whose address space it runs in, where it is another"),
-    wide("impersonation_token", Kind::Hex, "Token it impersonates with"),
-    wide("impersonation_level", Kind::Text, "Anonymous, Identification, Impersonation or Delegation"),
-    wide("last_error", Kind::Number, "What GetLastError would give"),
-    wide("service_tag", Kind::Hex, "Service it works for, in a service host"),
-    wide("wow64_teb", Kind::Hex, "TEB of its 32-bit side"),
-    wide("wow64_stack_base", Kind::Hex, "Upper end of its 32-bit stack"),
-    wide("wow64_stack_limit", Kind::Hex, "Lower end of its 32-bit stack"),
-    wide(
-        "flags",
-        Kind::Texts,
-        "system, gui, terminated, hidden_from_debugger, critical, impersonating, start_address_invalid",
+pub const FIELDS: &[Field<ThreadsOf>] = &[
+    who::pid(),
+    who::name(),
+    placed(col("tid", Kind::Number, "Thread id"), |c| c.thread.tid().into(), |c| c.thread.view.at(EThread::tid)),
+    derived(
+        col("offset", Kind::Hex, "Address of the _ETHREAD"),
+        "the address at which the object is: it is the row's own place",
+        |c| c.thread.offset().map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
     ),
-    wide("unlinked", Kind::Bool, "Whether it is missing from the process' own thread list"),
-    wide("stack", Kind::Nested, "Call stack, top first (with --stacks)"),
+    who::offset(wide("process", Kind::Hex, "Address of the _EPROCESS")),
+    placed(
+        col("teb", Kind::Hex, "Thread environment block; none for system threads"),
+        |c| c.thread.teb().into(),
+        |c| c.thread.view.at(EThread::teb_raw),
+    ),
+    placed(
+        col("start_address", Kind::Hex, "Where the kernel began it (StartAddress)"),
+        |c| c.thread.view.start().into(),
+        |c| c.thread.view.at(EThread::start),
+    ),
+    placed(
+        col("win32_start_address", Kind::Hex, "What its creator asked to run (Win32StartAddress)"),
+        |c| c.thread.win32_start().into(),
+        |c| c.thread.view.at(EThread::win32_start_raw),
+    ),
+    derived(
+        col("start_module", Kind::Text, "Module of win32_start_address; none outside of all images"),
+        "win32_start_address, and the images of kernel and process",
+        |c| c.win32_start.as_ref().map_err(|why| *why).and_then(Location::module_name).into(),
+    ),
+    derived(
+        wide("start_location", Kind::Text, "start_address as module and offset, or function"),
+        "start_address, the images of kernel and process, and their exports",
+        |c| c.locate(c.thread.view.start()).and_then(|l| l.text()).into(),
+    ),
+    derived(
+        wide("win32_start_location", Kind::Text, "win32_start_address as module and offset, or function"),
+        "win32_start_address, the images of kernel and process, and their exports",
+        |c| c.win32_start.as_ref().map_err(|why| *why).and_then(Location::text).into(),
+    ),
+    placed(
+        col("state", Kind::Text, "Scheduler state (_KTHREAD_STATE)"),
+        |c| c.thread.state().map(Cow::into_owned).into(),
+        |c| c.thread.view.at(EThread::state_raw),
+    ),
+    placed(
+        col("wait_reason", Kind::Text, "What it waits for (_KWAIT_REASON); none while it does not wait"),
+        |c| c.thread.wait_reason().map(Cow::into_owned).into(),
+        |c| c.thread.view.at(EThread::wait_reason_raw),
+    ),
+    placed(
+        wide("wait_mode", Kind::Text, "kernel or user: for whom it waits"),
+        |c| waiting(c.thread, c.thread.view.wait_mode().map(mode)).into(),
+        |c| c.thread.view.at(EThread::wait_mode),
+    ),
+    derived(
+        wide("wait_ms", Kind::Number, "Milliseconds since it began to wait or became ready"),
+        "WaitTime, the tick count of KUSER_SHARED_DATA and the length of a tick",
+        |c| c.thread.view.wait_tick().and_then(|t| c.common.clock.since(t)).map(|t| t / 10_000).into(),
+    ),
+    placed(
+        wide("alertable", Kind::Bool, "Whether the wait may be broken by an APC"),
+        |c| c.thread.view.alertable().map(|a| a != 0).into(),
+        |c| c.thread.view.at(EThread::alertable),
+    ),
+    placed(
+        col("priority", Kind::Number, "Current priority"),
+        |c| c.thread.view.priority().map(i64::from).into(),
+        |c| c.thread.view.at(EThread::priority),
+    ),
+    placed(
+        wide("base_priority", Kind::Number, "Base priority"),
+        |c| c.thread.view.base_priority().map(i64::from).into(),
+        |c| c.thread.view.at(EThread::base_priority),
+    ),
+    placed(
+        wide("suspend_count", Kind::Number, "How often it is suspended"),
+        |c| c.thread.view.suspend_count().map(i64::from).into(),
+        |c| c.thread.view.at(EThread::suspend_count),
+    ),
+    placed(
+        col("create_time", Kind::Time, "When it was created"),
+        |c| c.thread.created().into(),
+        |c| c.thread.view.at(EThread::create_time_raw),
+    ),
+    placed(
+        col("exit_time", Kind::Time, "When it ended; none while it lives"),
+        |c| c.thread.exited().into(),
+        |c| c.thread.view.at(EThread::exit_time_raw),
+    ),
+    placed(
+        wide("exit_status", Kind::Hex, "What it ended with; none while it lives"),
+        |c| Cell::hex(c.thread.exit_status()),
+        |c| c.thread.view.at(EThread::exit_status_raw),
+    ),
+    placed(
+        wide("thread_name", Kind::Text, "Description (SetThreadDescription)"),
+        |c| c.thread.name(c.space).into(),
+        |c| c.space.place_of(&c.thread.name(c.space)),
+    ),
+    derived(
+        wide("kernel_ms", Kind::Number, "Milliseconds spent in the kernel"),
+        "KernelTime, in ticks of the machine's clock",
+        |c| c.milliseconds(c.thread.view.kernel_ticks()).into(),
+    ),
+    derived(
+        wide("user_ms", Kind::Number, "Milliseconds spent in user mode"),
+        "UserTime, in ticks of the machine's clock",
+        |c| c.milliseconds(c.thread.view.user_ticks()).into(),
+    ),
+    placed(
+        wide("context_switches", Kind::Number, "How often it was switched to"),
+        |c| c.thread.view.context_switches().into(),
+        |c| c.thread.view.at(EThread::context_switches),
+    ),
+    placed(
+        wide("processor", Kind::Number, "Processor it runs on, or ran on last"),
+        |c| c.thread.view.processor().into(),
+        |c| c.thread.view.at(EThread::processor),
+    ),
+    placed(
+        wide("ideal_processor", Kind::Number, "Processor it would rather run on"),
+        |c| c.thread.view.ideal_processor().into(),
+        |c| c.thread.view.at(EThread::ideal_processor),
+    ),
+    placed(
+        wide("affinity", Kind::Texts, "Processors it may run on: group and mask"),
+        |c| c.thread.affinity(c.space).map(affinity).into(),
+        |c| c.thread.view.at(EThread::affinity_mask).or_else(|| c.thread.view.at(EThread::affinity)),
+    ),
+    placed(
+        wide("user_stack_base", Kind::Hex, "Upper end of the user stack (TEB)"),
+        |c| c.teb().and_then(|t| t.view.stack_base()).into(),
+        |c| c.teb().ok()?.view.at(TebLayout::stack_base),
+    ),
+    placed(
+        wide("user_stack_limit", Kind::Hex, "Lower end of its committed part (TEB)"),
+        |c| c.teb().and_then(|t| t.view.stack_limit()).into(),
+        |c| c.teb().ok()?.view.at(TebLayout::stack_limit),
+    ),
+    placed(
+        wide("kernel_stack_base", Kind::Hex, "Upper end of the kernel stack"),
+        |c| c.thread.view.stack_base().into(),
+        |c| c.thread.view.at(EThread::stack_base),
+    ),
+    placed(
+        wide("kernel_stack_limit", Kind::Hex, "Lower end of the kernel stack"),
+        |c| c.thread.view.stack_limit().into(),
+        |c| c.thread.view.at(EThread::stack_limit),
+    ),
+    placed(
+        wide("kernel_stack_pointer", Kind::Hex, "Stack pointer when it was last switched away from"),
+        |c| c.thread.view.kernel_stack().into(),
+        |c| c.thread.view.at(EThread::kernel_stack),
+    ),
+    placed(
+        wide("trap_frame", Kind::Hex, "Address of the trap frame of its last entry into the kernel"),
+        |c| {
+            c.thread
+                .view
+                .trap_frame()
+                .and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) })
+                .into()
+        },
+        |c| c.thread.view.at(EThread::trap_frame),
+    ),
+    derived(wide("registers", Kind::Nested, "Registers in the trap frame"), "the fields of the trap frame", |c| {
+        registers(c.common, trap_frame(c.thread, c.space).and_then(|f| f.registers()))
+    }),
+    placed(
+        wide("previous_mode", Kind::Text, "kernel or user: where it entered the kernel from"),
+        |c| c.thread.view.previous_mode().map(mode).into(),
+        |c| c.thread.view.at(EThread::previous_mode),
+    ),
+    derived(
+        wide("apc", Kind::Nested, "State of its asynchronous procedure calls"),
+        "fields of Tcb.ApcState, and ApcStateIndex",
+        |c| apc(c.thread),
+    ),
+    placed(
+        wide("attached_process", Kind::Hex, "Process whose address space it runs in, where it is another"),
+        |c| c.attached().into(),
+        |c| c.thread.view.at(EThread::attached),
+    ),
+    placed(
+        wide("impersonation_token", Kind::Hex, "Token it impersonates with"),
+        |c| c.thread.impersonation(c.space).map(|client| client.token).into(),
+        |c| c.client_at(),
+    ),
+    placed(
+        wide("impersonation_level", Kind::Text, "Anonymous, Identification, Impersonation or Delegation"),
+        |c| {
+            c.thread
+                .impersonation(c.space)
+                .and_then(|client| level_name(client.level).ok_or(Absent::Implausible))
+                .into()
+        },
+        |c| c.client_at(),
+    ),
+    placed(
+        wide("last_error", Kind::Number, "What GetLastError would give"),
+        |c| c.teb().and_then(|t| t.view.last_error()).into(),
+        |c| c.teb().ok()?.view.at(TebLayout::last_error),
+    ),
+    placed(
+        wide("service_tag", Kind::Hex, "Service it works for, in a service host"),
+        |c| {
+            Cell::hex(
+                c.teb()
+                    .and_then(|t| t.tail.service_tag())
+                    .and_then(|t| if t == 0 { Err(Absent::NotApplicable) } else { Ok(t) }),
+            )
+        },
+        |c| c.teb().ok()?.tail.at(TebTail::service_tag),
+    ),
+    derived(
+        wide("wow64_teb", Kind::Hex, "TEB of its 32-bit side"),
+        "the TEB's address, and the distance in it (before Windows 10 its exception list)",
+        |c| c.other().and_then(|t| t.view.va().ok_or(Absent::NotRecorded)).into(),
+    ),
+    placed(
+        wide("wow64_stack_base", Kind::Hex, "Upper end of its 32-bit stack"),
+        |c| c.other().and_then(|t| t.view.stack_base()).into(),
+        |c| c.other().ok()?.view.at(TebLayout::stack_base),
+    ),
+    placed(
+        wide("wow64_stack_limit", Kind::Hex, "Lower end of its 32-bit stack"),
+        |c| c.other().and_then(|t| t.view.stack_limit()).into(),
+        |c| c.other().ok()?.view.at(TebLayout::stack_limit),
+    ),
+    placed(
+        wide(
+            "flags",
+            Kind::Texts,
+            "system, gui, terminated, hidden_from_debugger, critical, impersonating, start_address_invalid",
+        ),
+        |c| flags(c.thread).into(),
+        |c| c.thread.view.at(EThread::flags),
+    ),
+    derived(
+        wide("unlinked", Kind::Bool, "Whether it is missing from the process' own thread list"),
+        "the lists of threads of process and scheduler",
+        |c| c.unlinked.into(),
+    ),
+    derived(
+        wide("stack", Kind::Nested, "Call stack, top first (with --stacks)"),
+        "the thread's stacks, unwound frame by frame",
+        |c| if c.common.stacks { stack(c.common, c.with, c.thread) } else { Cell::Absent(Absent::NotApplicable) },
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
@@ -115,110 +359,17 @@ pub fn rows<'k>(
 }
 
 fn row<'k>(common: &Common<'k>, with: &Threaded<'_, 'k>, thread: &Thread<'k>, unlinked: bool, ask: &Ask) -> Row {
-    let view = &thread.view;
-    let space = with.space;
-    let (start, win32_start) = (view.start(), thread.win32_start());
-    let locate = |va: Value<Va>| va.map(|va| location(common, with, va));
-    let (start_at, win32_at) = (locate(start), locate(win32_start));
-    let user = with.user();
-    let teb = thread.teb().and_then(|va| common.kernel.teb(user.ok_or(Absent::NotApplicable)?, va, false));
+    let user = with.user().ok_or(Absent::NotApplicable);
+    let teb = thread.teb().and_then(|va| common.kernel.teb(user?, va, false));
     let other = match &teb {
-        Ok(teb) => teb.other_half().and_then(|va| common.kernel.teb(user.ok_or(Absent::NotApplicable)?, va, true)),
+        Ok(teb) => teb.other_half().and_then(|va| common.kernel.teb(user?, va, true)),
         Err(why) => Err(*why),
     };
-    let teb = teb.as_ref().map_err(|why| *why);
-    let other = other.as_ref().map_err(|why| *why);
-    let frame = trap_frame(thread, space);
-    let milliseconds = |ticks: Value<u32>| ticks.and_then(|t| common.clock.duration(t.into())).map(|t| t / 10_000);
-    let client = thread.impersonation(space);
-    let attached = match (view.attached(), with.process.offset()) {
-        (Ok(va), Some(own)) if va == own || va.is_null() => Err(Absent::NotApplicable),
-        (va, _) => va,
-    };
-    let [pid, name] = who::cells(with.process);
-    let number = |value: Value<i32>| value.map(i64::from);
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        thread.tid().into(),
-        thread.offset().map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
-        who::offset(with.process),
-        thread.teb().into(),
-        start.into(),
-        win32_start.into(),
-        win32_at.as_ref().map_err(|why| *why).and_then(Location::module_name).into(),
-        start_at.and_then(|l| l.text()).into(),
-        win32_at.and_then(|l| l.text()).into(),
-        thread.state().map(Cow::into_owned).into(),
-        thread.wait_reason().map(Cow::into_owned).into(),
-        waiting(thread, view.wait_mode().map(mode)).into(),
-        view.wait_tick().and_then(|t| common.clock.since(t)).map(|t| t / 10_000).into(),
-        view.alertable().map(|a| a != 0).into(),
-        number(view.priority()).into(),
-        number(view.base_priority()).into(),
-        number(view.suspend_count()).into(),
-        thread.created().into(),
-        thread.exited().into(),
-        thread.exit_status().map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-        thread.name(space).into(),
-        milliseconds(view.kernel_ticks()).into(),
-        milliseconds(view.user_ticks()).into(),
-        view.context_switches().into(),
-        view.processor().into(),
-        view.ideal_processor().into(),
-        thread.affinity(space).map(affinity).into(),
-        teb.and_then(|t| t.view.stack_base()).into(),
-        teb.and_then(|t| t.view.stack_limit()).into(),
-        view.stack_base().into(),
-        view.stack_limit().into(),
-        view.kernel_stack().into(),
-        view.trap_frame().and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }).into(),
-        registers(common, frame.and_then(|f| f.registers())),
-        view.previous_mode().map(mode).into(),
-        apc(thread),
-        attached.into(),
-        client.map(|c| c.token).into(),
-        client.and_then(|c| crate::kernel::token::level_name(c.level).ok_or(Absent::Implausible)).into(),
-        teb.and_then(|t| t.view.last_error()).into(),
-        teb.and_then(|t| t.tail.service_tag())
-            .and_then(|t| if t == 0 { Err(Absent::NotApplicable) } else { Ok(t) })
-            .map_or_else(Cell::Absent, Cell::Hex),
-        other.and_then(|t| t.view.va().ok_or(Absent::NotRecorded)).into(),
-        other.and_then(|t| t.view.stack_base()).into(),
-        other.and_then(|t| t.view.stack_limit()).into(),
-        flags(thread).into(),
-        unlinked.into(),
-        if common.stacks { stack(common, with, thread) } else { Cell::Absent(Absent::NotApplicable) },
-    ];
-    let mut row = Row::new(cells.into()).at(thread.place());
-    if ask.provenance {
-        row.fields =
-            FIELDS.iter().filter_map(|(key, accessor)| Some((*key, thread.view.place_of(accessor)?))).collect();
-    }
-    row
+    let win32_start = thread.win32_start().map(|va| location(common, with, va));
+    let (process, space) = (with.process, with.space);
+    let of = Of { process, space, common, with, thread, win32_start, teb, other, unlinked };
+    Row::of(FIELDS, &of, &ask.rows).at(thread.place())
 }
-
-/// Where single cells of a thread stand: column and the layout's accessor.
-const FIELDS: [(&str, &str); 18] = [
-    ("tid", "tid"),
-    ("teb", "teb_raw"),
-    ("start_address", "start"),
-    ("win32_start_address", "win32_start_raw"),
-    ("state", "state_raw"),
-    ("wait_reason", "wait_reason_raw"),
-    ("priority", "priority"),
-    ("base_priority", "base_priority"),
-    ("suspend_count", "suspend_count"),
-    ("create_time", "create_time_raw"),
-    ("exit_time", "exit_time_raw"),
-    ("exit_status", "exit_status_raw"),
-    ("thread_name", "name_raw"),
-    ("kernel_stack_base", "stack_base"),
-    ("kernel_stack_limit", "stack_limit"),
-    ("kernel_stack_pointer", "kernel_stack"),
-    ("trap_frame", "trap_frame"),
-    ("impersonation_token", "client"),
-];
 
 fn mode(mode: u8) -> &'static str {
     // MODE of wdm.h: KernelMode 0, UserMode 1.

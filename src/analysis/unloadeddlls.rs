@@ -101,7 +101,7 @@ fn row(process: &Process<'_>, ntdll: Ntdll, kernel_space: &Space<'_>, unloaded: 
     let cells: [Cell; COLUMNS.len()] = [
         pid,
         name,
-        who::offset(process),
+        who::address(process),
         unloaded.sequence.into(),
         unloaded.base.into(),
         Cell::Hex(unloaded.size),

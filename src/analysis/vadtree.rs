@@ -1,7 +1,7 @@
 //! `vadtree`: the VADs as the tree the kernel keeps them in.
 
 use super::parallel::each_process;
-use super::vadinfo::{COLUMNS, Of, VadRows};
+use super::vadinfo::{COLUMNS, VadRows};
 use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::error::Result;
 use crate::kernel::file_object::Files;
@@ -26,9 +26,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     each_process(case, ask, sink, |space, process, sink| {
         let mut files = Files::of(kernel).map_err(|e| kernel.unreadable(&e))?;
         let (tree, usage) = show.tree(process, space, sink);
-        let of = Of { process, space, usage: &usage };
         for vad in tree.top_down() {
-            let mut row = show.row(&of, &mut files, vad, ask, sink);
+            let mut row = show.row((process, space, &usage), &mut files, vad, ask, sink);
             row.depth = vad.depth;
             sink.row(row)?;
         }

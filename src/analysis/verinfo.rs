@@ -86,7 +86,7 @@ pub fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>,
         };
         let file_name = mapped.clone().map(|p| p.map(|p| p.rsplit('\\').next().unwrap_or_default().to_owned()));
         let [pid, name] = who::cells(process);
-        let head = [pid, name, who::offset(process), base.into(), listed(|m| m.name.clone()).or(file_name).into()];
+        let head = [pid, name, who::address(process), base.into(), listed(|m| m.name.clone()).or(file_name).into()];
         let path = mapped.or_else(|_| listed(|m| m.path.clone()));
         let facts = facts(&memory.space, &image, bounds);
         let cells: Vec<Cell> = head.into_iter().chain(facts).chain([path.into()]).collect();

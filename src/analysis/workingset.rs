@@ -152,7 +152,7 @@ fn row(process: &Process<'_>, vad: Option<&Vad>, counts: &Counts) -> Row {
     let cells: [Cell; COLUMNS.len()] = [
         pid,
         name,
-        who::offset(process),
+        who::address(process),
         of_vad(&|v| v.start.into()),
         of_vad(&|v| v.end.into()),
         of_vad(&|v| v.kind.map(VadKind::key).into()),

@@ -6,7 +6,7 @@ use crate::analysis::{Analysis, Ask, OpenOptions};
 use crate::error::{Error, Result};
 use crate::kernel::paged::Given;
 use crate::progress::Progress;
-use crate::report::{Format, Provenance};
+use crate::report::{Format, Provenance, Wanted};
 use crate::symbols::Chosen;
 use clap::ArgMatches;
 use std::ffi::OsString;
@@ -87,7 +87,7 @@ impl Job {
                 pids,
                 names,
                 offsets: numbers(words, "offset").map(Va).collect(),
-                provenance: provenance == Provenance::Fields,
+                rows: Wanted { places: provenance == Provenance::Fields, columns: None },
                 switches,
                 brief: format == Format::Table,
                 progress,

@@ -123,6 +123,12 @@ pub struct HandleTables<'k> {
 }
 
 impl<'k> HandleTables<'k> {
+    /// Where a handle's access mask is.
+    #[must_use]
+    pub fn access_at(&self, handle: &Handle) -> Option<Place> {
+        let (Form::Old { access } | Form::New { access, .. }) = self.form;
+        Some(handle.place.add(access.ok()?.offset.into()))
+    }
     /// Resolves the layouts.
     ///
     /// # Errors
@@ -380,6 +386,16 @@ impl Process<'_> {
             }
             count => count,
         }
+    }
+    /// Where that count is.
+    #[must_use]
+    pub fn handle_count_at(&self, space: &Space<'_>) -> Option<Place> {
+        let at = self.view.handle_table().ok().filter(|at| !at.is_null())?;
+        let in_list = || {
+            let lists = HandleTable::free_lists.of(self.kernel.layout().ok()?, at)?;
+            self.kernel.place_in(space, lists, FreeList::count)
+        };
+        self.kernel.place_in(space, at, HandleTable::count).or_else(in_list)
     }
 }
 

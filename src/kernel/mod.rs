@@ -72,11 +72,12 @@ pub mod verify;
 pub mod verinfo;
 
 use crate::addr::{Pa, Va};
+use crate::bytes::Place;
 use crate::dump::{Arch, Dump};
 use crate::error::Error;
 use crate::paging::pte::Format;
 use crate::paging::{Mode, Space};
-use crate::symbols::layout::{Layout, LayoutError};
+use crate::symbols::layout::{At, Layout, LayoutError};
 use crate::symbols::resolved::Resolved;
 use crate::symbols::{PdbId, Symbols};
 use crate::value::Note;
@@ -161,6 +162,16 @@ impl Kernel {
     #[must_use]
     pub fn unreadable(&self, why: &LayoutError) -> Error {
         Error::BadSymbols { origin: self.symbols.origin.clone(), what: why.to_string() }
+    }
+    /// Where a field is of the structure at `va`: `None` where this kernel has no such field.
+    #[must_use]
+    pub fn place_in<L: Layout + Send + Sync + 'static>(
+        &self,
+        space: &Space<'_>,
+        va: Va,
+        field: At<L>,
+    ) -> Option<Place> {
+        Some(space.place(field.of(self.layout::<L>().ok()?, va)?))
     }
     /// The virtual address of a name in the symbols.
     #[must_use]

@@ -383,6 +383,14 @@ impl<'k> Process<'k> {
             root => Ok(Pa(root)),
         }
     }
+    /// Where its page-table root is.
+    #[must_use]
+    pub fn dtb_at(&self) -> Option<Place> {
+        match self.kernel.arch {
+            Arch::X86 => self.view.at(EProcess::dtb_raw),
+            Arch::X64 | Arch::Arm64 => self.view.at(EProcess::dtb_wide),
+        }
+    }
     /// The page-table root that user mode runs on while kernel addresses are shadowed (KVAS).
     ///
     /// # Errors
@@ -448,6 +456,11 @@ impl<'k> Process<'k> {
             id => id,
         }
     }
+    /// Where the session's number is.
+    #[must_use]
+    pub fn session_at(&self, space: &Space<'_>) -> Option<Place> {
+        self.view.at(EProcess::session_id).or_else(|| session::id_at(self, space))
+    }
     /// Its 32-bit side on a 64-bit kernel.
     ///
     /// # Errors
@@ -467,6 +480,12 @@ impl<'k> Process<'k> {
             None => Ok(Wow64 { peb: narrow_address(at), machine: self.view.machine() }),
         }
     }
+    /// Where the machine type of its image is: in `_EPROCESS`, or before that in `_EWOW64PROCESS`.
+    #[must_use]
+    pub fn machine_at(&self, space: &Space<'_>) -> Option<Place> {
+        let wow64 = || self.kernel.place_in(space, applicable(self.view.wow64().ok()?).ok()?, EWow64::machine);
+        self.view.at(EProcess::machine).or_else(wow64)
+    }
     /// Whether it runs 32-bit code on a 64-bit kernel.
     ///
     /// # Errors
@@ -484,6 +503,16 @@ impl<'k> Process<'k> {
     pub fn kernel_ticks(&self) -> Value<u64> {
         let v = &self.view;
         in_parts(v.kernel_ticks_whole(), v.kernel_ticks_low(), v.kernel_ticks_high())
+    }
+    /// Where they are.
+    #[must_use]
+    pub fn kernel_ticks_at(&self) -> Option<Place> {
+        self.view.at(EProcess::kernel_ticks_whole).or_else(|| self.view.at(EProcess::kernel_ticks_low))
+    }
+    /// Where the ticks of user mode are.
+    #[must_use]
+    pub fn user_ticks_at(&self) -> Option<Place> {
+        self.view.at(EProcess::user_ticks_whole).or_else(|| self.view.at(EProcess::user_ticks_low))
     }
     /// Clock ticks spent in user mode, by threads that have ended.
     ///

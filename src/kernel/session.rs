@@ -4,6 +4,7 @@ use super::Kernel;
 use super::list::List;
 use super::process::Process;
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::layout;
 use crate::paging::Space;
 use crate::symbols::layout::{Here, Link};
@@ -101,6 +102,19 @@ pub(super) fn id(process: &Process<'_>, space: &Space<'_>) -> Value<u32> {
         return space.view(layout, at).id();
     }
     undescribed(process, space, at)
+}
+
+/// Where that number is.
+pub(super) fn id_at(process: &Process<'_>, space: &Space<'_>) -> Option<Place> {
+    let at = process.view.session().ok().filter(|at| !at.is_null())?;
+    let kernel = process.kernel;
+    if let Some(layout) = kernel.described::<SessionSpace>() {
+        return Some(space.place(SessionSpace::id.of(layout, at)?));
+    }
+    match kernel.described::<PspSessionSpace>() {
+        Some(layout) => Some(space.place(PspSessionSpace::id.of(layout, at)?)),
+        None => Some(space.place(at.add(SESSION_ID))),
+    }
 }
 
 /// Without a type: the number at its usual offset, refused where the PEB tells another.

@@ -2,6 +2,7 @@
 
 use super::process::{EProcess, Process};
 use super::shared_data::Clock;
+use crate::bytes::Place;
 use crate::symbols::layout::Layout;
 use crate::value::{Absent, Value};
 use std::fmt;
@@ -172,6 +173,11 @@ impl Process<'_> {
             },
             Err(why) => Err(why),
         }
+    }
+    /// Where its protection is.
+    #[must_use]
+    pub fn protection_at(&self) -> Option<Place> {
+        self.view.at(EProcess::protection_byte).or_else(|| self.view.at(EProcess::protected_flag))
     }
 }
 

@@ -5,9 +5,10 @@
 use super::privilege::{self, Privilege};
 use super::sid::Sid;
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::layout;
 use crate::paging::Space;
-use crate::symbols::layout::{Counted, Field, Layout, LayoutError, View};
+use crate::symbols::layout::{At, Counted, Field, Layout, LayoutError, View};
 use crate::symbols::types::Types;
 use crate::value::{Absent, Value};
 
@@ -287,6 +288,40 @@ impl Token<'_> {
         let entry = self.view.groups()?.add(u64::from(index).saturating_mul(self.reader.entry_size.into()));
         let found = self.reader.sids(space, entry, 1)?;
         found.first().ok_or(Absent::Implausible)?.sid?.integrity().ok_or(Absent::Implausible)
+    }
+    /// Where the SID of a group is: the user's is the first.
+    #[must_use]
+    pub fn sid_at(&self, space: &Space<'_>, index: u32) -> Option<Place> {
+        if index >= self.view.group_count().ok()? {
+            return None;
+        }
+        self.entry_sid_at(space, self.view.groups().ok()?, index)
+    }
+    /// Where the SID is of an entry of one of its arrays.
+    #[must_use]
+    pub fn entry_sid_at(&self, space: &Space<'_>, array: Va, index: u32) -> Option<Place> {
+        Some(space.place(space.view(&self.reader.entry, self.entry(array, index)).sid().ok()?))
+    }
+    /// Where the attributes are of an entry of one of its arrays.
+    #[must_use]
+    pub fn attributes_at(&self, space: &Space<'_>, array: Va, index: u32) -> Option<Place> {
+        space.view(&self.reader.entry, self.entry(array, index)).at(SidAndAttributes::attributes)
+    }
+    fn entry(&self, array: Va, index: u32) -> Va {
+        array.add(u64::from(index).saturating_mul(self.reader.entry_size.into()))
+    }
+    /// Where the SID of its mandatory label is.
+    #[must_use]
+    pub fn label_at(&self, space: &Space<'_>) -> Option<Place> {
+        self.sid_at(space, self.view.integrity_index().ok()?)
+    }
+    /// Where its privileges are: one of the masks, up to Server 2003 an array.
+    #[must_use]
+    pub fn privileges_at(&self, space: &Space<'_>, mask: At<TokenLayout>) -> Option<Place> {
+        match &self.reader.old {
+            None => self.view.at(mask),
+            Some((layout, ..)) => Some(space.place(space.view(layout, self.va).array().ok()?)),
+        }
     }
     /// The privileges, by number.
     ///

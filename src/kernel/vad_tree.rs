@@ -4,6 +4,7 @@
 
 use super::vad::{self, Kind, Mapping, Tag, Vad, VadLong, VadShort};
 use crate::addr::{PAGE_SIZE, Va};
+use crate::bytes::Place;
 use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
@@ -153,6 +154,12 @@ impl<'k> Layouts<'k> {
         space.view(self.short, node)
     }
 
+    /// Where a node's pool tag is.
+    #[must_use]
+    pub fn tag_at(&self, space: &Space<'_>, node: Va) -> Option<Place> {
+        let (layout, size) = self.pool?;
+        Some(space.place(PoolHeader::tag.of(layout, node.sub(size.into()))?))
+    }
     fn decode(&self, space: &Space<'_>, v: &View<'_, VadShort>) -> Value<Vad> {
         let (start, end) = vad::range(v)?;
         let node = v.va().ok_or(Absent::NotRecorded)?;

@@ -30,7 +30,7 @@ pub use tables::Rights;
 pub use walk::{Mapping, Via};
 
 use crate::addr::{PAGE_SIZE, Pa, Va};
-use crate::bytes::{At, Bytes, le};
+use crate::bytes::{At, Bytes, Place, le};
 use crate::dump::{Arch, Dump};
 use crate::symbols::layout::{Counted, Layout, View};
 use crate::utf16::{self, Text};
@@ -270,6 +270,16 @@ impl<'d> Space<'d> {
         let start = layout.start();
         View::new(layout, self.fetch(va.add(start.into()), layout.span().saturating_sub(start)).behind(start))
     }
+    /// Where the byte at an address is.
+    #[must_use]
+    pub fn place(&self, va: Va) -> Place {
+        self.fetch(va, 1).place(0)
+    }
+    /// Where the first character of a text is that was read here.
+    #[must_use]
+    pub fn place_of(&self, text: &Value<Text>) -> Option<Place> {
+        text.as_ref().ok()?.at().map(|at| self.place(at))
+    }
     /// A number of `size` bytes (1, 2, 4 or 8).
     ///
     /// # Errors
@@ -319,8 +329,12 @@ impl<'d> Space<'d> {
         self.as_far(bytes, |bytes| bytes.iter().map(|b| char::from(*b)).collect())
     }
     fn as_far(&self, bytes: &Bytes<'_>, decode: impl Fn(&[u8]) -> String) -> Value<Text> {
+        let read_at = |text: Text| match bytes.va() {
+            Some(va) => text.read_at(va),
+            None => text,
+        };
         let why = match bytes.all() {
-            Ok(all) => return Ok(decode(all).into()),
+            Ok(all) => return Ok(read_at(decode(all).into())),
             Err(why) => why,
         };
         let there = decode(bytes.prefix());
@@ -328,7 +342,7 @@ impl<'d> Space<'d> {
             return Err(why);
         }
         self.dump.met_cut_text(bytes.va().unwrap_or_default());
-        Ok(Text::cut(there, why))
+        Ok(read_at(Text::cut(there, why)))
     }
     /// The bytes from `va` up to a NUL, or `max` of them. Text that runs into a hole ends there when it has any byte.
     ///

@@ -33,6 +33,13 @@ pub enum Cell {
     Object(Vec<(Cow<'static, str>, Cell)>),
 }
 
+/// Nothing to say.
+impl Default for Cell {
+    fn default() -> Self {
+        Self::Absent(Absent::NotApplicable)
+    }
+}
+
 /// An offset in the dump file is a number; a place elsewhere names its file.
 impl From<At> for Cell {
     fn from(at: At) -> Self {
@@ -87,6 +94,10 @@ where
 }
 
 impl Cell {
+    /// An address, mask or code, in hexadecimal.
+    pub fn hex(value: Value<impl Into<u64>>) -> Self {
+        value.map_or_else(Self::Absent, |v| Self::Hex(v.into()))
+    }
     /// Why the value is absent, if it is. A time past the year 9999 is no time.
     #[must_use]
     pub fn absent(&self) -> Option<Absent> {

@@ -14,6 +14,7 @@
 mod body;
 mod cell;
 mod csv;
+mod field;
 pub mod guard;
 mod json;
 mod raw;
@@ -25,6 +26,7 @@ mod tests;
 mod writer;
 
 pub use cell::Cell;
+pub use field::{Field, Subject, Wanted, derived, headers, placed};
 pub use json::Pen;
-pub use row::{Collected, Column, Kind, Row, Sink, col, joined, wide};
+pub use row::{Collected, Column, Kind, Origin, Row, Sink, col, joined, wide};
 pub use writer::{Finished, Format, Provenance, Report, Style, Writer};

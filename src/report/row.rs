@@ -36,17 +36,30 @@ pub struct Column {
     pub about: &'static str,
     /// Whether the terminal table shows it; JSON and CSV always do.
     pub table: bool,
+    /// Where its values come from.
+    pub origin: Origin,
+}
+
+/// Where the values of a column come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody has said.
+    Unsaid,
+    /// Each is read at one place, which the row names (`--provenance=fields`).
+    Placed,
+    /// They are at no one place: what they are made of.
+    Derived(&'static str),
 }
 
 /// A column, shown in tables.
 #[must_use]
 pub const fn col(key: &'static str, kind: Kind, about: &'static str) -> Column {
-    Column { key, kind, about, table: true }
+    Column { key, kind, about, table: true, origin: Origin::Unsaid }
 }
 /// A column that only JSON and CSV (and `--wide` tables) show.
 #[must_use]
 pub const fn wide(key: &'static str, kind: Kind, about: &'static str) -> Column {
-    Column { key, kind, about, table: false }
+    Column { key, kind, about, table: false, origin: Origin::Unsaid }
 }
 
 /// Columns of one analysis followed by those of another: `N` must be their number.

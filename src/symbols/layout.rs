@@ -308,6 +308,22 @@ impl<'a, L: Layout> View<'a, L> {
     pub fn place_of(&self, accessor: &str) -> Option<Place> {
         Some(self.bytes.place(self.layout.field(accessor).ok()?.offset))
     }
+    /// Where a field lies.
+    pub fn at(&self, field: At<L>) -> Option<Place> {
+        Some(self.bytes.place((field.0)(self.layout).ok()?.offset))
+    }
+}
+
+/// A field of a layout, by a name that the compiler knows: `EProcess::id`.
+#[derive(Clone, Copy, Debug)]
+pub struct At<L>(#[doc(hidden)] pub fn(&L) -> Value<Field>);
+
+impl<L> At<L> {
+    /// Where the field lies in a structure at `va`, if this kernel has it.
+    #[must_use]
+    pub fn of(self, layout: &L, va: Va) -> Option<Va> {
+        Some(va.add((self.0)(layout).ok()?.offset.into()))
+    }
 }
 
 /// Declares the view of a structure: see the [module](crate::symbols::layout).
@@ -350,6 +366,10 @@ macro_rules! layout {
             fn field(&self, accessor: &str) -> $crate::value::Value<$crate::symbols::layout::Field> {
                 match accessor { $(stringify!($f) => self.$f,)+ _ => Err($crate::value::Absent::NotInBuild) }
             }
+        }
+        #[allow(dead_code, non_upper_case_globals, reason = "a field has one name: as accessor of the view, and as its place")]
+        impl $Name {
+            $( $(#[$fm])* $v const $f: $crate::symbols::layout::At<Self> = $crate::symbols::layout::At(|l| l.$f); )+
         }
         #[allow(dead_code, reason = "a layout may name a field for its place alone")]
         impl $crate::symbols::layout::View<'_, $Name> {

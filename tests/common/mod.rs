@@ -113,7 +113,7 @@ impl Sink for Tee<'_> {
 
 /// Runs an analysis once and writes it in all these formats.
 pub fn write(case: &Case, analysis: &Analysis, ask: &Ask, formats: &[Format]) -> Result<Vec<Written>> {
-    let provenance = if ask.provenance { Provenance::Fields } else { Provenance::None };
+    let provenance = if ask.rows.places { Provenance::Fields } else { Provenance::None };
     let outs: Vec<Shared> = formats.iter().map(|_| Shared::default()).collect();
     let reports = formats
         .iter()

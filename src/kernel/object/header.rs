@@ -1,6 +1,7 @@
 //! `_OBJECT_HEADER` and the optional headers before it.
 
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::kernel::Kernel;
 use crate::layout;
 use crate::paging::Space;
@@ -47,6 +48,14 @@ pub struct Header<'k> {
     pub at: Va,
     /// Its fields.
     pub view: View<'k, ObjectHeader>,
+}
+
+impl Header<'_> {
+    /// Where its type's number is; up to Vista, the type's address.
+    #[must_use]
+    pub fn type_at(&self) -> Option<Place> {
+        self.view.at(ObjectHeader::type_index).or_else(|| self.view.at(ObjectHeader::type_object))
+    }
 }
 
 /// Reads headers of one kernel.
