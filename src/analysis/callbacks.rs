@@ -1,11 +1,13 @@
 //! `callbacks`: routines that the kernel calls when something happens.
 
-use super::routine::{self, Routines};
+use super::routine::{self, Lead, Routines};
 use super::tell::members;
 use super::{Analysis, Answers, Ask, Case, Subject, modules};
 use crate::error::Result;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, joined, wide};
-use crate::value::Absent;
+use crate::kernel::callbacks::Callback;
+use crate::paging::Space;
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::value::{Absent, Value};
 
 /// The register's entry.
 pub static CALLBACKS: Analysis = Analysis {
@@ -21,37 +23,69 @@ pub static CALLBACKS: Analysis = Analysis {
     answers: Answers::of_memory(run),
 };
 
-const FIRST: [Column; 2] = [
-    col(
-        "kind",
-        Kind::Text,
-        "process, thread, image, registry, object_pre, object_post, bugcheck, bugcheck_reason, shutdown",
-    ),
-    col(
-        "detail",
-        Kind::Text,
-        "A registry callback's altitude, an object callback's type, a component's name, a driver's",
-    ),
-];
-const LAST: [Column; 3] = [
-    wide("list", Kind::Text, "Symbol of the list it is on"),
-    wide("index", Kind::Number, "Slot or place on the list, from 0"),
-    wide("entry", Kind::Hex, "Address of the slot or entry"),
-];
-const BOTH: [Column; FIRST.len() + routine::COLUMNS.len()] = joined(FIRST, routine::COLUMNS);
-const COLUMNS: [Column; BOTH.len() + LAST.len()] = joined(BOTH, LAST);
+/// A callback.
+struct Registered;
+struct Of<'a> {
+    callback: &'a Callback,
+    space: &'a Space<'a>,
+    lead: Value<Lead<'a>>,
+}
+impl crate::report::Subject for Registered {
+    type Of<'a> = Of<'a>;
+}
+impl routine::Named for Registered {
+    fn lead<'a, 'b>(of: &'b Self::Of<'a>) -> Value<&'b Lead<'a>> {
+        of.lead.as_ref().map_err(|why| *why)
+    }
+}
 
-fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+const FIELDS: &[Field<Registered>] = &[
+    derived(
+        col(
+            "kind",
+            Kind::Text,
+            "process, thread, image, registry, object_pre, object_post, bugcheck, bugcheck_reason, shutdown",
+        ),
+        "which list it is on",
+        |c| c.callback.kind.word().into(),
+    ),
+    placed(
+        col(
+            "detail",
+            Kind::Text,
+            "A registry callback's altitude, an object callback's type, a component's name, a driver's",
+        ),
+        |c| c.callback.detail.clone().into(),
+        |c| c.space.place_of(&c.callback.detail),
+    ),
+    derived(routine::ADDRESS, "the pointer in the slot's block, or in the entry", |c| c.callback.routine.into()),
+    routine::module(),
+    routine::symbol(),
+    routine::jumps_to(),
+    routine::hook(),
+    derived(wide("list", Kind::Text, "Symbol of the list it is on"), "the kernel's symbols", |c| {
+        c.callback.list.into()
+    }),
+    derived(
+        wide("index", Kind::Number, "Slot or place on the list, from 0"),
+        "the slot's place, or the links of the list",
+        |c| c.callback.index.into(),
+    ),
+    derived(wide("entry", Kind::Hex, "Address of the slot or entry"), "the list: it is the row's own place", |c| {
+        c.callback.place.va.ok_or(Absent::NotRecorded).into()
+    }),
+];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let callbacks = members("callbacks", kernel.callbacks(), sink)?;
     let routines = Routines::new(kernel, modules::loaded(case)?);
     routines.modules.notes.iter().for_each(|n| sink.note(n.clone()));
     let space = kernel.space();
     for c in callbacks {
-        let mut cells: Vec<Cell> = vec![c.kind.word().into(), c.detail.into()];
-        cells.extend(routine::cells(&routines, &space, c.routine));
-        cells.extend([c.list.into(), c.index.into(), c.place.va.ok_or(Absent::NotRecorded).into()]);
-        sink.row(Row::new(cells).at(c.place))?;
+        let lead = c.routine.map(|va| routines.look(&space, va));
+        sink.row(Row::of(FIELDS, &Of { callback: &c, space: &space, lead }, &ask.rows).at(c.place))?;
     }
     Ok(())
 }

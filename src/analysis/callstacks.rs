@@ -7,9 +7,11 @@ use super::{Analysis, Answers, Ask, Case, Subject, Switch, copied, user, who};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
-use crate::kernel::process::Process;
+use crate::kernel::process::{EProcess, Process};
 use crate::kernel::stack::thread::{Side, Stack};
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::kernel::stack::walk::Frame;
+use crate::kernel::thread::EThread;
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::value::Absent;
 
 /// The register's entry.
@@ -31,29 +33,91 @@ pub static CALLSTACKS: Analysis = Analysis {
         .minidump(|_, dump, ask, sink| user::callstacks(dump, ask, tid(ask)?, sink)),
 };
 
+/// A frame of a stack.
+struct Frames;
+struct Of<'a> {
+    of: &'a Whose,
+    index: usize,
+    side: Side,
+    frame: &'a Frame,
+    at: Location,
+    end: Option<&'static str>,
+}
+impl crate::report::Subject for Frames {
+    type Of<'a> = Of<'a>;
+}
+
+/// Whose a stack is, and where that is said: id and name of the process, id of the thread.
+pub struct Whose {
+    /// Id of the process.
+    pub pid: Cell,
+    /// Its name.
+    pub name: Cell,
+    /// Id of the thread.
+    pub tid: Cell,
+    /// Where the three are.
+    pub places: [Option<Place>; 3],
+}
+
 /// The columns of a frame.
-pub const COLUMNS: [Column; 12] = [
-    who::PID,
-    who::NAME,
-    col("tid", Kind::Number, "Thread id"),
-    col("frame", Kind::Number, "Number of the frame, 0 at the top"),
-    col("side", Kind::Text, "kernel, user or wow64 (32-bit code of a 64-bit Windows)"),
-    col("ip", Kind::Hex, "Address of the code"),
-    col("sp", Kind::Hex, "Stack pointer"),
-    col("module", Kind::Text, "Module of the code; none outside of all images"),
-    col("module_offset", Kind::Hex, "Bytes from the module's start"),
-    col("symbol", Kind::Text, "Function and distance, where symbols tell"),
-    col(
-        "how",
-        Kind::Text,
-        "How the frame was found: context, trap, switch, unwind, frame pointer, scan, unchecked scan",
+const FIELDS: &[Field<Frames>] = &[
+    placed(who::PID, |c| c.of.pid.clone(), |c| c.of.places[0]),
+    placed(who::NAME, |c| c.of.name.clone(), |c| c.of.places[1]),
+    placed(col("tid", Kind::Number, "Thread id"), |c| c.of.tid.clone(), |c| c.of.places[2]),
+    derived(col("frame", Kind::Number, "Number of the frame, 0 at the top"), "its order in the walk", |c| {
+        (c.index as u64).into()
+    }),
+    derived(
+        col("side", Kind::Text, "kernel, user or wow64 (32-bit code of a 64-bit Windows)"),
+        "which of the thread's stacks it is",
+        |c| c.side.word().into(),
     ),
-    wide(
-        "end",
-        Kind::Text,
-        "Of the last frame of a stack: how the walk ended (bottom of the stack, end of the kept stack, trap, lost, too many frames)",
+    derived(
+        col("ip", Kind::Hex, "Address of the code"),
+        "the registers that the walk begins with, then return addresses, as how says",
+        |c| c.frame.ip.into(),
+    ),
+    derived(
+        col("sp", Kind::Hex, "Stack pointer"),
+        "the registers that the walk begins with, then the sizes of frames, as how says",
+        |c| c.frame.sp.into(),
+    ),
+    derived(
+        col("module", Kind::Text, "Module of the code; none outside of all images"),
+        "ip, and the images of kernel and process",
+        |c| c.at.module_name().into(),
+    ),
+    derived(
+        col("module_offset", Kind::Hex, "Bytes from the module's start"),
+        "ip, and the images of kernel and process",
+        |c| c.at.offset.map_or_else(Cell::Absent, Cell::Hex),
+    ),
+    derived(
+        col("symbol", Kind::Text, "Function and distance, where symbols tell"),
+        "ip, the images of kernel and process, and their symbols and exports",
+        |c| symbol(c.at.symbol.clone()),
+    ),
+    derived(
+        col(
+            "how",
+            Kind::Text,
+            "How the frame was found: context, trap, switch, unwind, frame pointer, scan, unchecked scan",
+        ),
+        "the walk of the stack",
+        |c| c.frame.how.word().into(),
+    ),
+    derived(
+        wide(
+            "end",
+            Kind::Text,
+            "Of the last frame of a stack: how the walk ended (bottom of the stack, end of the kept stack, trap, lost, too many frames)",
+        ),
+        "the walk of the stack",
+        |c| c.end.clone().map_or(Cell::Absent(Absent::NotApplicable), Cell::from),
     ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// The thread that was asked for.
 fn tid(ask: &Ask) -> Result<Option<u64>> {
@@ -71,7 +135,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let common = Common::of(kernel, true);
     let wanted = asked_for(case, ask, sink)?;
     let start = || Worker::of(kernel);
-    in_order(wanted.into_iter(), start, |worker, process, sink| rows(&common, worker, &process, tid, sink), sink)
+    in_order(wanted.into_iter(), start, |worker, process, sink| rows(&common, worker, &process, tid, ask, sink), sink)
 }
 
 /// The frames of a process' threads, or of one of them.
@@ -83,6 +147,7 @@ pub fn rows<'k>(
     worker: &mut Worker<'k>,
     process: &Process<'k>,
     tid: Option<u64>,
+    ask: &Ask,
     sink: &mut dyn Sink,
 ) -> Result<()> {
     each_thread(worker, process, true, sink, |with, thread, _, sink| {
@@ -91,43 +156,31 @@ pub fn rows<'k>(
         }
         let stack = walk(common, with, thread);
         let locate = |side, ip| frame_location(common, with, side, ip);
-        let [pid, name] = who::cells(with.process);
-        let of = [pid, name, thread.tid().into()];
-        frames(&of, &stack, locate, thread.place(), sink)?;
+        let process = with.process;
+        let places =
+            [process.view.at(EProcess::id), process.view.at(EProcess::short_name), thread.view.at(EThread::tid)];
+        let of = Whose { pid: process.pid().into(), name: process.name().into(), tid: thread.tid().into(), places };
+        frames(&of, &stack, locate, thread.place(), ask, sink)?;
         Ok(())
     })
 }
 
-/// The rows of one stack; `of` are the cells that say whose it is.
+/// The rows of one stack; `of` says whose it is.
 ///
 /// # Errors
 /// The sink's.
 pub fn frames(
-    of: &[Cell; 3],
+    of: &Whose,
     stack: &Stack,
     locate: impl Fn(Side, Va) -> Location,
     place: Place,
+    ask: &Ask,
     sink: &mut dyn Sink,
 ) -> Result<()> {
-    let [pid, name, tid] = of;
     stack.notes.iter().for_each(|n| sink.note(n.clone()));
-    for (i, (side, frame)) in stack.frames.iter().enumerate() {
-        let at = locate(*side, frame.ip);
-        let cells: [Cell; COLUMNS.len()] = [
-            pid.clone(),
-            name.clone(),
-            tid.clone(),
-            (i as u64).into(),
-            side.word().into(),
-            frame.ip.into(),
-            frame.sp.into(),
-            at.module_name().into(),
-            at.offset.map_or_else(Cell::Absent, Cell::Hex),
-            symbol(at.symbol),
-            frame.how.word().into(),
-            stack.end_at(i).map_or(Cell::Absent(Absent::NotApplicable), Cell::from),
-        ];
-        sink.row(Row::new(cells.into()).at(place))?;
+    for (index, (side, frame)) in stack.frames.iter().enumerate() {
+        let of = Of { of, index, side: *side, frame, at: locate(*side, frame.ip), end: stack.end_at(index) };
+        sink.row(Row::of(FIELDS, &of, &ask.rows).at(place))?;
     }
     Ok(())
 }

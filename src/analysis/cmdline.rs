@@ -3,13 +3,15 @@
 use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, user, who};
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
-use crate::kernel::peb::Parameters;
-use crate::kernel::process::Process;
+use crate::kernel::peb::{Parameters, ParametersLayout, Peb, PebLayout};
+use crate::kernel::process::{EProcess, Process};
 use crate::kernel::sides::{Side, Sides};
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::symbols::layout::Layout as _;
 use crate::utf16::Text;
 use crate::value::{Absent, Value};
@@ -28,33 +30,174 @@ pub static CMDLINE: Analysis = Analysis {
     answers: Answers::of(run).minidump(|case, dump, ask, sink| user::cmdline(&case.dump, dump, ask, sink)),
 };
 
+/// What a process was started with.
+#[derive(Debug)]
+pub struct CommandLines;
+/// What is known of it.
+pub struct Of<'a> {
+    process: &'a Process<'a>,
+    /// The process's own memory.
+    memory: Value<&'a Space<'a>>,
+    sides: &'a [Side<'a>],
+    parameters: Value<Parameters>,
+    peb: Value<Peb<'a>>,
+}
+who::of_process!(CommandLines, Of);
+
+impl<'a> Of<'a> {
+    fn parameters(&self) -> Value<&Parameters> {
+        self.parameters.as_ref().map_err(|why| *why)
+    }
+    fn parameter(&self, get: fn(&Parameters) -> Cell) -> Cell {
+        self.parameters().map_or_else(Cell::Absent, get)
+    }
+    fn text(&self, get: fn(&Parameters) -> &Value<Text>) -> Cell {
+        self.parameters().and_then(|p| get(p).clone()).into()
+    }
+    fn text_at(&self, get: fn(&Parameters) -> &Value<Text>) -> Option<Place> {
+        self.memory.ok()?.place_of(get(self.parameters().ok()?))
+    }
+    fn in_parameters(&self, field: At<ParametersLayout>) -> Option<Place> {
+        self.process.kernel.place_in(self.memory.ok()?, self.parameters().ok()?.address, field)
+    }
+    fn peb(&self) -> Value<&Peb<'a>> {
+        self.peb.as_ref().map_err(|why| *why)
+    }
+    fn peb_flags(&self) -> Value<Vec<String>> {
+        let peb = self.peb()?;
+        let at = peb.layout.field("bit_field")?;
+        Ok(self.process.kernel.flag_names("_PEB", at.offset, peb.bit_field()?.into()))
+    }
+    fn wow64(&self) -> Cell {
+        let Some(side) = self.sides.iter().find(|side| side.wow64) else { return Absent::NotApplicable.into() };
+        let p = self.memory.and_then(|memory| side.parameters(memory));
+        let text = |get: fn(&Parameters) -> Value<Text>| Cell::from(p.as_ref().map_err(|e| *e).and_then(get));
+        Cell::Object(vec![
+            ("peb".into(), side.peb.into()),
+            ("command_line".into(), text(|p| p.command_line.clone())),
+            ("image_path".into(), text(|p| p.image_path.clone())),
+            ("current_directory".into(), text(|p| p.directory.clone())),
+        ])
+    }
+}
+
 /// The columns.
-pub const COLUMNS: [Column; 24] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("command_line", Kind::Text, "Command line"),
-    col("image_path", Kind::Text, "Image path (ImagePathName)"),
-    col("current_directory", Kind::Text, "Current directory"),
-    wide("window_title", Kind::Text, "Window title"),
-    wide("desktop", Kind::Text, "Window station and desktop"),
-    wide("shell_info", Kind::Text, "What the shell passed on"),
-    wide("dll_path", Kind::Text, "Search path for DLLs"),
-    wide("standard_input", Kind::Hex, "Handle of standard input"),
-    wide("standard_output", Kind::Hex, "Handle of standard output"),
-    wide("standard_error", Kind::Hex, "Handle of standard error"),
-    wide("console", Kind::Hex, "Handle of the console"),
-    wide("parameter_flags", Kind::Hex, "RTL_USER_PROC_… flags"),
-    wide("window_flags", Kind::Texts, "STARTF_… flags of the start"),
-    wide("show_window", Kind::Number, "SW_… of the first window"),
-    wide("being_debugged", Kind::Bool, "BeingDebugged of the PEB"),
-    wide("global_flag", Kind::Hex, "NtGlobalFlag of the PEB"),
-    wide("global_flags", Kind::Texts, "The same by name, as gflags names them: heap checks, stack traces, page heap"),
-    wide("peb_flags", Kind::Texts, "Flags of the PEB's BitField that are set, by the kernel's own names"),
-    wide("peb", Kind::Hex, "Address of the PEB"),
-    wide("parameters", Kind::Hex, "Address of the process parameters"),
-    wide("wow64", Kind::Nested, "The 32-bit side: peb, command_line, image_path, current_directory"),
+pub const FIELDS: &[Field<CommandLines>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(
+        col("command_line", Kind::Text, "Command line"),
+        |c| c.text(|p| &p.command_line),
+        |c| c.text_at(|p| &p.command_line),
+    ),
+    placed(
+        col("image_path", Kind::Text, "Image path (ImagePathName)"),
+        |c| c.text(|p| &p.image_path),
+        |c| c.text_at(|p| &p.image_path),
+    ),
+    placed(
+        col("current_directory", Kind::Text, "Current directory"),
+        |c| c.text(|p| &p.directory),
+        |c| c.text_at(|p| &p.directory),
+    ),
+    placed(
+        wide("window_title", Kind::Text, "Window title"),
+        |c| c.text(|p| &p.window_title),
+        |c| c.text_at(|p| &p.window_title),
+    ),
+    placed(
+        wide("desktop", Kind::Text, "Window station and desktop"),
+        |c| c.text(|p| &p.desktop),
+        |c| c.text_at(|p| &p.desktop),
+    ),
+    placed(
+        wide("shell_info", Kind::Text, "What the shell passed on"),
+        |c| c.text(|p| &p.shell),
+        |c| c.text_at(|p| &p.shell),
+    ),
+    placed(
+        wide("dll_path", Kind::Text, "Search path for DLLs"),
+        |c| c.text(|p| &p.dll_path),
+        |c| c.text_at(|p| &p.dll_path),
+    ),
+    placed(
+        wide("standard_input", Kind::Hex, "Handle of standard input"),
+        |c| c.parameter(|p| p.handles[0].into()),
+        |c| c.in_parameters(ParametersLayout::stdin),
+    ),
+    placed(
+        wide("standard_output", Kind::Hex, "Handle of standard output"),
+        |c| c.parameter(|p| p.handles[1].into()),
+        |c| c.in_parameters(ParametersLayout::stdout),
+    ),
+    placed(
+        wide("standard_error", Kind::Hex, "Handle of standard error"),
+        |c| c.parameter(|p| p.handles[2].into()),
+        |c| c.in_parameters(ParametersLayout::stderr),
+    ),
+    placed(
+        wide("console", Kind::Hex, "Handle of the console"),
+        |c| c.parameter(|p| p.console.into()),
+        |c| c.in_parameters(ParametersLayout::console),
+    ),
+    placed(
+        wide("parameter_flags", Kind::Hex, "RTL_USER_PROC_… flags"),
+        |c| c.parameter(|p| Cell::hex(p.flags)),
+        |c| c.in_parameters(ParametersLayout::flags),
+    ),
+    placed(
+        wide("window_flags", Kind::Texts, "STARTF_… flags of the start"),
+        |c| c.parameter(|p| p.window_flags.map(start_flags).into()),
+        |c| c.in_parameters(ParametersLayout::window_flags),
+    ),
+    placed(
+        wide("show_window", Kind::Number, "SW_… of the first window"),
+        |c| c.parameter(|p| p.show_window.into()),
+        |c| c.in_parameters(ParametersLayout::show_window),
+    ),
+    placed(
+        wide("being_debugged", Kind::Bool, "BeingDebugged of the PEB"),
+        |c| c.peb().and_then(|v| v.being_debugged()).map(|b| b != 0).into(),
+        |c| c.peb().ok()?.at(PebLayout::being_debugged),
+    ),
+    placed(
+        wide("global_flag", Kind::Hex, "NtGlobalFlag of the PEB"),
+        |c| Cell::hex(c.peb().and_then(|v| v.global_flag())),
+        |c| c.peb().ok()?.at(PebLayout::global_flag),
+    ),
+    placed(
+        wide(
+            "global_flags",
+            Kind::Texts,
+            "The same by name, as gflags names them: heap checks, stack traces, page heap",
+        ),
+        |c| c.peb().and_then(|v| v.global_flag()).map(global_flags).into(),
+        |c| c.peb().ok()?.at(PebLayout::global_flag),
+    ),
+    placed(
+        wide("peb_flags", Kind::Texts, "Flags of the PEB's BitField that are set, by the kernel's own names"),
+        |c| c.peb_flags().into(),
+        |c| c.peb().ok()?.at(PebLayout::bit_field),
+    ),
+    placed(
+        wide("peb", Kind::Hex, "Address of the PEB"),
+        |c| c.process.peb().into(),
+        |c| c.process.view.at(EProcess::peb_raw),
+    ),
+    placed(
+        wide("parameters", Kind::Hex, "Address of the process parameters"),
+        |c| c.parameter(|p| p.address.into()),
+        |c| c.peb().ok()?.at(PebLayout::parameters),
+    ),
+    derived(
+        wide("wow64", Kind::Nested, "The 32-bit side: peb, command_line, image_path, current_directory"),
+        "PEB and process parameters of the 32-bit side",
+        |c| c.wow64(),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
@@ -69,74 +212,16 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 pub fn row<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn Sink) -> Row {
     let memory = AddressSpace::of(process, space);
     let sides = sides.of_process(process, space);
-    let native = sides.first();
     let memory = memory.as_ref().map_err(|e| *e);
     if let Ok(m) = memory {
         tell(process, m.tree.notes.iter().cloned(), sink);
     }
-    let read = |side: Option<&Side<'_>>| -> Value<Parameters> {
-        side.ok_or(Absent::NotApplicable)?.parameters(&memory?.space)
-    };
-    let own = read(native);
-    let peb = native.ok_or(Absent::NotApplicable).and_then(|s| s.view(&memory?.space));
-    let p = |get: fn(&Parameters) -> Cell| own.as_ref().map_or_else(|e| Cell::Absent(*e), get);
-    let peb_cell =
-        |get: &dyn Fn(&crate::kernel::peb::Peb<'_>) -> Cell| peb.as_ref().map_or_else(|e| Cell::Absent(*e), get);
-    let handle = |i: usize| -> Cell {
-        let h =
-            own.as_ref().map_err(|e| *e).and_then(|p| p.handles.get(i).copied().unwrap_or(Err(Absent::NotApplicable)));
-        h.into()
-    };
-    let [pid, name] = who::cells(process);
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        who::address(process),
-        p(|p| p.command_line.clone().into()),
-        p(|p| p.image_path.clone().into()),
-        p(|p| p.directory.clone().into()),
-        p(|p| p.window_title.clone().into()),
-        p(|p| p.desktop.clone().into()),
-        p(|p| p.shell.clone().into()),
-        p(|p| p.dll_path.clone().into()),
-        handle(0),
-        handle(1),
-        handle(2),
-        p(|p| p.console.into()),
-        p(|p| p.flags.map_or_else(Cell::Absent, |f| Cell::Hex(f.into()))),
-        p(|p| p.window_flags.map(start_flags).into()),
-        p(|p| p.show_window.into()),
-        peb_cell(&|v| v.being_debugged().map(|b| b != 0).into()),
-        peb_cell(&|v| v.global_flag().map_or_else(Cell::Absent, |f| Cell::Hex(f.into()))),
-        peb_cell(&|v| v.global_flag().map(global_flags).into()),
-        peb_cell(&|v| {
-            let at = v.layout.field("bit_field");
-            at.and_then(|f| Ok(process.kernel.flag_names("_PEB", f.offset, v.bit_field()?.into()))).into()
-        }),
-        process.peb().into(),
-        p(|p| p.address.into()),
-        wow64(sides.iter().find(|s| s.wow64), &read),
-    ];
-    let mut row = Row::new(cells.into()).at(own.as_ref().map_or(process.place(), |p| p.place));
-    if ask.rows.places
-        && let (Ok(p), Ok(m)) = (&own, memory)
-        && let Ok(text) = p.command_line_text
-    {
-        row.fields.push(("command_line", m.space.fetch(text, 2).place(0)));
-    }
-    row
-}
-
-fn wow64(side: Option<&Side<'_>>, read: &dyn Fn(Option<&Side<'_>>) -> Value<Parameters>) -> Cell {
-    let Some(side) = side else { return Absent::NotApplicable.into() };
-    let p = read(Some(side));
-    let text = |get: fn(&Parameters) -> Value<Text>| Cell::from(p.as_ref().map_err(|e| *e).and_then(get));
-    Cell::Object(vec![
-        ("peb".into(), side.peb.into()),
-        ("command_line".into(), text(|p| p.command_line.clone())),
-        ("image_path".into(), text(|p| p.image_path.clone())),
-        ("current_directory".into(), text(|p| p.directory.clone())),
-    ])
+    let memory = memory.map(|m| &m.space);
+    let native = sides.first().ok_or(Absent::NotApplicable);
+    let parameters = native.and_then(|side| side.parameters(memory?));
+    let peb = native.and_then(|side| side.view(memory?));
+    let place = parameters.as_ref().map_or(process.place(), |p| p.place);
+    Row::of(FIELDS, &Of { process, memory, sides: &sides, parameters, peb }, &ask.rows).at(place)
 }
 
 /// `STARTUPINFO.dwFlags`, as documented for `CreateProcess`.

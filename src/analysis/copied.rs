@@ -127,8 +127,9 @@ pub(super) fn callstack(kernel: &Kernel, ask: &Ask, tid: Option<u64>, sink: &mut
     };
     let space = kernel.space();
     let locate = |_, ip| Location::of(kernel, &space, &found.code, ip);
-    let of = [running.pid.into(), running.name.into(), running.tid.into()];
-    callstacks::frames(&of, &found.stack, locate, running.place, sink)
+    let (pid, name, tid) = (running.pid.into(), running.name.into(), running.tid.into());
+    let of = callstacks::Whose { pid, name, tid, places: [None; 3] };
+    callstacks::frames(&of, &found.stack, locate, running.place, ask, sink)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::kernel::find::Copied;
 use crate::kernel::module::Modules;
 use crate::kernel::process::Process;
 use crate::kernel::thread::Thread;
-use crate::report::{Cell, Column, Kind, Row, Sink, col};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed};
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
 
@@ -31,35 +31,125 @@ pub static CRASHINFO: Analysis = Analysis {
     answers: Answers::of(run).minidump(|case, dump, _, sink| user::crashinfo(dump, case.dump.arch, &COLUMNS, sink)),
 };
 
-const COLUMNS: [Column; 16] = [
-    col("bugcheck", Kind::Hex, "Bug-check code"),
-    col("bugcheck_name", Kind::Text, "Its name in Microsoft's reference"),
-    col("about", Kind::Text, "What it means; whether anything crashed at all"),
-    col("parameters", Kind::Nested, "Its four parameters: value, meaning, what the value says, driver it lies in"),
-    col(
-        "driver",
-        Kind::Nested,
-        "The driver most likely to blame: name, where its code was, why, whether it is one of Windows' own or was unloaded, path, \
-         company, version, when it was built; where none can be named, why",
-    ),
-    col("exception", Kind::Nested, "The exception record: code, flags, address, parameters"),
-    col("instruction", Kind::Hex, "Where the processor was (instruction pointer of the context)"),
-    col("instruction_module", Kind::Text, "Module and offset of that"),
-    col(
-        "stack",
-        Kind::Texts,
-        "The call stack of the crash: code, and how the frame was found (callstacks has addresses)",
-    ),
-    col("processor", Kind::Number, "Number of the processor"),
-    col("registers", Kind::Nested, "Registers of the context record"),
-    col("system_time", Kind::Time, "When the machine stopped, by the header"),
-    col("uptime", Kind::Text, "How long it had run: days.hours:minutes:seconds"),
-    col("process", Kind::Nested, "The process that was running, and what says so"),
-    col("thread", Kind::Nested, "The thread that was running"),
-    col("comment", Kind::Text, "The comment that the writer left in the header"),
-];
+/// A crash.
+struct Crashes;
+struct Of<'a> {
+    dump: &'a Dump,
+    header: &'a Header,
+    crash: Crash<'a>,
+    context: Value<Context>,
+    running: Value<Running<'a>>,
+    copied: Option<&'a Copied>,
+}
+impl crate::report::Subject for Crashes {
+    type Of<'a> = Of<'a>;
+}
 
-fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+impl Of<'_> {
+    fn instruction(&self) -> Value<Va> {
+        self.context.as_ref().map_err(|e| *e).and_then(|c| c.instruction().ok_or(Absent::NotRecorded))
+    }
+    fn processor(&self) -> Value<u32> {
+        self.crash.processor().or(self.running.as_ref().map_err(|e| *e).and_then(|r| r.processor))
+    }
+}
+
+fn in_file(offset: u64) -> Place {
+    Place { file: Some(offset.into()), ..Place::default() }
+}
+
+const FIELDS: &[Field<Crashes>] = &[
+    placed(
+        col("bugcheck", Kind::Hex, "Bug-check code"),
+        |c| Cell::Hex(c.header.bugcheck.into()),
+        |c| Some(in_file(c.header.bugcheck_at)),
+    ),
+    derived(
+        col("bugcheck_name", Kind::Text, "Its name in Microsoft's reference"),
+        "bugcheck, by Microsoft's reference",
+        |c| c.crash.name().ok_or(Absent::NotRecorded).into(),
+    ),
+    derived(
+        col("about", Kind::Text, "What it means; whether anything crashed at all"),
+        "bugcheck and its parameters",
+        |c| c.crash.about().ok_or(Absent::NotRecorded).into(),
+    ),
+    placed(
+        col("parameters", Kind::Nested, "Its four parameters: value, meaning, what the value says, driver it lies in"),
+        |c| parameters(&c.crash),
+        |c| Some(in_file(c.header.parameters_at)),
+    ),
+    derived(
+        col(
+            "driver",
+            Kind::Nested,
+            "The driver most likely to blame: name, where its code was, why, whether it is one of Windows' own or was unloaded, path, \
+         company, version, when it was built; where none can be named, why",
+        ),
+        "parameters, call stack, and the list of drivers",
+        |c| blame(&c.crash).cell(),
+    ),
+    placed(
+        col("exception", Kind::Nested, "The exception record: code, flags, address, parameters"),
+        |c| exception(c.dump, c.header, &c.crash.modules),
+        |c| Some(in_file(c.header.exception?.0)),
+    ),
+    derived(
+        col("instruction", Kind::Hex, "Where the processor was (instruction pointer of the context)"),
+        "the instruction pointer of the context record",
+        |c| c.instruction().into(),
+    ),
+    derived(
+        col("instruction_module", Kind::Text, "Module and offset of that"),
+        "instruction, and the list of drivers",
+        |c| c.instruction().and_then(|va| c.crash.place(va).ok_or(Absent::NotApplicable)).into(),
+    ),
+    derived(
+        col(
+            "stack",
+            Kind::Texts,
+            "The call stack of the crash: code, and how the frame was found (callstacks has addresses)",
+        ),
+        "the thread's stack, unwound frame by frame",
+        |c| c.crash.frames(),
+    ),
+    derived(col("processor", Kind::Number, "Number of the processor"), "the processor's control block", |c| {
+        c.processor().into()
+    }),
+    placed(
+        col("registers", Kind::Nested, "Registers of the context record"),
+        |c| c.context.as_ref().map_or_else(|why| Cell::Absent(*why), registers),
+        |c| Some(in_file(c.header.context?.0)),
+    ),
+    placed(
+        col("system_time", Kind::Time, "When the machine stopped, by the header"),
+        |c| c.header.system_time.ok_or(Absent::NotRecorded).into(),
+        |c| Some(in_file(c.header.system_time_at)),
+    ),
+    derived(
+        col("uptime", Kind::Text, "How long it had run: days.hours:minutes:seconds"),
+        "SystemUpTime of the header, in 100 ns",
+        |c| c.header.uptime.ok_or(Absent::NotRecorded).map(duration).into(),
+    ),
+    derived(
+        col("process", Kind::Nested, "The process that was running, and what says so"),
+        "the processor's thread, or whose page tables it used",
+        |c| c.copied.map_or_else(|| process_cell(&c.running), process_of_copy),
+    ),
+    derived(
+        col("thread", Kind::Nested, "The thread that was running"),
+        "the stack pointer of the context record, and the threads' stacks",
+        |c| c.copied.map_or_else(|| thread_cell(&c.running), thread_of_copy),
+    ),
+    derived(
+        col("comment", Kind::Text, "The comment that the writer left in the header"),
+        "Comment of the header",
+        |c| c.header.comment.clone().ok_or(Absent::NotRecorded).into(),
+    ),
+];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let dump = &*case.dump;
     let Some(header) = &dump.header else {
         return Err(Error::NotAvailable(format!(
@@ -69,30 +159,10 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     };
     let crash = Crash::of(case, header);
     let context = read(dump, header.context).and_then(|b| Context::read(dump.arch.ok_or(Absent::NotRecorded)?, b));
-    let at = context.as_ref().map_err(|e| *e).and_then(|c| c.instruction().ok_or(Absent::NotRecorded));
     let running = running(case, &context);
-    let processor = crash.processor().or(running.as_ref().map_err(|e| *e).and_then(|r| r.processor));
     let copied = case.kernel().ok().and_then(|k| k.copied.as_ref());
-    let cells: [Cell; COLUMNS.len()] = [
-        Cell::Hex(header.bugcheck.into()),
-        crash.name().ok_or(Absent::NotRecorded).into(),
-        crash.about().ok_or(Absent::NotRecorded).into(),
-        parameters(&crash),
-        blame(&crash).cell(),
-        exception(dump, header, &crash.modules),
-        at.into(),
-        at.and_then(|va| crash.place(va).ok_or(Absent::NotApplicable)).into(),
-        crash.frames(),
-        processor.into(),
-        context.map_or_else(Cell::Absent, registers),
-        header.system_time.ok_or(Absent::NotRecorded).into(),
-        header.uptime.ok_or(Absent::NotRecorded).map(duration).into(),
-        copied.map_or_else(|| process_cell(&running), process_of_copy),
-        copied.map_or_else(|| thread_cell(&running), thread_of_copy),
-        header.comment.clone().ok_or(Absent::NotRecorded).into(),
-    ];
-    let place = Place { va: None, pa: None, file: Some(0.into()) };
-    sink.row(Row::new(cells.into()).at(place).upright())
+    let of = Of { dump, header, crash, context, running, copied };
+    sink.row(Row::of(FIELDS, &of, &ask.rows).at(in_file(0)).upright())
 }
 
 fn parameters(crash: &Crash<'_>) -> Cell {
@@ -133,8 +203,8 @@ fn exception(dump: &Dump, header: &Header, modules: &Modules) -> Cell {
     Cell::Object(fields)
 }
 
-fn registers(context: Context) -> Cell {
-    Cell::Object(context.registers.into_iter().map(|(n, v)| (n.into(), Cell::Hex(v))).collect())
+fn registers(context: &Context) -> Cell {
+    Cell::Object(context.registers.iter().map(|(n, v)| ((*n).into(), Cell::Hex(*v))).collect())
 }
 
 fn read(dump: &Dump, at: Option<(u64, u32)>) -> Value<&[u8]> {

@@ -88,7 +88,7 @@ impl<'a> Of<'a> {
 }
 
 /// The columns of a module.
-pub const FIELDS: &[Field<Modules>] = &[
+const FIELDS: &[Field<Modules>] = &[
     who::pid(),
     who::name(),
     who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),

@@ -1,14 +1,19 @@
 //! `driverscan`: driver objects found in physical memory. `driverirp`: where their requests go.
 
-use super::routine::{self, Routines};
-use super::{Analysis, Answers, Ask, Case, Subject, scans};
+use super::routine::{self, Lead, Routines};
+use super::scans::{self, Scans};
+use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::error::Result;
-use crate::kernel::driver::{Driver, MAJOR_FUNCTIONS};
+use crate::kernel::Kernel;
+use crate::kernel::driver::{Driver, DriverObject, MAJOR_FUNCTIONS};
 use crate::kernel::module::Modules;
 use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, joined, wide};
+use crate::paging::Space;
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::value::Value;
 
 /// The register's entry.
@@ -36,27 +41,119 @@ pub static DRIVERIRP: Analysis = Analysis {
     answers: Answers::of_memory(run_irp),
 };
 
-const COLUMNS: [Column; 11] = [
-    col("offset", Kind::Hex, "Address of the _DRIVER_OBJECT"),
-    scans::PHYSICAL,
-    scans::FOUND_BY,
-    col("driver_name", Kind::Text, "Name in the object manager: \\Driver\\Name"),
-    col("start", Kind::Hex, "Where its image lies"),
-    col("size", Kind::Hex, "Bytes of its image"),
-    col("module", Kind::Text, "Loaded module its image lies in; none outside of all"),
-    wide("init", Kind::Hex, "Entry point"),
-    wide("unload", Kind::Hex, "Unload routine"),
-    wide("start_io", Kind::Hex, "StartIo routine"),
-    wide("loader_entry", Kind::Hex, "Its loader entry"),
+/// A driver object that the scan met.
+struct Drivers;
+struct Hit<'a> {
+    kernel: &'a Kernel,
+    space: &'a Space<'a>,
+    found: &'a Found,
+    driver: &'a Driver,
+    modules: &'a Modules,
+}
+impl crate::report::Subject for Drivers {
+    type Of<'a> = Hit<'a>;
+}
+impl Scans for Drivers {
+    fn found<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Found {
+        of.found
+    }
+}
+impl Hit<'_> {
+    fn at(&self, field: At<DriverObject>) -> Option<Place> {
+        self.kernel.place_in(self.space, self.driver.object, field)
+    }
+}
+
+/// A dispatch routine of a driver.
+struct Dispatches;
+struct Dispatch<'a> {
+    kernel: &'a Kernel,
+    space: &'a Space<'a>,
+    driver: &'a Driver,
+    number: u64,
+    name: &'static str,
+    routine: Value<Va>,
+    lead: Value<Lead<'a>>,
+}
+impl crate::report::Subject for Dispatches {
+    type Of<'a> = Dispatch<'a>;
+}
+impl routine::Named for Dispatches {
+    fn lead<'a, 'b>(of: &'b Self::Of<'a>) -> Value<&'b Lead<'a>> {
+        of.lead.as_ref().map_err(|why| *why)
+    }
+}
+impl Dispatch<'_> {
+    fn entry(&self) -> Option<Place> {
+        let table = DriverObject::major.of(self.kernel.layout().ok()?, self.driver.object)?;
+        Some(self.space.place(table.add(self.number.saturating_mul(self.space.pointer_size().into()))))
+    }
+    fn own(&self) -> Value<bool> {
+        let inside = |va: Va| Some(va.0.checked_sub(self.driver.start.ok()?.0)? < u64::from(self.driver.size.ok()?));
+        self.routine.map(|va| inside(va) == Some(true))
+    }
+}
+
+const FIELDS: &[Field<Drivers>] = &[
+    scans::address(col("offset", Kind::Hex, "Address of the _DRIVER_OBJECT")),
+    scans::physical(),
+    scans::found_by(),
+    placed(
+        col("driver_name", Kind::Text, "Name in the object manager: \\Driver\\Name"),
+        |c| c.driver.name.clone().into(),
+        |c| c.space.place_of(&c.driver.name),
+    ),
+    placed(col("start", Kind::Hex, "Where its image lies"), |c| c.driver.start.into(), |c| c.at(DriverObject::start)),
+    placed(
+        col("size", Kind::Hex, "Bytes of its image"),
+        |c| Cell::hex(c.driver.size),
+        |c| c.at(DriverObject::image_size),
+    ),
+    derived(
+        col("module", Kind::Text, "Loaded module its image lies in; none outside of all"),
+        "start, and the loaded modules",
+        |c| module_of(c.modules, c.driver.start),
+    ),
+    placed(wide("init", Kind::Hex, "Entry point"), |c| c.driver.init.into(), |c| c.at(DriverObject::init)),
+    placed(wide("unload", Kind::Hex, "Unload routine"), |c| c.driver.unload.into(), |c| c.at(DriverObject::unload)),
+    placed(
+        wide("start_io", Kind::Hex, "StartIo routine"),
+        |c| c.driver.start_io.into(),
+        |c| c.at(DriverObject::start_io),
+    ),
+    placed(
+        wide("loader_entry", Kind::Hex, "Its loader entry"),
+        |c| c.driver.section.into(),
+        |c| c.at(DriverObject::section),
+    ),
 ];
-const IRP_FIRST: [Column; 3] = [
-    col("offset", Kind::Hex, "Address of the _DRIVER_OBJECT"),
-    col("driver_name", Kind::Text, "Name in the object manager"),
-    col("irp", Kind::Text, "Major function (IRP_MJ_…)"),
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
+const IRP_FIELDS: &[Field<Dispatches>] = &[
+    derived(
+        col("offset", Kind::Hex, "Address of the _DRIVER_OBJECT"),
+        "where the scan met it: it is the row's own place",
+        |c| c.driver.object.into(),
+    ),
+    placed(
+        col("driver_name", Kind::Text, "Name in the object manager"),
+        |c| c.driver.name.clone().into(),
+        |c| c.space.place_of(&c.driver.name),
+    ),
+    derived(col("irp", Kind::Text, "Major function (IRP_MJ_…)"), "the entry's place in MajorFunction", |c| {
+        c.name.into()
+    }),
+    placed(routine::ADDRESS, |c| c.routine.into(), |c| c.entry()),
+    routine::module(),
+    routine::symbol(),
+    routine::jumps_to(),
+    routine::hook(),
+    derived(
+        col("own", Kind::Bool, "Whether it lies in the driver's own image"),
+        "address, and DriverStart and DriverSize",
+        |c| c.own().into(),
+    ),
 ];
-const IRP_BOTH: [Column; IRP_FIRST.len() + routine::COLUMNS.len()] = joined(IRP_FIRST, routine::COLUMNS);
-const IRP_COLUMNS: [Column; IRP_BOTH.len() + 1] =
-    joined(IRP_BOTH, [col("own", Kind::Bool, "Whether it lies in the driver's own image")]);
+const IRP_COLUMNS: [Column; IRP_FIELDS.len()] = headers(IRP_FIELDS);
 
 /// Every driver object of the scan, with where it was met.
 ///
@@ -84,23 +181,11 @@ fn module_of(modules: &Modules, va: Value<Va>) -> Cell {
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let modules = super::modules::loaded(case)?;
-    for (f, d) in drivers(case, ask, sink)? {
-        let [physical, by] = scans::cells(&f);
-        let module = module_of(&modules, d.start);
-        let cells: [Cell; COLUMNS.len()] = [
-            d.object.into(),
-            physical,
-            by,
-            d.name.into(),
-            d.start.into(),
-            d.size.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-            module,
-            d.init.into(),
-            d.unload.into(),
-            d.start_io.into(),
-            d.section.into(),
-        ];
-        sink.row(Row::new(cells.into()).at(d.place))?;
+    let kernel = case.kernel()?;
+    let space = kernel.space();
+    for (found, driver) in &drivers(case, ask, sink)? {
+        let hit = Hit { kernel, space: &space, found, driver, modules: &modules };
+        sink.row(Row::of(FIELDS, &hit, &ask.rows).at(driver.place))?;
     }
     Ok(())
 }
@@ -109,13 +194,11 @@ fn run_irp(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let routines = Routines::new(kernel, super::modules::loaded(case)?);
     let space = kernel.space();
-    for (_, d) in drivers(case, ask, sink)? {
-        for (name, routine) in MAJOR_FUNCTIONS.iter().zip(&d.major) {
-            let inside = |va: Va| Some(va.0.checked_sub(d.start.ok()?.0)? < u64::from(d.size.ok()?));
-            let mut cells: Vec<Cell> = vec![d.object.into(), d.name.clone().into(), (*name).into()];
-            cells.extend(routine::cells(&routines, &space, *routine));
-            cells.push(routine.map(|va| inside(va) == Some(true)).into());
-            sink.row(Row::new(cells).at(d.place))?;
+    for (_, driver) in &drivers(case, ask, sink)? {
+        for ((number, name), routine) in (0..).zip(MAJOR_FUNCTIONS).zip(&driver.major) {
+            let lead = routine.map(|va| routines.look(&space, va));
+            let of = Dispatch { kernel, space: &space, driver, number, name, routine: *routine, lead };
+            sink.row(Row::of(IRP_FIELDS, &of, &ask.rows).at(driver.place))?;
         }
     }
     Ok(())

@@ -3,13 +3,15 @@
 use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, user, who};
+use crate::addr::Va;
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
-use crate::kernel::peb;
+use crate::kernel::peb::{self, ParametersLayout, Variable, layout_for};
 use crate::kernel::process::Process;
-use crate::kernel::sides::Sides;
+use crate::kernel::sides::{Side, Sides};
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::value::{Absent, Note};
 
 /// The register's entry.
@@ -25,28 +27,66 @@ pub static ENVARS: Analysis = Analysis {
     answers: Answers::of(run).minidump(|case, dump, ask, sink| user::envars(&case.dump, dump, ask, sink)),
 };
 
+/// A variable of a process's environment.
+#[derive(Debug)]
+pub struct Variables;
+/// What is known of it.
+pub struct Of<'a> {
+    process: &'a Process<'a>,
+    /// The process's own memory.
+    memory: &'a Space<'a>,
+    side: &'a Side<'a>,
+    block: Va,
+    /// Where the block's address is.
+    pointer: Option<Va>,
+    variable: &'a Variable,
+}
+who::of_process!(Variables, Of);
+
+impl Of<'_> {
+    /// Behind the name and the divider.
+    fn value_at(&self) -> Option<Place> {
+        let name = u64::try_from(self.variable.name.encode_utf16().count()).ok()?;
+        Some(self.memory.place(self.variable.place.va?.add(name.saturating_add(1).saturating_mul(2))))
+    }
+}
+
 /// The columns.
-pub const COLUMNS: [Column; 7] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("variable", Kind::Text, "Name"),
-    col("value", Kind::Text, "Value"),
-    wide("wow64", Kind::Bool, "From the 32-bit side's block"),
-    wide("block", Kind::Hex, "Address of the environment block"),
+pub const FIELDS: &[Field<Variables>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(col("variable", Kind::Text, "Name"), |c| c.variable.name.clone().into(), |c| Some(c.variable.place)),
+    placed(col("value", Kind::Text, "Value"), |c| c.variable.value.clone().into(), |c| c.value_at()),
+    derived(wide("wow64", Kind::Bool, "From the 32-bit side's block"), "which PEB leads to the block", |c| {
+        c.side.wow64.into()
+    }),
+    placed(
+        wide("block", Kind::Hex, "Address of the environment block"),
+        |c| c.block.into(),
+        |c| Some(c.memory.place(c.pointer?)),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let sides = Sides::of(kernel).map_err(|e| kernel.unreadable(&e))?;
-    each_process(case, ask, sink, |space, process, sink| rows(&sides, process, space, sink))
+    each_process(case, ask, sink, |space, process, sink| rows(&sides, process, space, ask, sink))
 }
 
 /// The rows of a process.
 ///
 /// # Errors
 /// The sink's.
-pub fn rows<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(
+    sides: &Sides<'k>,
+    process: &Process<'k>,
+    space: &Space<'k>,
+    ask: &Ask,
+    sink: &mut dyn Sink,
+) -> Result<()> {
     let Ok(memory) = AddressSpace::of(process, space) else { return Ok(()) };
     let mut shown = None;
     for side in sides.of_process(process, space) {
@@ -71,13 +111,13 @@ pub fn rows<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, sin
         if address.is_null() || shown.replace(address) == Some(address) {
             continue;
         }
+        let layout = layout_for::<ParametersLayout>(process.kernel, side.wow64).ok();
+        let pointer = layout.and_then(|layout| ParametersLayout::environment.of(layout, parameters.address));
         let (variables, note) = peb::environment(&memory.space, address, size.ok());
         tell(process, note, sink);
         for v in variables {
-            let [pid, name] = who::cells(process);
-            let cells: [Cell; COLUMNS.len()] =
-                [pid, name, who::address(process), v.name.into(), v.value.into(), side.wow64.into(), address.into()];
-            sink.row(Row::new(cells.into()).at(v.place))?;
+            let of = Of { process, memory: &memory.space, side: &side, block: address, pointer, variable: &v };
+            sink.row(Row::of(FIELDS, &of, &ask.rows).at(v.place))?;
         }
     }
     Ok(())

@@ -1,12 +1,16 @@
 //! `filescan`, `mutantscan`, `symlinkscan`: named objects found in physical memory.
 
-use super::{Analysis, Answers, Ask, Case, Subject, scans};
+use super::scans::{self, Scans};
+use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::error::Result;
-use crate::kernel::file_object::Files;
+use crate::kernel::Kernel;
+use crate::kernel::file_object::{File, FileLayout, Files};
+use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::layout;
-use crate::report::{Cell, Column, Kind, Row, Sink, col};
-use crate::symbols::layout::{Bits, Counted};
+use crate::paging::Space;
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed};
+use crate::symbols::layout::{Bits, Counted, View};
 use crate::time::FileTime;
 use crate::utf16::Text;
 use crate::value::{Absent, Value};
@@ -45,30 +49,117 @@ pub static SYMLINKSCAN: Analysis = Analysis {
     answers: Answers::of_memory(run_links),
 };
 
-const FILE_COLUMNS: [Column; 6] = [
-    col("offset", Kind::Hex, "Address of the _FILE_OBJECT"),
-    scans::PHYSICAL,
-    scans::FOUND_BY,
-    col("device", Kind::Text, "Device it lies on"),
-    col("path", Kind::Text, "Path on the device, as it was opened"),
-    col("delete_pending", Kind::Bool, "Delete on close is pending"),
+/// A file object that the scan met.
+struct FileHits;
+struct FileHit<'a> {
+    found: &'a Found,
+    space: &'a Space<'a>,
+    kernel: &'a Kernel,
+    file: &'a File,
+}
+impl crate::report::Subject for FileHits {
+    type Of<'a> = FileHit<'a>;
+}
+impl Scans for FileHits {
+    fn found<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Found {
+        of.found
+    }
+}
+
+const FILE_FIELDS: &[Field<FileHits>] = &[
+    scans::address(col("offset", Kind::Hex, "Address of the _FILE_OBJECT")),
+    scans::physical(),
+    scans::found_by(),
+    derived(
+        col("device", Kind::Text, "Device it lies on"),
+        "the device object's own name behind its directory's",
+        |c| c.file.device.clone().into(),
+    ),
+    placed(
+        col("path", Kind::Text, "Path on the device, as it was opened"),
+        |c| named(&c.file.name),
+        |c| c.space.place_of(&c.file.name),
+    ),
+    placed(
+        col("delete_pending", Kind::Bool, "Delete on close is pending"),
+        |c| c.file.delete_pending.into(),
+        |c| c.kernel.place_in(c.space, c.file.object, FileLayout::delete_pending),
+    ),
 ];
-const MUTANT_COLUMNS: [Column; 6] = [
-    col("offset", Kind::Hex, "Address of the _KMUTANT"),
-    scans::PHYSICAL,
-    scans::FOUND_BY,
-    col("object_name", Kind::Text, "Name; none of an unnamed mutant"),
-    col("owner", Kind::Hex, "Address of the thread that holds it; none while it is free"),
-    col("abandoned", Kind::Bool, "Whether its owner ended without releasing it"),
+const FILE_COLUMNS: [Column; FILE_FIELDS.len()] = headers(FILE_FIELDS);
+/// A mutant that the scan met.
+struct MutantHits;
+struct MutantHit<'a> {
+    found: &'a Found,
+    space: &'a Space<'a>,
+    mutant: View<'a, Mutant>,
+    name: Value<Text>,
+}
+impl crate::report::Subject for MutantHits {
+    type Of<'a> = MutantHit<'a>;
+}
+impl Scans for MutantHits {
+    fn found<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Found {
+        of.found
+    }
+}
+
+const MUTANT_FIELDS: &[Field<MutantHits>] = &[
+    scans::address(col("offset", Kind::Hex, "Address of the _KMUTANT")),
+    scans::physical(),
+    scans::found_by(),
+    placed(
+        col("object_name", Kind::Text, "Name; none of an unnamed mutant"),
+        |c| c.name.clone().into(),
+        |c| c.space.place_of(&c.name),
+    ),
+    placed(
+        col("owner", Kind::Hex, "Address of the thread that holds it; none while it is free"),
+        |c| c.mutant.owner().and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }).into(),
+        |c| c.mutant.at(Mutant::owner),
+    ),
+    placed(
+        col("abandoned", Kind::Bool, "Whether its owner ended without releasing it"),
+        |c| c.mutant.abandoned().map(|a| a != 0).into(),
+        |c| c.mutant.at(Mutant::abandoned),
+    ),
 ];
-const LINK_COLUMNS: [Column; 6] = [
-    col("offset", Kind::Hex, "Address of the _OBJECT_SYMBOLIC_LINK"),
-    scans::PHYSICAL,
-    scans::FOUND_BY,
-    col("object_name", Kind::Text, "Its own name"),
-    col("target", Kind::Text, "What it stands for"),
-    col("create_time", Kind::Time, "When it was made"),
+const MUTANT_COLUMNS: [Column; MUTANT_FIELDS.len()] = headers(MUTANT_FIELDS);
+/// A symbolic link that the scan met.
+struct LinkHits;
+struct LinkHit<'a> {
+    found: &'a Found,
+    space: &'a Space<'a>,
+    link: View<'a, SymbolicLink>,
+    name: Value<Text>,
+    target: Value<Text>,
+}
+impl crate::report::Subject for LinkHits {
+    type Of<'a> = LinkHit<'a>;
+}
+impl Scans for LinkHits {
+    fn found<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Found {
+        of.found
+    }
+}
+
+const LINK_FIELDS: &[Field<LinkHits>] = &[
+    scans::address(col("offset", Kind::Hex, "Address of the _OBJECT_SYMBOLIC_LINK")),
+    scans::physical(),
+    scans::found_by(),
+    placed(col("object_name", Kind::Text, "Its own name"), |c| c.name.clone().into(), |c| c.space.place_of(&c.name)),
+    placed(
+        col("target", Kind::Text, "What it stands for"),
+        |c| c.target.clone().into(),
+        |c| c.space.place_of(&c.target),
+    ),
+    placed(
+        col("create_time", Kind::Time, "When it was made"),
+        |c| c.link.created().into(),
+        |c| c.link.at(SymbolicLink::created),
+    ),
 ];
+const LINK_COLUMNS: [Column; LINK_FIELDS.len()] = headers(LINK_FIELDS);
 
 layout! {
     /// `_KMUTANT`.
@@ -95,19 +186,17 @@ const MUTANT_OBJECT: u8 = 2;
 
 fn run_files(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let (kernel, found) = scans::scan(case, ask, sink, Scanned::File)?;
-    let mut files = Files::of(kernel).map_err(|e| kernel.unreadable(&e))?;
+    let (space, mut files) = (kernel.space(), Files::of(kernel).map_err(|e| kernel.unreadable(&e))?);
     for f in &found {
         let Some(file) = f.va.and_then(|va| files.read(va).ok()) else { continue };
-        let [physical, by] = scans::cells(f);
-        let cells: [Cell; FILE_COLUMNS.len()] =
-            [file.object.into(), physical, by, file.device.into(), named(file.name), file.delete_pending.into()];
-        sink.row(Row::new(cells.into()).at(file.place))?;
+        let of = FileHit { found: f, space: &space, kernel, file: &file };
+        sink.row(Row::of(FILE_FIELDS, &of, &ask.rows).at(file.place))?;
     }
     Ok(())
 }
 
-fn named(name: Value<Text>) -> Cell {
-    name.and_then(|n| if n.is_empty() { Err(Absent::NotApplicable) } else { Ok(n) }).into()
+fn named(name: &Value<Text>) -> Cell {
+    name.clone().and_then(|n| if n.is_empty() { Err(Absent::NotApplicable) } else { Ok(n) }).into()
 }
 
 fn run_mutants(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -120,17 +209,9 @@ fn run_mutants(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         if mutant.kind() != Ok(MUTANT_OBJECT) {
             continue;
         }
-        let owner = mutant.owner().and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) });
-        let [physical, by] = scans::cells(f);
-        let cells: [Cell; MUTANT_COLUMNS.len()] = [
-            va.into(),
-            physical,
-            by,
-            names.object_name(va).into(),
-            owner.into(),
-            mutant.abandoned().map(|a| a != 0).into(),
-        ];
-        sink.row(Row::new(cells.into()).at(mutant.place()))?;
+        let place = mutant.place();
+        let of = MutantHit { found: f, space: &space, mutant, name: names.object_name(va) };
+        sink.row(Row::of(MUTANT_FIELDS, &of, &ask.rows).at(place))?;
     }
     Ok(())
 }
@@ -142,11 +223,13 @@ fn run_links(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     for f in &found {
         let Some(va) = f.va else { continue };
         let link = space.view(layout, va);
-        let Ok(target) = link.target().and_then(|t| space.text(t)) else { continue };
-        let [physical, by] = scans::cells(f);
-        let cells: [Cell; LINK_COLUMNS.len()] =
-            [va.into(), physical, by, names.object_name(va).into(), target.into(), link.created().into()];
-        sink.row(Row::new(cells.into()).at(link.place()))?;
+        let target = link.target().and_then(|t| space.text(t));
+        if target.is_err() {
+            continue;
+        }
+        let place = link.place();
+        let of = LinkHit { found: f, space: &space, link, name: names.object_name(va), target };
+        sink.row(Row::of(LINK_FIELDS, &of, &ask.rows).at(place))?;
     }
     Ok(())
 }

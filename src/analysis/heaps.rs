@@ -3,14 +3,18 @@
 use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, who};
+use crate::addr::Va;
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
-use crate::kernel::heap::{Block, Heap, HeapKind};
+use crate::kernel::heap::{Block, Heap, HeapKind, NtHeap, SegmentHeap};
+use crate::kernel::peb::layout_for;
 use crate::kernel::process::Process;
 use crate::kernel::sides::Sides;
 use crate::kernel::vad_tree::{self, Tree};
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::value::{Absent, Note, Value};
 
 /// The register's entry.
@@ -26,39 +30,136 @@ pub static HEAPS: Analysis = Analysis {
     answers: Answers::of(run),
 };
 
+/// A heap of a process.
+#[derive(Debug)]
+pub struct Heaps;
+/// What is known of it.
+pub struct Of<'a> {
+    process: &'a Process<'a>,
+    /// The process's own memory.
+    memory: &'a Space<'a>,
+    tree: &'a Tree,
+    heap: &'a Heap,
+    /// The PEB's array.
+    array: Value<Va>,
+    default: Value<bool>,
+}
+who::of_process!(Heaps, Of);
+
+impl Of<'_> {
+    fn count(&self, large: bool) -> Cell {
+        self.heap.kind.map(|_| self.heap.blocks.iter().filter(|b| b.large == large).count() as u64).into()
+    }
+    fn pointer_at(&self) -> Option<Place> {
+        let width: u64 = if self.heap.wow64 { 4 } else { self.memory.pointer_size().into() };
+        Some(self.memory.place(self.array.ok()?.add(u64::from(self.heap.index).saturating_mul(width))))
+    }
+    fn in_nt(&self, field: At<NtHeap>) -> Option<Place> {
+        let layout = layout_for(self.process.kernel, self.heap.wow64).ok()?;
+        Some(self.memory.place(field.of(layout, self.heap.base)?))
+    }
+    fn either(&self, nt: At<NtHeap>, segment: At<SegmentHeap>) -> Option<Place> {
+        match self.heap.kind.ok()? {
+            HeapKind::Nt => self.in_nt(nt),
+            HeapKind::Segment => {
+                let layout = layout_for(self.process.kernel, self.heap.wow64).ok()?;
+                Some(self.memory.place(segment.of(layout, self.heap.base)?))
+            }
+        }
+    }
+}
+
 /// The columns of a heap.
-pub const COLUMNS: [Column; 18] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("index", Kind::Number, "Place in the process's array"),
-    col("base", Kind::Hex, "Address of the heap"),
-    col("kind", Kind::Text, "nt or segment"),
-    col("default", Kind::Bool, "The process's default heap"),
-    wide("wow64", Kind::Bool, "Of the 32-bit side"),
-    col("flags", Kind::Texts, "HEAP_… flags without the prefix"),
-    wide("flags_value", Kind::Hex, "The flags as a number"),
-    wide("force_flags", Kind::Hex, "Flags forced by a debugger or gflags"),
-    wide("front_end", Kind::Text, "none, look_aside or low_fragmentation (NT heaps)"),
-    col("segments", Kind::Number, "Segments"),
-    col("large_blocks", Kind::Number, "Single large allocations"),
-    col("reserved", Kind::Number, "Bytes reserved"),
-    col("committed", Kind::Number, "Bytes committed"),
-    wide("blocks", Kind::Nested, "Each segment and large block: base, reserved, committed, large"),
-    wide("vads", Kind::Texts, "First byte of each VAD that a part of the heap lies in"),
+pub const FIELDS: &[Field<Heaps>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    derived(col("index", Kind::Number, "Place in the process's array"), "its place in the PEB's array", |c| {
+        c.heap.index.into()
+    }),
+    placed(col("base", Kind::Hex, "Address of the heap"), |c| c.heap.base.into(), |c| c.pointer_at()),
+    placed(
+        col("kind", Kind::Text, "nt or segment"),
+        |c| {
+            c.heap
+                .kind
+                .map(|kind| match kind {
+                    HeapKind::Nt => "nt",
+                    HeapKind::Segment => "segment",
+                })
+                .into()
+        },
+        |c| c.either(NtHeap::signature, SegmentHeap::signature),
+    ),
+    derived(col("default", Kind::Bool, "The process's default heap"), "base, and ProcessHeap of the PEB", |c| {
+        c.default.into()
+    }),
+    derived(wide("wow64", Kind::Bool, "Of the 32-bit side"), "which PEB names it", |c| c.heap.wow64.into()),
+    placed(
+        col("flags", Kind::Texts, "HEAP_… flags without the prefix"),
+        |c| c.heap.flags.map(flag_names).into(),
+        |c| c.either(NtHeap::flags, SegmentHeap::flags),
+    ),
+    placed(
+        wide("flags_value", Kind::Hex, "The flags as a number"),
+        |c| Cell::hex(c.heap.flags),
+        |c| c.either(NtHeap::flags, SegmentHeap::flags),
+    ),
+    placed(
+        wide("force_flags", Kind::Hex, "Flags forced by a debugger or gflags"),
+        |c| Cell::hex(c.heap.force_flags),
+        |c| c.in_nt(NtHeap::force_flags),
+    ),
+    placed(
+        wide("front_end", Kind::Text, "none, look_aside or low_fragmentation (NT heaps)"),
+        |c| c.heap.front_end.and_then(front_end).into(),
+        |c| c.in_nt(NtHeap::front_end),
+    ),
+    derived(col("segments", Kind::Number, "Segments"), "the heap's list of segments", |c| c.count(false)),
+    derived(col("large_blocks", Kind::Number, "Single large allocations"), "the heap's list of large blocks", |c| {
+        c.count(true)
+    }),
+    derived(
+        col("reserved", Kind::Number, "Bytes reserved"),
+        "the segments and large blocks of an NT heap, the counters of a segment heap",
+        |c| c.heap.reserved.into(),
+    ),
+    derived(
+        col("committed", Kind::Number, "Bytes committed"),
+        "the segments and large blocks of an NT heap, the counters of a segment heap",
+        |c| c.heap.committed.into(),
+    ),
+    derived(
+        wide("blocks", Kind::Nested, "Each segment and large block: base, reserved, committed, large"),
+        "the heap's lists of segments and large blocks",
+        |c| Cell::List(c.heap.blocks.iter().map(block).collect()),
+    ),
+    derived(
+        wide("vads", Kind::Texts, "First byte of each VAD that a part of the heap lies in"),
+        "base, blocks, and the process's address ranges",
+        |c| Cell::List(vads(c.tree, c.heap)),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let sides = Sides::of(kernel).map_err(|e| kernel.unreadable(&e))?;
-    each_process(case, ask, sink, |space, process, sink| rows(&sides, process, space, sink))
+    each_process(case, ask, sink, |space, process, sink| rows(&sides, process, space, ask, sink))
 }
 
 /// The rows of a process.
 ///
 /// # Errors
 /// The sink's.
-pub fn rows<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(
+    sides: &Sides<'k>,
+    process: &Process<'k>,
+    space: &Space<'k>,
+    ask: &Ask,
+    sink: &mut dyn Sink,
+) -> Result<()> {
     let Ok(memory) = AddressSpace::of(process, space) else { return Ok(()) };
     for side in sides.of_process(process, space) {
         let (heaps, notes) = match side.heaps(&memory.space) {
@@ -70,46 +171,18 @@ pub fn rows<'k>(sides: &Sides<'k>, process: &Process<'k>, space: &Space<'k>, sin
             }
         };
         tell(process, notes, sink);
-        let default = side.view(&memory.space).and_then(|peb| peb.heap());
+        let peb = side.view(&memory.space);
+        let (default, array) = match &peb {
+            Ok(peb) => (peb.heap(), peb.heaps()),
+            Err(why) => (Err(*why), Err(*why)),
+        };
         for heap in &heaps {
-            sink.row(row(process, &memory.tree, heap, default.map(|d| d == heap.base)))?;
+            let default = default.map(|d| d == heap.base);
+            let of = Of { process, memory: &memory.space, tree: &memory.tree, heap, array, default };
+            sink.row(Row::of(FIELDS, &of, &ask.rows).at(heap.place))?;
         }
     }
     Ok(())
-}
-
-fn row(process: &Process<'_>, tree: &Tree, heap: &Heap, default: Value<bool>) -> Row {
-    let [pid, name] = who::cells(process);
-    let count = |large: bool| -> Cell {
-        heap.kind.map(|_| heap.blocks.iter().filter(|b| b.large == large).count() as u64).into()
-    };
-    let hex = |v: Value<u32>| v.map_or_else(Cell::Absent, |v| Cell::Hex(v.into()));
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        who::address(process),
-        heap.index.into(),
-        heap.base.into(),
-        heap.kind
-            .map(|k| match k {
-                HeapKind::Nt => "nt",
-                HeapKind::Segment => "segment",
-            })
-            .into(),
-        default.into(),
-        heap.wow64.into(),
-        heap.flags.map(flag_names).into(),
-        hex(heap.flags),
-        hex(heap.force_flags),
-        heap.front_end.and_then(front_end).into(),
-        count(false),
-        count(true),
-        heap.reserved.into(),
-        heap.committed.into(),
-        Cell::List(heap.blocks.iter().map(block).collect()),
-        Cell::List(vads(tree, heap)),
-    ];
-    Row::new(cells.into()).at(heap.place)
 }
 
 fn block(b: &Block) -> Cell {

@@ -1,22 +1,25 @@
 //! `images`: the program of each process by three witnesses.
 
 use super::parallel::each_process;
-use super::verinfo::facts;
+use super::verinfo::{Facts, entry};
 use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
 use crate::addr::Va;
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
-use crate::kernel::file_object::{File, Files};
-use crate::kernel::image::Image;
-use crate::kernel::process::Process;
-use crate::kernel::section::{ControlArea, ImageInformation, Sections};
+use crate::kernel::file_object::{File, FileLayout, Files};
+use crate::kernel::image::{HeaderField, Image};
+use crate::kernel::peb::PebLayout;
+use crate::kernel::process::{EProcess, Process};
+use crate::kernel::section::{ControlArea, ControlAreaLayout, ImageInformation, Sections};
 use crate::kernel::section_object::SectionObjects;
 use crate::kernel::sides::Sides;
 use crate::kernel::stamp::Bounds;
 use crate::kernel::vad::Vad;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::{At, View};
 use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
@@ -33,47 +36,208 @@ pub static IMAGES: Analysis = Analysis {
     answers: Answers::of(run).copies(|kernel, ask, sink| copied::process(kernel, &COLUMNS, ask, sink)),
 };
 
+/// The image of a process.
+#[derive(Debug)]
+pub struct Images;
+/// What is known of it.
+pub struct Of<'a> {
+    process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    /// The process's own memory.
+    memory: Value<&'a Space<'a>>,
+    sections: &'a Sections<'a>,
+    path_peb: Value<Text>,
+    path_audit: Value<Text>,
+    path_section: Value<Text>,
+    base: Value<Va>,
+    base_peb: Value<Va>,
+    mapped: Value<bool>,
+    section: Value<Va>,
+    area: Value<ControlArea>,
+    object: Value<Va>,
+    file: Value<File>,
+    facts: Facts<'a>,
+}
+who::of_process!(Images, Of);
+
+impl<'a> Of<'a> {
+    fn in_peb(&self, field: At<PebLayout>) -> Option<Place> {
+        self.process.kernel.place_in(self.memory.ok()?, self.process.peb().ok()?, field)
+    }
+    /// The pointer to the file: in the control area, or in the process where that has none.
+    fn object_at(&self) -> Option<Place> {
+        match self.area {
+            Ok(area) if area.file.is_ok() => {
+                self.process.kernel.place_in(self.space, area.address, ControlAreaLayout::file)
+            }
+            _ => self.process.view.at(EProcess::image_file),
+        }
+    }
+    /// The address of the kernel's notes on the image.
+    fn information(&self) -> Value<Va> {
+        present(self.sections.segment(self.space, self.area?.segment?).image_information()?)
+    }
+    fn in_information(&self, at: Va) -> Value<View<'a, ImageInformation>> {
+        let layout: &ImageInformation = self.process.kernel.layout().map_err(|_| Absent::NoSymbol)?;
+        Ok(self.space.view(layout, at))
+    }
+    fn has_header(&self) -> Cell {
+        if let Err(why) = self.base {
+            return why.into();
+        }
+        match &self.facts.image {
+            Ok(_) => Cell::Bool(true),
+            Err(Absent::Implausible) => Cell::Bool(false),
+            Err(why) => Cell::Absent(*why),
+        }
+    }
+}
+
 /// The columns.
-pub const COLUMNS: [Column; 34] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("agree", Kind::Bool, "Whether the paths known agree; none when fewer than two are known"),
-    col("path_peb", Kind::Text, "ImagePathName of the process parameters"),
-    col("path_audit", Kind::Text, "SeAuditProcessCreationInfo"),
-    col("path_section", Kind::Text, "File of the image's section, with its device"),
-    col("base", Kind::Hex, "Where the kernel mapped the image (SectionBaseAddress)"),
-    wide("base_peb", Kind::Hex, "ImageBaseAddress of the PEB"),
-    wide("mapped", Kind::Bool, "Whether an image is mapped at the base"),
-    wide("section_object", Kind::Hex, "Address of the section object"),
-    wide("control_area", Kind::Hex, "Address of the section's control area"),
-    wide("file_object", Kind::Hex, "Address of the section's file object"),
-    wide("delete_pending", Kind::Bool, "Whether the file is to be deleted"),
-    wide("entry_section", Kind::Hex, "Entry point as the kernel noted it, for the base the image wanted"),
-    col("company", Kind::Text, "CompanyName of the version resource"),
-    wide("product", Kind::Text, "ProductName"),
-    wide("original_name", Kind::Text, "OriginalFilename"),
-    wide("file_version", Kind::Text, "File version"),
-    wide("product_version", Kind::Text, "Product version"),
-    wide("file_version_text", Kind::Text, "FileVersion string"),
-    wide("description", Kind::Text, "FileDescription"),
-    wide("internal_name", Kind::Text, "InternalName"),
-    wide("copyright", Kind::Text, "LegalCopyright"),
-    wide("strings", Kind::Nested, "All strings of the version resource"),
-    col("machine", Kind::Text, "Processor, by the header at the base"),
-    wide("size", Kind::Hex, "SizeOfImage of the header"),
-    wide("entry", Kind::Hex, "Entry point, by the header"),
-    wide("timestamp", Kind::Hex, "TimeDateStamp of the header"),
-    wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
-    wide("checksum", Kind::Hex, "CheckSum of the header"),
-    wide("pdb", Kind::Text, "Name of its PDB"),
-    wide("pdb_id", Kind::Text, "GUID and age of its PDB"),
-    wide("header", Kind::Bool, "Whether a PE header lies at the base, where it can be read"),
+pub const FIELDS: &[Field<Images>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    derived(
+        col("agree", Kind::Bool, "Whether the paths known agree; none when fewer than two are known"),
+        "path_peb, path_audit and path_section, from device or drive on",
+        |c| agree(&[c.path_peb.clone(), c.path_audit.clone(), c.path_section.clone()]).into(),
+    ),
+    placed(
+        col("path_peb", Kind::Text, "ImagePathName of the process parameters"),
+        |c| c.path_peb.clone().into(),
+        |c| c.memory.ok()?.place_of(&c.path_peb),
+    ),
+    placed(
+        col("path_audit", Kind::Text, "SeAuditProcessCreationInfo"),
+        |c| c.path_audit.clone().into(),
+        |c| c.space.place_of(&c.path_audit),
+    ),
+    derived(
+        col("path_section", Kind::Text, "File of the image's section, with its device"),
+        "the file object's name behind its device's",
+        |c| c.path_section.clone().into(),
+    ),
+    placed(
+        col("base", Kind::Hex, "Where the kernel mapped the image (SectionBaseAddress)"),
+        |c| c.base.into(),
+        |c| c.process.view.at(EProcess::image_base),
+    ),
+    placed(
+        wide("base_peb", Kind::Hex, "ImageBaseAddress of the PEB"),
+        |c| c.base_peb.into(),
+        |c| c.in_peb(PebLayout::image_base),
+    ),
+    derived(wide("mapped", Kind::Bool, "Whether an image is mapped at the base"), "the address range at base", |c| {
+        c.mapped.into()
+    }),
+    placed(
+        wide("section_object", Kind::Hex, "Address of the section object"),
+        |c| c.section.into(),
+        |c| c.process.view.at(EProcess::section),
+    ),
+    derived(
+        wide("control_area", Kind::Hex, "Address of the section's control area"),
+        "the section object; where it does not tell, the address range at base",
+        |c| c.area.map(|a| a.address).into(),
+    ),
+    placed(
+        wide("file_object", Kind::Hex, "Address of the section's file object"),
+        |c| c.object.into(),
+        |c| c.object_at(),
+    ),
+    placed(
+        wide("delete_pending", Kind::Bool, "Whether the file is to be deleted"),
+        |c| c.file.as_ref().map_err(|e| *e).and_then(|f| f.delete_pending).into(),
+        |c| c.process.kernel.place_in(c.space, c.object.ok()?, FileLayout::delete_pending),
+    ),
+    placed(
+        wide("entry_section", Kind::Hex, "Entry point as the kernel noted it, for the base the image wanted"),
+        |c| c.information().and_then(|at| present(c.in_information(at)?.entry()?)).into(),
+        |c| c.in_information(c.information().ok()?).ok()?.at(ImageInformation::entry),
+    ),
+    derived(col("company", Kind::Text, "CompanyName of the version resource"), "the image's version resource", |c| {
+        c.facts.string("CompanyName")
+    }),
+    derived(wide("product", Kind::Text, "ProductName"), "the image's version resource", |c| {
+        c.facts.string("ProductName")
+    }),
+    derived(wide("original_name", Kind::Text, "OriginalFilename"), "the image's version resource", |c| {
+        c.facts.string("OriginalFilename")
+    }),
+    derived(wide("file_version", Kind::Text, "File version"), "the image's version resource", |c| {
+        c.facts.number(|v| v.file)
+    }),
+    derived(wide("product_version", Kind::Text, "Product version"), "the image's version resource", |c| {
+        c.facts.number(|v| v.product)
+    }),
+    derived(wide("file_version_text", Kind::Text, "FileVersion string"), "the image's version resource", |c| {
+        c.facts.string("FileVersion")
+    }),
+    derived(wide("description", Kind::Text, "FileDescription"), "the image's version resource", |c| {
+        c.facts.string("FileDescription")
+    }),
+    derived(wide("internal_name", Kind::Text, "InternalName"), "the image's version resource", |c| {
+        c.facts.string("InternalName")
+    }),
+    derived(wide("copyright", Kind::Text, "LegalCopyright"), "the image's version resource", |c| {
+        c.facts.string("LegalCopyright")
+    }),
+    derived(
+        wide("strings", Kind::Nested, "All strings of the version resource"),
+        "the image's version resource",
+        |c| c.facts.strings(),
+    ),
+    placed(
+        col("machine", Kind::Text, "Processor, by the header at the base"),
+        |c| c.facts.header(|i| i.machine_name().into()),
+        |c| c.facts.header_at(HeaderField::Machine),
+    ),
+    placed(
+        wide("size", Kind::Hex, "SizeOfImage of the header"),
+        |c| c.facts.header(|i| Cell::Hex(i.size.into())),
+        |c| c.facts.header_at(HeaderField::Size),
+    ),
+    placed(
+        wide("entry", Kind::Hex, "Entry point, by the header"),
+        |c| c.facts.header(entry),
+        |c| c.facts.header_at(HeaderField::Entry),
+    ),
+    placed(
+        wide("timestamp", Kind::Hex, "TimeDateStamp of the header"),
+        |c| c.facts.header(|i| Cell::Hex(i.timestamp.into())),
+        |c| c.facts.header_at(HeaderField::TimeStamp),
+    ),
+    derived(
+        wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
+        "timestamp, where the debug directory does not say that it is a hash",
+        |c| c.facts.build_time(),
+    ),
+    placed(
+        wide("checksum", Kind::Hex, "CheckSum of the header"),
+        |c| c.facts.header(|i| Cell::Hex(i.checksum.into())),
+        |c| c.facts.header_at(HeaderField::CheckSum),
+    ),
+    derived(wide("pdb", Kind::Text, "Name of its PDB"), "the CodeView record of the image's debug directory", |c| {
+        c.facts.pdb.as_ref().map(|p| p.name.clone()).map_err(|e| *e).into()
+    }),
+    derived(
+        wide("pdb_id", Kind::Text, "GUID and age of its PDB"),
+        "the CodeView record of the image's debug directory",
+        |c| c.facts.pdb.as_ref().map(crate::symbols::PdbId::key).map_err(|e| *e).into(),
+    ),
+    derived(
+        wide("header", Kind::Bool, "Whether a PE header lies at the base, where it can be read"),
+        "whether the bytes at base are those of a PE header",
+        |c| c.has_header(),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// What is needed to show images; made once for all.
 pub struct ImageRows<'k> {
-    kernel: &'k Kernel,
     sections: Sections<'k>,
     objects: Option<SectionObjects<'k>>,
     sides: Sides<'k>,
@@ -88,7 +252,6 @@ impl<'k> ImageRows<'k> {
     pub fn of(kernel: &'k Kernel) -> Result<Self> {
         let needs = |e| kernel.unreadable(&e);
         Ok(Self {
-            kernel,
             sections: Sections::of(kernel).map_err(needs)?,
             objects: SectionObjects::of(kernel).ok(),
             sides: Sides::of(kernel).map_err(needs)?,
@@ -96,7 +259,7 @@ impl<'k> ImageRows<'k> {
         })
     }
     /// The row of a process.
-    pub fn row(&self, process: &Process<'k>, space: &Space<'k>, files: &mut Files<'k>) -> Row {
+    pub fn row(&self, process: &Process<'k>, space: &Space<'k>, files: &mut Files<'k>, ask: &Ask) -> Row {
         let memory = AddressSpace::of(process, space);
         let memory = memory.as_ref().map_err(|e| *e);
         let sides = self.sides.of_process(process, space);
@@ -114,36 +277,26 @@ impl<'k> ImageRows<'k> {
         let object = area.and_then(|a| a.file).or_else(|why| self.own_file(process, why));
         let file = object.and_then(|f| files.read(f));
         let path_section = file.as_ref().map_err(|e| *e).and_then(File::path);
-        let image = base.and_then(|b| Image::read(&memory?.space, b));
-        let paths = [path_peb.clone(), path_audit.clone(), path_section.clone()];
-        let [pid, name] = who::cells(process);
-        let head = [
-            pid,
-            name,
-            who::address(process),
-            agree(&paths).into(),
-            path_peb.into(),
-            path_audit.into(),
-            path_section.into(),
-            base.into(),
-            base_peb.into(),
-            vad.as_ref().map_err(|e| *e).and_then(|v| v.kind.map(|_| v.is_image() && Ok(v.start) == base)).into(),
-            section.into(),
-            area.map(|a| a.address).into(),
-            object.into(),
-            file.as_ref().map_err(|e| *e).and_then(|f| f.delete_pending).into(),
-            area.and_then(|a| self.entry(space, &a)).into(),
-        ];
-        let header = match &image {
-            Ok(_) => Cell::Bool(true),
-            Err(Absent::Implausible) => Cell::Bool(false),
-            Err(why) => Cell::Absent(*why),
+        let memory_space = memory.map(|m| &m.space);
+        let image = memory_space.and_then(|space| Image::read(space, base?));
+        let of = Of {
+            process,
+            space,
+            memory: memory_space,
+            sections: &self.sections,
+            path_peb,
+            path_audit,
+            path_section,
+            base,
+            base_peb,
+            mapped: vad.as_ref().map_err(|e| *e).and_then(|v| v.kind.map(|_| v.is_image() && Ok(v.start) == base)),
+            section,
+            area,
+            object,
+            file,
+            facts: Facts::of(memory_space, image, self.bounds),
         };
-        let facts = match memory {
-            Ok(m) => facts(&m.space, &image, self.bounds),
-            Err(why) => std::array::from_fn(|_| Cell::Absent(why)),
-        };
-        Row::new(head.into_iter().chain(facts).chain([header]).collect()).at(process.place())
+        Row::of(FIELDS, &of, &ask.rows).at(process.place())
     }
     /// The control area of the image mapped at the base.
     fn mapped(&self, space: &Space<'k>, vad: Option<&Vad>, base: Value<Va>) -> Option<ControlArea> {
@@ -153,13 +306,6 @@ impl<'k> ImageRows<'k> {
     /// `_EPROCESS.ImageFilePointer`, since 1607.
     fn own_file(&self, process: &Process<'k>, why: Absent) -> Value<Va> {
         process.view.image_file().ok().filter(|f| !f.is_null()).ok_or(why)
-    }
-    /// The entry point in the kernel's notes on an image.
-    fn entry(&self, space: &Space<'k>, area: &ControlArea) -> Value<Va> {
-        let segment = self.sections.segment(space, area.segment?);
-        let information = present(segment.image_information()?)?;
-        let layout: &ImageInformation = self.kernel.layout().map_err(|_| Absent::NoSymbol)?;
-        present(space.view(layout, information).entry()?)
     }
 }
 
@@ -209,7 +355,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let show = ImageRows::of(kernel)?;
     each_process(case, ask, sink, |space, process, sink| {
         let mut files = Files::of(kernel).map_err(|e| kernel.unreadable(&e))?;
-        sink.row(show.row(process, space, &mut files))
+        sink.row(show.row(process, space, &mut files, ask))
     })
 }
 

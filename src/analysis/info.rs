@@ -2,16 +2,19 @@
 
 use super::{Analysis, Answers, Ask, Case, Subject, user};
 use crate::addr::PAGE_SIZE;
+use crate::bytes::Place;
+use crate::dump::HeaderField;
 use crate::dump::{Arch, Dump, Header, Kind as Container};
 use crate::error::{Result, in_one_line};
 use crate::kernel::Kernel;
 use crate::kernel::paged::Listed;
 use crate::kernel::secondary;
 use crate::kernel::smbios::Smbios;
-use crate::kernel::system::{System, product_name};
+use crate::kernel::system::{System, SystemData, product_name};
 use crate::paging::Mode;
-use crate::report::{Cell, Column, Kind, Row, Sink, col};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed};
 use crate::symbols::PdbId;
+use crate::symbols::layout::At;
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
@@ -27,88 +30,321 @@ pub static INFO: Analysis = Analysis {
     answers: Answers::of(run).minidump(|case, _, ask, sink| run(case, ask, sink)),
 };
 
-const COLUMNS: [Column; 47] = [
-    col("file", Kind::Text, "The file"),
-    col("file_size", Kind::Number, "Its bytes"),
-    col("container", Kind::Text, "What kind of dump it is"),
-    col("architecture", Kind::Text, "x64, x86 or arm64"),
-    col("paging", Kind::Text, "How the machine translates addresses"),
-    col("memory", Kind::Number, "Bytes of physical memory in the file"),
-    col("highest_address", Kind::Hex, "One past the highest physical byte in the file"),
-    col("version", Kind::Text, "Windows version"),
-    col("build", Kind::Number, "Build number"),
-    col("build_lab", Kind::Text, "Build string of the kernel"),
-    col("product", Kind::Text, "workstation, domain controller or server"),
-    col("suite_mask", Kind::Hex, "Product suites"),
-    col("suites", Kind::Texts, "The same by name (VER_SUITE_… of winnt.h)"),
-    col(
-        "by_header",
-        Kind::Texts,
-        "Which of version, product, suite_mask and boot_time are the crash-dump header's, for want of the kernel's own: the start is then \
+/// A dump.
+struct About;
+struct Of<'a> {
+    case: &'a Case,
+    dump: &'a Dump,
+    kernel: Option<&'a Kernel>,
+    system: Option<System>,
+    told: Told,
+    secondary: secondary::Told,
+}
+impl crate::report::Subject for About {
+    type Of<'a> = Of<'a>;
+}
+
+const NOT_RECORDED: Cell = Cell::Absent(Absent::NotRecorded);
+
+impl Of<'_> {
+    fn system(&self, get: fn(&System) -> Cell) -> Cell {
+        self.system.as_ref().map_or(NOT_RECORDED, get)
+    }
+    fn kernel(&self, get: fn(&Kernel) -> Cell) -> Cell {
+        self.kernel.map_or(NOT_RECORDED, get)
+    }
+    fn header(&self, get: fn(&Header) -> Option<Cell>) -> Cell {
+        self.dump.header.as_ref().and_then(get).unwrap_or(NOT_RECORDED)
+    }
+    /// What the kernel's own record says its PDB is; where the dump lacks the record, that of the symbols which were taken.
+    fn pdb(&self, get: fn(&PdbId) -> Cell) -> Cell {
+        self.kernel.and_then(|k| k.pdb.as_ref().or(k.symbols.id.as_ref())).map_or(NOT_RECORDED, get)
+    }
+    fn build(&self) -> Value<u32> {
+        let own = self.system.as_ref().map_or(Err(Absent::NotRecorded), |s| s.build);
+        own.or(self.kernel.and_then(|k| k.build).ok_or(Absent::NotRecorded))
+    }
+    fn now(&self) -> Value<FileTime> {
+        let header = self.dump.header.as_ref().and_then(|h| h.system_time).ok_or(Absent::NotRecorded);
+        self.kernel.map_or(header, |k| k.clock(&k.space()).now.or(header))
+    }
+    fn now_at(&self) -> Option<Place> {
+        let space = self.kernel.map(Kernel::space);
+        let own = self.kernel.zip(space.as_ref()).filter(|(k, space)| k.clock(space).now.is_ok());
+        match own {
+            Some((kernel, space)) => kernel.system_time_place(space),
+            None => Some(in_file(self.dump.header.as_ref()?.system_time_at)),
+        }
+    }
+    /// Where a field of `KUSER_SHARED_DATA` is.
+    fn shared(&self, field: At<SystemData>) -> Option<Place> {
+        self.kernel?.place_in(&self.kernel?.space(), self.kernel?.shared_data_va(), field)
+    }
+    /// The same, of what may be the header's instead.
+    fn own(&self, what: &str, field: At<SystemData>) -> Option<Place> {
+        self.shared(field).filter(|_| !self.told.by_header.contains(&what))
+    }
+    fn own_global(&self, what: &str, name: &str) -> Option<Place> {
+        self.global(name).filter(|_| !self.told.by_header.contains(&what))
+    }
+    fn global(&self, name: &str) -> Option<Place> {
+        Some(self.kernel?.space().place(self.kernel?.global(name)?))
+    }
+    fn header_at(&self, field: HeaderField) -> Option<Place> {
+        Some(in_file(self.dump.header.as_ref()?.field_at(field)))
+    }
+}
+
+fn in_file(offset: u64) -> Place {
+    Place { file: Some(offset.into()), ..Place::default() }
+}
+
+const FIELDS: &[Field<About>] = &[
+    derived(col("file", Kind::Text, "The file"), "the command line", |c| c.dump.path().display().to_string().into()),
+    derived(col("file_size", Kind::Number, "Its bytes"), "the file system", |c| c.dump.len().into()),
+    derived(
+        col("container", Kind::Text, "What kind of dump it is"),
+        "the file's first bytes, its length and its name",
+        |c| container(c.dump.kind).into(),
+    ),
+    derived(col("architecture", Kind::Text, "x64, x86 or arm64"), "the kernel's image, else the header", |c| {
+        c.kernel.map(|k| k.arch).or(c.dump.arch).map(architecture).ok_or(Absent::NotRecorded).into()
+    }),
+    derived(
+        col("paging", Kind::Text, "How the machine translates addresses"),
+        "the page tables that lead to the kernel, else the header",
+        |c| c.kernel.map(|k| k.mode).or_else(|| header_mode(c.dump)).map(paging).ok_or(Absent::NotRecorded).into(),
+    ),
+    derived(
+        col("memory", Kind::Number, "Bytes of physical memory in the file"),
+        "the dump's own table of pages",
+        |c| c.dump.page_count().saturating_mul(PAGE_SIZE).into(),
+    ),
+    derived(
+        col("highest_address", Kind::Hex, "One past the highest physical byte in the file"),
+        "the dump's own table of pages",
+        |c| c.dump.highest_page().map_or(NOT_RECORDED, |p| Cell::Hex(p.base().0.saturating_add(PAGE_SIZE))),
+    ),
+    placed(
+        col("version", Kind::Text, "Windows version"),
+        |c| c.told.version.clone().into(),
+        |c| c.own("version", SystemData::major).or_else(|| c.header_at(HeaderField::Build)),
+    ),
+    placed(col("build", Kind::Number, "Build number"), |c| c.build().into(), |c| c.global("NtBuildNumber")),
+    placed(
+        col("build_lab", Kind::Text, "Build string of the kernel"),
+        |c| c.system(|s| s.build_lab.clone().into()),
+        |c| c.global("NtBuildLabEx").or_else(|| c.global("NtBuildLab")),
+    ),
+    placed(
+        col("product", Kind::Text, "workstation, domain controller or server"),
+        |c| c.told.product.into(),
+        |c| c.own("product", SystemData::product),
+    ),
+    placed(
+        col("suite_mask", Kind::Hex, "Product suites"),
+        |c| Cell::hex(c.told.suite),
+        |c| c.own("suite_mask", SystemData::suite),
+    ),
+    derived(col("suites", Kind::Texts, "The same by name (VER_SUITE_… of winnt.h)"), "suite_mask", |c| {
+        c.told.suite.map_or_else(Cell::Absent, suites)
+    }),
+    derived(
+        col(
+            "by_header",
+            Kind::Texts,
+            "Which of version, product, suite_mask and boot_time are the crash-dump header's, for want of the kernel's own: the start is then \
          header time less up time",
+        ),
+        "which of the kernel's own values are absent",
+        |c| if c.told.by_header.is_empty() { Cell::default() } else { c.told.by_header.clone().into() },
     ),
-    col("system_root", Kind::Text, "Folder Windows is installed in"),
-    col("processors", Kind::Number, "Running processors"),
-    col("safe_mode", Kind::Bool, "Whether it was started in safe mode"),
-    col("kernel_debugger", Kind::Bool, "Whether a kernel debugger was enabled"),
-    col("system_time", Kind::Time, "When the dump was taken, by the machine's clock"),
-    col("boot_time", Kind::Time, "When the machine was started"),
-    col("time_zone_minutes", Kind::Number, "Minutes to add to local time for UTC"),
-    col("kernel_base", Kind::Hex, "Where the kernel image lies"),
-    col("kernel_size", Kind::Hex, "Bytes of the kernel image"),
-    col("dtb", Kind::Hex, "Page tables used for kernel addresses"),
-    col("pdb", Kind::Text, "Name of the kernel's symbol file"),
-    col("pdb_guid", Kind::Text, "Its GUID"),
-    col("pdb_age", Kind::Number, "Its age"),
-    col("symbols", Kind::Text, "Where the symbols in use come from"),
-    col("found_by", Kind::Texts, "Which road led to the kernel, and how sure it is"),
-    col("no_kernel", Kind::Text, "Where no kernel was found: what was tried"),
-    col("header_build", Kind::Number, "Build number by the crash-dump header"),
-    col("header_dtb", Kind::Hex, "Page tables of the crashing processor by the header (any process's)"),
-    col("header_process_list", Kind::Hex, "PsActiveProcessHead by the header"),
-    col("header_module_list", Kind::Hex, "PsLoadedModuleList by the header"),
-    col("header_kdbg", Kind::Hex, "KdDebuggerDataBlock by the header"),
-    col("runs", Kind::Nested, "Stretches of physical memory in the file, the first sixteen"),
-    col(
-        "header_runs",
-        Kind::Nested,
-        "Stretches of physical memory that the crash-dump header describes, in the file or not: first page, pages",
+    placed(
+        col("system_root", Kind::Text, "Folder Windows is installed in"),
+        |c| c.system(|s| s.root.clone().into()),
+        |c| c.shared(SystemData::root_raw),
     ),
-    col("header_pages", Kind::Number, "Pages in those stretches"),
-    col("machine", Kind::Nested, "Machine, board and BIOS by the SMBIOS tables in the dump's secondary data"),
-    col("cpu", Kind::Nested, "The processor by the secondary data: name, vendor, family, model, stepping"),
-    col("program", Kind::Text, "Path of the program that was running, by the secondary data"),
-    col("secondary_size", Kind::Number, "Bytes of secondary data, which kernel and drivers add behind a crash dump"),
-    col(
-        "page_files",
-        Kind::Nested,
-        "Page files by the kernel's list: number, path, pages it has and pages in use, whether it is the compressed store, the file given for it (--page-file)",
+    placed(
+        col("processors", Kind::Number, "Running processors"),
+        |c| processors(c.dump, c.system.as_ref().and_then(|s| s.processors.ok())).into(),
+        |c| c.shared(SystemData::processors),
     ),
-    col(
-        "compressed_store",
-        Kind::Nested,
-        "The compressed store: how many stores, how they compress, the process that holds them; or why it cannot be read",
+    placed(
+        col("safe_mode", Kind::Bool, "Whether it was started in safe mode"),
+        |c| c.system(|s| s.safe_boot.into()),
+        |c| c.shared(SystemData::safe_boot),
     ),
-    col("user_process", Kind::Nested, "Of a user-mode minidump: its process, and how the dump was written"),
-    col("streams", Kind::Nested, "Of a user-mode minidump: its streams, by MINIDUMP_STREAM_TYPE"),
-    col(
-        "secondary",
-        Kind::Nested,
-        "The pieces of secondary data: GUID, what it holds and who writes it where known, bytes, file offset",
+    placed(
+        col("kernel_debugger", Kind::Bool, "Whether a kernel debugger was enabled"),
+        |c| c.system(|s| s.debugger.into()),
+        |c| c.shared(SystemData::debugger),
+    ),
+    placed(
+        col("system_time", Kind::Time, "When the dump was taken, by the machine's clock"),
+        |c| c.now().into(),
+        |c| c.now_at(),
+    ),
+    placed(
+        col("boot_time", Kind::Time, "When the machine was started"),
+        |c| c.told.boot.into(),
+        |c| c.own_global("boot_time", "KeBootTime"),
+    ),
+    placed(
+        col("time_zone_minutes", Kind::Number, "Minutes to add to local time for UTC"),
+        |c| c.system(|s| s.time_zone.map_or_else(Cell::Absent, Cell::Int)),
+        |c| c.shared(SystemData::time_zone_raw),
+    ),
+    derived(col("kernel_base", Kind::Hex, "Where the kernel image lies"), "found_by", |c| c.kernel(|k| k.base.into())),
+    derived(col("kernel_size", Kind::Hex, "Bytes of the kernel image"), "the header of the kernel's image", |c| {
+        c.kernel(|k| k.size.map_or(NOT_RECORDED, |size| Cell::Hex(size.into())))
+    }),
+    derived(col("dtb", Kind::Hex, "Page tables used for kernel addresses"), "found_by", |c| {
+        c.kernel(|k| k.root.into())
+    }),
+    derived(
+        col("pdb", Kind::Text, "Name of the kernel's symbol file"),
+        "the CodeView record of the kernel's image, else the symbols",
+        |c| c.pdb(|id| id.name.clone().into()),
+    ),
+    derived(
+        col("pdb_guid", Kind::Text, "Its GUID"),
+        "the CodeView record of the kernel's image, else the symbols",
+        |c| c.pdb(|id| id.guid.clone().into()),
+    ),
+    derived(
+        col("pdb_age", Kind::Number, "Its age"),
+        "the CodeView record of the kernel's image, else the symbols",
+        |c| c.pdb(|id| id.age.into()),
+    ),
+    derived(col("symbols", Kind::Text, "Where the symbols in use come from"), "where symbols were looked for", |c| {
+        c.kernel(|k| origin(k).into())
+    }),
+    derived(
+        col("found_by", Kind::Texts, "Which road led to the kernel, and how sure it is"),
+        "the search for the kernel",
+        |c| c.kernel(roads),
+    ),
+    derived(
+        col("no_kernel", Kind::Text, "Where no kernel was found: what was tried"),
+        "the search for the kernel",
+        |c| c.case.kernel.as_ref().err().map_or_else(Cell::default, |why| in_one_line(why).into()),
+    ),
+    placed(
+        col("header_build", Kind::Number, "Build number by the crash-dump header"),
+        |c| c.header(|h| Some(h.build.into())),
+        |c| c.header_at(HeaderField::Build),
+    ),
+    placed(
+        col("header_dtb", Kind::Hex, "Page tables of the crashing processor by the header (any process's)"),
+        |c| c.header(|h| Some(h.dtb?.into())),
+        |c| c.header_at(HeaderField::Dtb),
+    ),
+    placed(
+        col("header_process_list", Kind::Hex, "PsActiveProcessHead by the header"),
+        |c| c.header(|h| Some(h.process_head?.into())),
+        |c| c.header_at(HeaderField::ProcessHead),
+    ),
+    placed(
+        col("header_module_list", Kind::Hex, "PsLoadedModuleList by the header"),
+        |c| c.header(|h| Some(h.module_list?.into())),
+        |c| c.header_at(HeaderField::ModuleList),
+    ),
+    placed(
+        col("header_kdbg", Kind::Hex, "KdDebuggerDataBlock by the header"),
+        |c| c.header(|h| Some(h.kdbg?.into())),
+        |c| c.header_at(HeaderField::Kdbg),
+    ),
+    derived(
+        col("runs", Kind::Nested, "Stretches of physical memory in the file, the first sixteen"),
+        "the dump's own table of pages",
+        |c| runs(c.dump),
+    ),
+    derived(
+        col(
+            "header_runs",
+            Kind::Nested,
+            "Stretches of physical memory that the crash-dump header describes, in the file or not: first page, pages",
+        ),
+        "PhysicalMemoryBlock of the header",
+        |c| header_runs(c.dump),
+    ),
+    derived(col("header_pages", Kind::Number, "Pages in those stretches"), "PhysicalMemoryBlock of the header", |c| {
+        header_pages(c.dump)
+    }),
+    derived(
+        col("machine", Kind::Nested, "Machine, board and BIOS by the SMBIOS tables in the dump's secondary data"),
+        "a piece of the secondary data",
+        |c| c.secondary.smbios.clone().map_or(NOT_RECORDED, machine),
+    ),
+    derived(
+        col("cpu", Kind::Nested, "The processor by the secondary data: name, vendor, family, model, stepping"),
+        "a piece of the secondary data",
+        |c| cpu(&c.secondary),
+    ),
+    derived(
+        col("program", Kind::Text, "Path of the program that was running, by the secondary data"),
+        "a piece of the secondary data",
+        |c| c.secondary.program.clone().map_or(NOT_RECORDED, Cell::from),
+    ),
+    derived(
+        col(
+            "secondary_size",
+            Kind::Number,
+            "Bytes of secondary data, which kernel and drivers add behind a crash dump",
+        ),
+        "the sizes of the pieces",
+        |c| secondary_size(c.dump),
+    ),
+    derived(
+        col(
+            "page_files",
+            Kind::Nested,
+            "Page files by the kernel's list: number, path, pages it has and pages in use, whether it is the compressed store, the file given for it (--page-file)",
+        ),
+        "the kernel's list of page files",
+        |_| Cell::default(),
+    ),
+    derived(
+        col(
+            "compressed_store",
+            Kind::Nested,
+            "The compressed store: how many stores, how they compress, the process that holds them; or why it cannot be read",
+        ),
+        "SmGlobals, and the stores it leads to",
+        |_| Cell::default(),
+    ),
+    derived(
+        col("user_process", Kind::Nested, "Of a user-mode minidump: its process, and how the dump was written"),
+        "the minidump's streams",
+        |_| Cell::default(),
+    ),
+    derived(
+        col("streams", Kind::Nested, "Of a user-mode minidump: its streams, by MINIDUMP_STREAM_TYPE"),
+        "the minidump's directory",
+        |_| Cell::default(),
+    ),
+    derived(
+        col(
+            "secondary",
+            Kind::Nested,
+            "The pieces of secondary data: GUID, what it holds and who writes it where known, bytes, file offset",
+        ),
+        "the heads of the pieces",
+        |_| Cell::default(),
     ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
-fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     for note in case.all_notes() {
         sink.note(note.clone());
     }
     let dump = &*case.dump;
-    let mut cells = of_file(dump);
-    cells.extend(of_kernel(case));
-    cells.extend(of_header(dump.header.as_ref()));
-    cells.push(runs(dump));
-    cells.extend(of_secondary(dump));
-    cells.resize(COLUMNS.len(), Cell::Absent(Absent::NotApplicable));
+    let kernel = case.kernel.as_ref().ok();
+    let system = kernel.map(|k| k.system(&k.space()));
+    let told = Told::of(dump.header.as_ref(), system.as_ref());
+    let of = Of { case, dump, kernel, system, told, secondary: secondary::Told::of(dump) };
+    let mut row = Row::of(FIELDS, &of, &ask.rows).upright();
     let mut pieces = match dump.minidump() {
         Some(dump) => user::info(&dump),
         None => of_pieces(dump, sink),
@@ -118,15 +354,11 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     }
     for (key, cell) in pieces {
         let column = COLUMNS.iter().position(|c| c.key == key);
-        if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
+        if let Some(slot) = column.and_then(|i| row.cells.get_mut(i)) {
             *slot = cell;
         }
     }
-    sink.row(Row::new(cells).upright())
-}
-
-fn of_file(dump: &Dump) -> Vec<Cell> {
-    vec![dump.path().display().to_string().into(), dump.len().into(), container(dump.kind).into()]
+    sink.row(row)
 }
 
 /// What there is of pages beside physical memory.
@@ -161,66 +393,6 @@ fn of_paged(kernel: &Kernel) -> [(&'static str, Cell); 2] {
     [
         ("page_files", listed.map_or_else(Cell::Absent, |all| Cell::List(all.iter().map(file).collect()))),
         ("compressed_store", store),
-    ]
-}
-
-/// What the kernel's own record says its PDB is; where the dump lacks the record, that of the symbols which were taken.
-fn pdb(kernel: &Kernel) -> Option<&PdbId> {
-    kernel.pdb.as_ref().or(kernel.symbols.id.as_ref())
-}
-
-fn of_kernel(case: &Case) -> Vec<Cell> {
-    let dump = &*case.dump;
-    let kernel = case.kernel.as_ref().ok();
-    let system = kernel.map(|k| k.system(&k.space()));
-    let clock = kernel.map(|k| k.clock(&k.space()));
-    let absent = Cell::Absent(Absent::NotRecorded);
-    macro_rules! system {
-        (|$s:ident| $value:expr) => {
-            system.as_ref().map_or(absent.clone(), |$s| $value.into())
-        };
-    }
-    macro_rules! kernel {
-        (|$k:ident| $value:expr) => {
-            kernel.map_or(absent.clone(), |$k| $value.into())
-        };
-    }
-    let header_time = dump.header.as_ref().and_then(|h| h.system_time).ok_or(Absent::NotRecorded);
-    let now = clock.map_or(header_time, |c| c.now.or(header_time));
-    let size = |bytes: u32| Cell::Hex(bytes.into());
-    let arch = kernel.map(|k| k.arch).or(dump.arch);
-    let build = system.as_ref().map_or(Err(Absent::NotRecorded), |s| s.build);
-    let build = build.or(kernel.and_then(|k| k.build).ok_or(Absent::NotRecorded));
-    let told = Told::of(dump.header.as_ref(), system.as_ref());
-    let pages = dump.page_count();
-    vec![
-        arch.map(architecture).ok_or(Absent::NotRecorded).into(),
-        kernel.map(|k| k.mode).or_else(|| header_mode(dump)).map(paging).ok_or(Absent::NotRecorded).into(),
-        pages.saturating_mul(PAGE_SIZE).into(),
-        dump.highest_page().map_or(absent.clone(), |p| Cell::Hex(p.base().0.saturating_add(PAGE_SIZE))),
-        told.version.into(),
-        build.into(),
-        system!(|s| s.build_lab.clone()),
-        told.product.into(),
-        told.suite.map_or_else(Cell::Absent, size),
-        told.suite.map_or_else(Cell::Absent, suites),
-        if told.by_header.is_empty() { Cell::Absent(Absent::NotApplicable) } else { told.by_header.into() },
-        system!(|s| s.root.clone()),
-        processors(dump, system.as_ref().and_then(|s| s.processors.ok())).into(),
-        system!(|s| s.safe_boot),
-        system!(|s| s.debugger),
-        now.into(),
-        told.boot.into(),
-        system!(|s| s.time_zone.map_or_else(Cell::Absent, Cell::Int)),
-        kernel!(|k| k.base),
-        kernel!(|k| k.size.map_or(absent.clone(), size)),
-        kernel!(|k| k.root),
-        kernel!(|k| pdb(k).map(|id| id.name.clone()).ok_or(Absent::NotRecorded)),
-        kernel!(|k| pdb(k).map(|id| id.guid.clone()).ok_or(Absent::NotRecorded)),
-        kernel!(|k| pdb(k).map(|id| id.age).ok_or(Absent::NotRecorded)),
-        kernel!(|k| origin(k)),
-        kernel!(|k| roads(k)),
-        case.kernel.as_ref().err().map_or(Cell::Absent(Absent::NotApplicable), |why| in_one_line(why).into()),
     ]
 }
 
@@ -334,17 +506,6 @@ fn roads(kernel: &Kernel) -> Cell {
     Cell::List(texts.filter(|t| !t.is_empty()).map(Cell::from).collect())
 }
 
-fn of_header(header: Option<&Header>) -> Vec<Cell> {
-    let cell = |value: Option<Cell>| value.unwrap_or(Cell::Absent(Absent::NotRecorded));
-    vec![
-        cell(header.map(|h| h.build.into())),
-        cell(header.and_then(|h| Some(h.dtb?.into()))),
-        cell(header.and_then(|h| Some(h.process_head?.into()))),
-        cell(header.and_then(|h| Some(h.module_list?.into()))),
-        cell(header.and_then(|h| Some(h.kdbg?.into()))),
-    ]
-}
-
 fn runs(dump: &Dump) -> Cell {
     let one = |r: crate::dump::Run| {
         Cell::Object(vec![
@@ -379,29 +540,22 @@ fn header_pages(dump: &Dump) -> Cell {
     if runs.is_empty() { Cell::Absent(Absent::NotRecorded) } else { sum.into() }
 }
 
-/// From `header_runs` to `secondary_size`.
-fn of_secondary(dump: &Dump) -> Vec<Cell> {
-    let told = secondary::Told::of(dump);
-    let nothing = || Cell::Absent(Absent::NotRecorded);
+fn cpu(told: &secondary::Told) -> Cell {
     let cpu = told.cpuid.as_ref();
     let numbers = cpu.and_then(secondary::Cpuid::family_model_stepping);
     let name = told.processor.clone().or_else(|| cpu.and_then(|c| c.brand.clone()));
-    let known = vec![
+    object(vec![
         ("name", name.map(Cell::from)),
         ("vendor", cpu.map(|c| c.vendor.clone().into())),
         ("family", numbers.map(|n| n.0.into())),
         ("model", numbers.map(|n| n.1.into())),
         ("stepping", numbers.map(|n| n.2.into())),
-    ];
+    ])
+}
+
+fn secondary_size(dump: &Dump) -> Cell {
     let size: u64 = dump.secondary().0.iter().map(|p| p.data.len() as u64).fold(0, u64::saturating_add);
-    vec![
-        header_runs(dump),
-        header_pages(dump),
-        told.smbios.map_or_else(nothing, machine),
-        object(known),
-        told.program.map_or_else(nothing, Cell::from),
-        if size == 0 { nothing() } else { size.into() },
-    ]
+    if size == 0 { NOT_RECORDED } else { size.into() }
 }
 
 fn machine(s: Smbios) -> Cell {

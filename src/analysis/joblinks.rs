@@ -1,18 +1,18 @@
 //! `joblinks`: jobs and the processes in them, by the jobs' own lists.
 
 use super::parallel::asked_for;
-use super::{Analysis, Answers, Ask, Case, Subject};
+use super::{Analysis, Answers, Ask, Case, Subject, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::object::Objects;
 use crate::kernel::object::job::{self, Job};
-use crate::kernel::process::{Process, applicable};
+use crate::kernel::process::{EProcess, Process, applicable};
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::symbols::layout::View;
 use crate::utf16::Text;
-use crate::value::{Absent, Value};
+use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The register's entry.
@@ -27,24 +27,81 @@ pub static JOBLINKS: Analysis = Analysis {
     answers: Answers::of(run),
 };
 
-const COLUMNS: [Column; 16] = [
-    col("pid", Kind::Number, "Process id"),
-    col("name", Kind::Text, "Process name"),
-    col("ppid", Kind::Number, "Id of the parent it inherited from"),
-    col("listed", Kind::Bool, "Whether it is in the active process list"),
-    col("in_job", Kind::Bool, "Whether the job's own list names it"),
-    col("job", Kind::Hex, "Address of the job"),
-    col("job_name", Kind::Text, "The job's path, of a named one"),
-    col("job_id", Kind::Number, "The job's number (from 1607)"),
-    col("active", Kind::Number, "Processes in the job, by its counter"),
-    col("total", Kind::Number, "Processes ever in it"),
-    col("terminated", Kind::Number, "Processes ended for breaking a limit"),
-    col("limits", Kind::Texts, "Limits of the job (JOB_OBJECT_LIMIT_…)"),
-    wide("job_session", Kind::Number, "The job's session"),
-    wide("session", Kind::Number, "The process's session"),
-    wide("parent_job", Kind::Hex, "Address of the job it is nested in"),
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
+/// A process in a job.
+struct Members;
+struct Of<'a> {
+    process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    listed: bool,
+    in_job: Value<bool>,
+    job: Va,
+    view: &'a View<'a, Job>,
+    path: &'a Value<Text>,
+}
+who::of_process!(Members, Of);
+
+const FIELDS: &[Field<Members>] = &[
+    placed(col("pid", Kind::Number, "Process id"), |c| c.process.pid().into(), |c| c.process.view.at(EProcess::id)),
+    placed(
+        col("name", Kind::Text, "Process name"),
+        |c| c.process.name().into(),
+        |c| c.process.view.at(EProcess::short_name),
+    ),
+    placed(
+        col("ppid", Kind::Number, "Id of the parent it inherited from"),
+        |c| c.process.ppid().into(),
+        |c| c.process.view.at(EProcess::parent),
+    ),
+    derived(
+        col("listed", Kind::Bool, "Whether it is in the active process list"),
+        "PsActiveProcessHead and the links of its members",
+        |c| c.listed.into(),
+    ),
+    derived(col("in_job", Kind::Bool, "Whether the job's own list names it"), "the job's list of processes", |c| {
+        c.in_job.into()
+    }),
+    placed(col("job", Kind::Hex, "Address of the job"), |c| c.job.into(), |c| c.process.view.at(EProcess::job)),
+    derived(
+        col("job_name", Kind::Text, "The job's path, of a named one"),
+        "the job's own name behind those of its directories",
+        |c| c.path.clone().into(),
+    ),
+    placed(col("job_id", Kind::Number, "The job's number (from 1607)"), |c| c.view.id().into(), |c| c.view.at(Job::id)),
+    placed(
+        col("active", Kind::Number, "Processes in the job, by its counter"),
+        |c| c.view.active().into(),
+        |c| c.view.at(Job::active),
+    ),
+    placed(col("total", Kind::Number, "Processes ever in it"), |c| c.view.total().into(), |c| c.view.at(Job::total)),
+    placed(
+        col("terminated", Kind::Number, "Processes ended for breaking a limit"),
+        |c| c.view.terminated().into(),
+        |c| c.view.at(Job::terminated),
+    ),
+    placed(
+        col("limits", Kind::Texts, "Limits of the job (JOB_OBJECT_LIMIT_…)"),
+        |c| c.view.limits().map_or_else(Cell::Absent, |l| Cell::from(job::limit_names(l))),
+        |c| c.view.at(Job::limits),
+    ),
+    placed(
+        wide("job_session", Kind::Number, "The job's session"),
+        |c| c.view.session().into(),
+        |c| c.view.at(Job::session),
+    ),
+    placed(
+        wide("session", Kind::Number, "The process's session"),
+        |c| c.process.session(c.space).into(),
+        |c| c.process.session_at(c.space),
+    ),
+    placed(
+        wide("parent_job", Kind::Hex, "Address of the job it is nested in"),
+        |c| c.view.parent().and_then(applicable).into(),
+        |c| c.view.at(Job::parent),
+    ),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
@@ -65,7 +122,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
             if narrowed && !wanted.contains(&member.process.offset()) {
                 continue;
             }
-            sink.row(row(&space, job, &view, path.clone(), &member))?;
+            sink.row(row(&space, job, &view, &path, &member, ask))?;
         }
     }
     Ok(())
@@ -75,7 +132,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 ///
 /// # Errors
 /// The symbols lack a type or a field, or the sink's error.
-pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = process.kernel;
     let Ok(job) = process.view.job().and_then(applicable) else { return Ok(()) };
     let layout = kernel.layout::<Job>().map_err(|e| kernel.unreadable(&e))?;
@@ -87,7 +144,7 @@ pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, sink: &mut dyn
         process.offset().is_some_and(|at| on_list.contains(&at))
     });
     let member = Member { process: process.clone(), listed: true, in_job };
-    sink.row(row(space, job, &space.view(layout, job), path, &member))
+    sink.row(row(space, job, &space.view(layout, job), &path, &member, ask))
 }
 
 /// A process of a job.
@@ -136,25 +193,8 @@ fn jobs<'k>(
     jobs
 }
 
-fn row(space: &Space<'_>, job: Va, view: &View<'_, Job>, path: Value<Text>, member: &Member<'_>) -> Row {
-    let process = &member.process;
-    let cells: [Cell; COLUMNS.len()] = [
-        process.pid().into(),
-        process.name().into(),
-        process.ppid().into(),
-        member.listed.into(),
-        member.in_job.into(),
-        job.into(),
-        path.into(),
-        view.id().into(),
-        view.active().into(),
-        view.total().into(),
-        view.terminated().into(),
-        view.limits().map_or_else(Cell::Absent, |l| Cell::from(job::limit_names(l))),
-        view.session().into(),
-        process.session(space).into(),
-        view.parent().and_then(applicable).into(),
-        process.offset().ok_or(Absent::NotRecorded).into(),
-    ];
-    Row::new(cells.into()).at(process.place())
+fn row(space: &Space<'_>, job: Va, view: &View<'_, Job>, path: &Value<Text>, member: &Member<'_>, ask: &Ask) -> Row {
+    let Member { process, listed, in_job } = member;
+    Row::of(FIELDS, &Of { process, space, listed: *listed, in_job: *in_job, job, view, path }, &ask.rows)
+        .at(process.place())
 }

@@ -4,15 +4,18 @@ use super::dlllist::ModuleRows;
 use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, who};
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::Files;
-use crate::kernel::image::Image;
+use crate::kernel::image::{HeaderField, Image};
 use crate::kernel::process::Process;
 use crate::kernel::process_modules::{self, Loaded};
-use crate::kernel::vad::Kind as VadKind;
+use crate::kernel::vad::{Kind as VadKind, Vad, VadShort};
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
+use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
 use rustc_hash::FxHashMap;
 
@@ -30,29 +33,100 @@ pub static LDRMODULES: Analysis = Analysis {
     answers: Answers::of(run),
 };
 
-const COLUMNS: [Column; 14] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("base", Kind::Hex, "First byte of the range"),
-    col("size", Kind::Hex, "Bytes of the range"),
-    col("in_load", Kind::Bool, "On the load-order list of either side"),
-    col("in_init", Kind::Bool, "On the initialisation-order list"),
-    col("in_mem", Kind::Bool, "On the memory-order list"),
-    col("mapped_path", Kind::Text, "Mapped file by its own name; none in private memory"),
-    col("type", Kind::Text, "What the range is: image, mapped, private"),
-    wide("header", Kind::Bool, "Whether it begins with a PE header, where its first page can be read"),
-    wide("loader_path", Kind::Text, "FullDllName of the loader's entry"),
-    wide("machine", Kind::Text, "Processor of the image, by its header"),
-    wide("node", Kind::Hex, "Address of the VAD"),
+/// A range that holds an image.
+struct Ranges;
+struct Of<'a> {
+    process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    /// The process's own memory.
+    memory: &'a Space<'a>,
+    vad: &'a Vad,
+    header: Value<Image>,
+    /// On the load-order, initialisation-order and memory-order list.
+    on: [Value<bool>; 3],
+    mapped: Value<Text>,
+    loader_path: Value<Text>,
+}
+who::of_process!(Ranges, Of);
+
+impl Of<'_> {
+    fn in_node(&self, field: At<VadShort>) -> Option<Place> {
+        self.process.kernel.place_in(self.space, self.vad.node, field)
+    }
+    fn has_header(&self) -> Cell {
+        match &self.header {
+            Ok(_) => true.into(),
+            Err(Absent::Implausible) => false.into(),
+            Err(why) => (*why).into(),
+        }
+    }
+}
+
+const FIELDS: &[Field<Ranges>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(col("base", Kind::Hex, "First byte of the range"), |c| c.vad.start.into(), |c| c.in_node(VadShort::start)),
+    derived(col("size", Kind::Hex, "Bytes of the range"), "the first and the last page number of the node", |c| {
+        Cell::Hex(c.vad.bytes())
+    }),
+    derived(
+        col("in_load", Kind::Bool, "On the load-order list of either side"),
+        "the links of the loader's lists",
+        |c| c.on[0].into(),
+    ),
+    derived(col("in_init", Kind::Bool, "On the initialisation-order list"), "the links of the loader's lists", |c| {
+        c.on[1].into()
+    }),
+    derived(col("in_mem", Kind::Bool, "On the memory-order list"), "the links of the loader's lists", |c| {
+        c.on[2].into()
+    }),
+    placed(
+        col("mapped_path", Kind::Text, "Mapped file by its own name; none in private memory"),
+        |c| c.mapped.clone().into(),
+        |c| c.space.place_of(&c.mapped),
+    ),
+    placed(
+        col("type", Kind::Text, "What the range is: image, mapped, private"),
+        |c| c.vad.kind.map(VadKind::key).into(),
+        |c| c.in_node(VadShort::kind),
+    ),
+    derived(
+        wide("header", Kind::Bool, "Whether it begins with a PE header, where its first page can be read"),
+        "whether the bytes at base are those of a PE header",
+        |c| c.has_header(),
+    ),
+    placed(
+        wide("loader_path", Kind::Text, "FullDllName of the loader's entry"),
+        |c| c.loader_path.clone().into(),
+        |c| c.memory.place_of(&c.loader_path),
+    ),
+    placed(
+        wide("machine", Kind::Text, "Processor of the image, by its header"),
+        |c| c.header.as_ref().map(Image::machine_name).map_err(|why| *why).into(),
+        |c| Some(c.header.as_ref().ok()?.header_at(c.memory, HeaderField::Machine)),
+    ),
+    derived(
+        wide("node", Kind::Hex, "Address of the VAD"),
+        "the pointers of the tree: it is the row's own place",
+        |c| c.vad.node.into(),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let show = ModuleRows::of(case.kernel()?)?;
-    each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, sink))
+    each_process(case, ask, sink, |space, process, sink| rows(&show, process, space, ask, sink))
 }
 
-fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+fn rows<'k>(
+    show: &ModuleRows<'k>,
+    process: &Process<'k>,
+    space: &Space<'k>,
+    ask: &Ask,
+    sink: &mut dyn Sink,
+) -> Result<()> {
     let Ok(memory) = AddressSpace::of(process, space) else { return Ok(()) };
     let mut files = Files::of(process.kernel).map_err(|e| process.kernel.unreadable(&e))?;
     let sides = show.sides.of_process(process, space);
@@ -88,31 +162,18 @@ fn rows<'k>(show: &ModuleRows<'k>, process: &Process<'k>, space: &Space<'k>, sin
             let met = entries.iter().any(|m| get(m) == Ok(true));
             if met { Ok(true) } else { unmet }
         };
-        let [pid, name] = who::cells(process);
-        let cells: [Cell; COLUMNS.len()] = [
-            pid,
-            name,
-            who::address(process),
-            vad.start.into(),
-            Cell::Hex(vad.bytes()),
-            on(|m| m.in_load, unmet_load).into(),
-            on(|m| m.in_init, unmet_init).into(),
-            on(|m| m.in_mem, unmet_mem).into(),
-            show.file(&mut files, space, vad).and_then(|f| f.name).into(),
-            vad.kind.map(VadKind::key).into(),
-            match &header {
-                Ok(_) => true.into(),
-                Err(Absent::Implausible) => false.into(),
-                Err(why) => (*why).into(),
-            },
-            entries
-                .first()
-                .and_then(|m| m.listed.as_ref())
-                .map_or(Cell::Absent(Absent::NotApplicable), |m| m.path.clone().into()),
-            header.map(|h| h.machine_name()).into(),
-            vad.node.into(),
-        ];
-        sink.row(Row::new(cells.into()).at(vad.place))?;
+        let entry = entries.first().and_then(|m| m.listed.as_ref());
+        let of = Of {
+            process,
+            space,
+            memory: &memory.space,
+            vad,
+            header,
+            on: [on(|m| m.in_load, unmet_load), on(|m| m.in_init, unmet_init), on(|m| m.in_mem, unmet_mem)],
+            mapped: show.file(&mut files, space, vad).and_then(|f| f.name),
+            loader_path: entry.map_or(Err(Absent::NotApplicable), |m| m.path.clone()),
+        };
+        sink.row(Row::of(FIELDS, &of, &ask.rows).at(vad.place))?;
     }
     Ok(())
 }

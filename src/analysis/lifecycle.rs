@@ -12,7 +12,7 @@ use crate::kernel::process::{Process, applicable};
 use crate::kernel::standing::Sort;
 use crate::kernel::token::Tokens;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, wide};
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
 use creation::{Identity, Origin, Other};
@@ -37,17 +37,39 @@ pub static LIFECYCLE: Analysis = Analysis {
     answers: Answers::of(run).copies(|kernel, _, sink| copied::nothing(kernel, sink)),
 };
 
-const COLUMNS: [Column; 9] = [
-    who::PID,
-    who::NAME,
-    col("event", Kind::Text, "created, changed, or ended"),
-    col("finding", Kind::Text, "What is concluded"),
-    col("confidence", Kind::Text, "certain, likely, possible, or cannot_tell"),
-    col("actor_pid", Kind::Number, "The process that did it, where one is concluded"),
-    col("actor", Kind::Text, "Its name"),
-    col("evidence", Kind::Texts, "What the conclusion rests on"),
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
+/// What is concluded of a process.
+struct Events;
+struct Of<'a> {
+    process: &'a Process<'a>,
+    event: &'static str,
+    found: Finding,
+}
+who::of_process!(Events, Of);
+
+const FIELDS: &[Field<Events>] = &[
+    who::pid(),
+    who::name(),
+    derived(col("event", Kind::Text, "created, changed, or ended"), "finding", |c| c.event.into()),
+    derived(col("finding", Kind::Text, "What is concluded"), "what evidence names", |c| c.found.says.clone().into()),
+    derived(col("confidence", Kind::Text, "certain, likely, possible, or cannot_tell"), "what evidence names", |c| {
+        c.found.confidence.word().into()
+    }),
+    derived(
+        col("actor_pid", Kind::Number, "The process that did it, where one is concluded"),
+        "what evidence names",
+        |c| c.found.actor.as_ref().map(|(pid, _)| *pid).ok_or(Absent::NotApplicable).into(),
+    ),
+    derived(col("actor", Kind::Text, "Its name"), "what evidence names", |c| {
+        c.found.actor.as_ref().and_then(|(_, name)| name.clone()).ok_or(Absent::NotApplicable).into()
+    }),
+    derived(
+        col("evidence", Kind::Texts, "What the conclusion rests on"),
+        "tokens of process and parent, flags, jobs, handles and exit codes, each named",
+        |c| c.found.evidence.clone().into(),
+    ),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// What all processes share: who made whom, whose tokens, who holds whom.
 #[derive(Debug)]
@@ -137,7 +159,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     in_order(
         processes.into_iter(),
         || kernel.space(),
-        |space, process, sink| rows(&shared, &process, space, sink),
+        |space, process, sink| rows(&shared, &process, space, ask, sink),
         sink,
     )
 }
@@ -146,35 +168,21 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 ///
 /// # Errors
 /// The sink's.
-pub fn rows<'k>(shared: &Shared<'k>, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(
+    shared: &Shared<'k>,
+    process: &Process<'k>,
+    space: &Space<'k>,
+    ask: &Ask,
+    sink: &mut dyn Sink,
+) -> Result<()> {
     let beginning = origin(shared, process);
     let created = creation::origin(&beginning).into_iter().map(|f| ("created", f));
     let changed = creation::replaced(&beginning).into_iter().map(|f| ("changed", f));
     let ended = ending::ending(&ending(shared, process, space)).into_iter().map(|f| ("ended", f));
     for (event, found) in created.chain(changed).chain(ended) {
-        sink.row(row(process, event, found))?;
+        sink.row(Row::of(FIELDS, &Of { process, event, found }, &ask.rows).at(process.place()))?;
     }
     Ok(())
-}
-
-fn row(process: &Process<'_>, event: &'static str, found: Finding) -> Row {
-    let [pid, name] = who::cells(process);
-    let (actor, actor_name) = match found.actor {
-        Some((pid, name)) => (Cell::from(pid), name.map_or(Cell::Absent(Absent::NotApplicable), Cell::from)),
-        None => (Cell::Absent(Absent::NotApplicable), Cell::Absent(Absent::NotApplicable)),
-    };
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        event.into(),
-        found.says.into(),
-        found.confidence.word().into(),
-        actor,
-        actor_name,
-        found.evidence.into(),
-        who::address(process),
-    ];
-    Row::new(cells.into()).at(process.place())
 }
 
 /// What is known of how a process came to be.

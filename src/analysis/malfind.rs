@@ -5,6 +5,7 @@ use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, Switch, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
+use crate::bytes::{Bytes, Place};
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
@@ -14,9 +15,10 @@ use crate::kernel::process::Process;
 use crate::kernel::protection::{Protection, Protections};
 use crate::kernel::section::Sections;
 use crate::kernel::sides::Sides;
-use crate::kernel::vad::{Kind as VadKind, Vad};
+use crate::kernel::vad::{Kind as VadKind, Vad, VadShort};
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::value::{Absent, Note, Value};
 
 /// The register's entry.
@@ -38,25 +40,106 @@ pub static MALFIND: Analysis = Analysis {
     answers: Answers::of(run).minidump(|case, dump, ask, sink| user_memory::malfind(&case.dump, *dump, ask, sink)),
 };
 
+/// A range that runs code without being an image.
+#[derive(Debug)]
+pub struct Suspects;
+/// What is known of it.
+pub struct Of<'a> {
+    process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    protections: &'a Protections,
+    suspect: &'a Suspect,
+    /// What is at `code_at`.
+    bytes: Bytes<'a>,
+}
+who::of_process!(Suspects, Of);
+
+impl Of<'_> {
+    fn in_node(&self, field: At<VadShort>) -> Option<Place> {
+        self.process.kernel.place_in(self.space, self.suspect.vad.node, field)
+    }
+    fn threads(&self) -> Cell {
+        let mut tids: Vec<u64> = self.suspect.threads.iter().map(|(tid, _)| *tid).collect();
+        tids.dedup();
+        tids.into()
+    }
+    fn shown(&self) -> Value<&[u8]> {
+        if self.bytes.prefix().is_empty() { self.bytes.at(0, 1) } else { Ok(self.bytes.prefix()) }
+    }
+    fn lines(&self) -> Value<Vec<String>> {
+        let at = self.suspect.code_at;
+        let narrow = match &self.suspect.header {
+            Some((_, image)) => !image.wide,
+            None => self.process.is_wow64() == Ok(true) && at.0 <= u32::MAX.into(),
+        };
+        // A header is no code.
+        let code = self.shown().and_then(|b| if b.starts_with(b"MZ") { Err(Absent::NotApplicable) } else { Ok(b) });
+        instructions(self.process.kernel.arch, narrow, at, code?, INSTRUCTIONS)
+    }
+}
+
 /// The columns.
-pub const COLUMNS: [Column; 16] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("start", Kind::Hex, "First byte of the range"),
-    col("end", Kind::Hex, "Last byte of the range"),
-    col("protection", Kind::Text, "Protection the range was made with"),
-    col("tag", Kind::Text, "Pool tag of the VAD"),
-    col("private", Kind::Bool, "Private memory, not a section's"),
-    wide("type", Kind::Text, "What the range is, as in vadinfo"),
-    wide("commit", Kind::Number, "Committed pages"),
-    col("notes", Kind::Texts, "What was found there"),
-    wide("threads", Kind::Texts, "Ids of the threads that start there"),
-    wide("executable_pages", Kind::Number, "Valid pages that the processor executes"),
-    wide("code_at", Kind::Hex, "Where the bytes and instructions shown are taken"),
-    wide("hexdump", Kind::Texts, "Bytes there"),
-    wide("disassembly", Kind::Texts, "Instructions there"),
+pub const FIELDS: &[Field<Suspects>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(
+        col("start", Kind::Hex, "First byte of the range"),
+        |c| c.suspect.vad.start.into(),
+        |c| c.in_node(VadShort::start),
+    ),
+    placed(col("end", Kind::Hex, "Last byte of the range"), |c| c.suspect.vad.end.into(), |c| c.in_node(VadShort::end)),
+    placed(
+        col("protection", Kind::Text, "Protection the range was made with"),
+        |c| c.suspect.vad.protection.map(|p| c.protections.value(p).name()).into(),
+        |c| c.in_node(VadShort::protection),
+    ),
+    derived(col("tag", Kind::Text, "Pool tag of the VAD"), "the pool header before the node", |c| {
+        c.suspect.vad.tag.and_then(|t| t.text()).into()
+    }),
+    placed(
+        col("private", Kind::Bool, "Private memory, not a section's"),
+        |c| c.suspect.vad.private.into(),
+        |c| c.in_node(VadShort::private),
+    ),
+    placed(
+        wide("type", Kind::Text, "What the range is, as in vadinfo"),
+        |c| c.suspect.vad.kind.map(VadKind::key).into(),
+        |c| c.in_node(VadShort::kind),
+    ),
+    placed(
+        wide("commit", Kind::Number, "Committed pages"),
+        |c| c.suspect.vad.commit.into(),
+        |c| c.in_node(VadShort::commit),
+    ),
+    derived(
+        col("notes", Kind::Texts, "What was found there"),
+        "page tables, contents, and threads' start addresses",
+        |c| c.suspect.notes.clone().into(),
+    ),
+    derived(wide("threads", Kind::Texts, "Ids of the threads that start there"), "threads' start addresses", |c| {
+        c.threads()
+    }),
+    derived(
+        wide("executable_pages", Kind::Number, "Valid pages that the processor executes"),
+        "the page tables",
+        |c| c.suspect.executable_pages.into(),
+    ),
+    derived(
+        wide("code_at", Kind::Hex, "Where the bytes and instructions shown are taken"),
+        "threads' start addresses, an image's entry point, or the first byte that is not zero",
+        |c| c.suspect.code_at.into(),
+    ),
+    placed(
+        wide("hexdump", Kind::Texts, "Bytes there"),
+        |c| c.shown().map(|b| hex_lines(c.suspect.code_at, b.get(..64).unwrap_or(b))).into(),
+        |c| Some(c.bytes.place(0)),
+    ),
+    placed(wide("disassembly", Kind::Texts, "Instructions there"), |c| c.lines().into(), |c| Some(c.bytes.place(0))),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// Bytes shown.
 const SHOWN: u32 = 128;
@@ -337,41 +420,6 @@ impl<'k> Finder<'k> {
             explained: false,
         }
     }
-
-    fn row(&self, process: &Process<'k>, memory: &AddressSpace<'k>, suspect: &Suspect) -> Row {
-        let Suspect { vad, code_at, .. } = suspect;
-        let [pid, name] = who::cells(process);
-        let narrow = match &suspect.header {
-            Some((_, image)) => !image.wide,
-            None => process.is_wow64() == Ok(true) && code_at.0 <= u32::MAX.into(),
-        };
-        let bytes = memory.space.fetch(*code_at, SHOWN);
-        let shown: Value<&[u8]> = if bytes.prefix().is_empty() { bytes.at(0, 1) } else { Ok(bytes.prefix()) };
-        // A header is no code.
-        let code = shown.and_then(|b| if b.starts_with(b"MZ") { Err(Absent::NotApplicable) } else { Ok(b) });
-        let lines = code.and_then(|b| instructions(self.kernel.arch, narrow, *code_at, b, INSTRUCTIONS));
-        let mut tids: Vec<u64> = suspect.threads.iter().map(|(tid, _)| *tid).collect();
-        tids.dedup();
-        let cells: [Cell; COLUMNS.len()] = [
-            pid,
-            name,
-            who::address(process),
-            vad.start.into(),
-            vad.end.into(),
-            vad.protection.map(|p| self.protections.value(p).name()).into(),
-            vad.tag.and_then(|t| t.text()).into(),
-            vad.private.into(),
-            vad.kind.map(VadKind::key).into(),
-            vad.commit.into(),
-            suspect.notes.clone().into(),
-            tids.into(),
-            suspect.executable_pages.into(),
-            (*code_at).into(),
-            shown.map(|b| hex_lines(*code_at, b.get(..64).unwrap_or(b))).into(),
-            lines.into(),
-        ];
-        Row::new(cells.into()).at(vad.place)
-    }
 }
 
 /// Whether any page of the process is not executable. Without that bit (old processors, non-PAE x86) every page would look like code.
@@ -412,7 +460,9 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
                 explained = explained.saturating_add(1);
                 continue;
             }
-            sink.row(finder.row(process, &memory, &suspect))?;
+            let bytes = memory.space.fetch(suspect.code_at, SHOWN);
+            let of = Of { process, space, protections: &finder.protections, suspect: &suspect, bytes };
+            sink.row(Row::of(FIELDS, &of, &ask.rows).at(suspect.vad.place))?;
         }
         if explained > 0 {
             let text = format!(

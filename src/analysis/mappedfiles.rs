@@ -3,15 +3,18 @@
 use super::parallel::asked_for;
 use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::addr::{PAGE_SIZE, Va};
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
-use crate::kernel::file_object::Files;
+use crate::kernel::file_object::{File, Files};
 use crate::kernel::process::Process;
-use crate::kernel::section::{ControlArea, Sections, Subsection};
+use crate::kernel::section::{ControlArea, ControlAreaLayout, Sections, SegmentLayout, Subsection};
 use crate::kernel::vad_tree::Layouts;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
-use crate::value::{Absent, Note};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::{At, View};
+use crate::utf16::Text;
+use crate::value::{Absent, Note, Value};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -28,23 +31,121 @@ pub static MAPPEDFILES: Analysis = Analysis {
     answers: Answers::of(run),
 };
 
+/// A mapped section.
+#[derive(Debug)]
+pub struct SectionsOf;
+/// What is known of it.
+pub struct Of<'a> {
+    kernel: &'a Kernel,
+    space: &'a Space<'a>,
+    from: &'a Sections<'a>,
+    address: Va,
+    area: Value<ControlArea>,
+    file: Value<File>,
+    counts: Counts,
+    pids: Vec<u64>,
+}
+impl crate::report::Subject for SectionsOf {
+    type Of<'a> = Of<'a>;
+}
+
+impl<'a> Of<'a> {
+    fn kind(&self) -> Value<&'static str> {
+        let area = self.area?;
+        match (area.image, area.file) {
+            (Ok(true), _) => Ok("image"),
+            (Ok(false), Ok(_)) => Ok("file"),
+            (Ok(false), Err(Absent::NotApplicable)) => Ok("page_file"),
+            (Err(why), _) | (_, Err(why)) => Err(why),
+        }
+    }
+    fn of_file(&self, get: fn(&File) -> Value<Text>) -> Value<Text> {
+        self.file.as_ref().map_err(|e| *e).and_then(get)
+    }
+    fn segment(&self) -> Value<View<'a, SegmentLayout>> {
+        Ok(self.from.segment(self.space, self.area?.segment?))
+    }
+    fn counted(&self, count: u64) -> Cell {
+        self.from.counts_pages().map(|()| count).into()
+    }
+    fn in_area(&self, field: At<ControlAreaLayout>) -> Option<Place> {
+        self.kernel.place_in(self.space, self.address, field)
+    }
+}
+
 /// The columns of a mapped section.
-pub const COLUMNS: [Column; 14] = [
-    col("control_area", Kind::Hex, "Address of the control area"),
-    col("kind", Kind::Text, "image, file or page_file"),
-    col("file", Kind::Text, "File, by its FILE_OBJECT's own name"),
-    wide("device", Kind::Text, "Device it lies on"),
-    col("bytes", Kind::Number, "Bytes of the section"),
-    col("pages", Kind::Number, "Pages it has prototype entries for"),
-    col("resident", Kind::Number, "Pages in memory"),
-    wide("standby", Kind::Number, "Of them on the standby or modified list"),
-    wide("unread", Kind::Number, "Pages whose prototype entries cannot be read"),
-    col("views", Kind::Number, "Views in all processes and the kernel"),
-    wide("sections", Kind::Number, "Section objects"),
-    wide("delete_on_close", Kind::Bool, "The file goes with the section"),
-    wide("file_object", Kind::Hex, "Address of the FILE_OBJECT"),
-    col("pids", Kind::Texts, "Processes that map it, of those asked for"),
+pub const FIELDS: &[Field<SectionsOf>] = &[
+    derived(
+        col("control_area", Kind::Hex, "Address of the control area"),
+        "the address of the control area: it is the row's own place",
+        |c| c.address.into(),
+    ),
+    placed(
+        col("kind", Kind::Text, "image, file or page_file"),
+        |c| c.kind().into(),
+        |c| c.in_area(ControlAreaLayout::image),
+    ),
+    placed(
+        col("file", Kind::Text, "File, by its FILE_OBJECT's own name"),
+        |c| c.of_file(|f| f.name.clone()).into(),
+        |c| c.space.place_of(&c.of_file(|f| f.name.clone())),
+    ),
+    derived(
+        wide("device", Kind::Text, "Device it lies on"),
+        "the device object's own name behind its directory's",
+        |c| c.of_file(|f| f.device.clone()).into(),
+    ),
+    placed(
+        col("bytes", Kind::Number, "Bytes of the section"),
+        |c| c.segment().and_then(|s| s.size()).into(),
+        |c| c.segment().ok()?.at(SegmentLayout::size),
+    ),
+    derived(
+        col("pages", Kind::Number, "Pages it has prototype entries for"),
+        "PtesInSubsection of all subsections",
+        |c| c.counted(c.counts.pages),
+    ),
+    derived(col("resident", Kind::Number, "Pages in memory"), "the section's prototype entries", |c| {
+        c.counted(c.counts.resident)
+    }),
+    derived(
+        wide("standby", Kind::Number, "Of them on the standby or modified list"),
+        "the section's prototype entries",
+        |c| c.counted(c.counts.standby),
+    ),
+    derived(
+        wide("unread", Kind::Number, "Pages whose prototype entries cannot be read"),
+        "the section's prototype entries",
+        |c| c.counted(c.counts.unread),
+    ),
+    placed(
+        col("views", Kind::Number, "Views in all processes and the kernel"),
+        |c| c.area.and_then(|a| a.views).into(),
+        |c| c.in_area(ControlAreaLayout::views),
+    ),
+    placed(
+        wide("sections", Kind::Number, "Section objects"),
+        |c| c.area.and_then(|a| a.sections).into(),
+        |c| c.in_area(ControlAreaLayout::sections),
+    ),
+    placed(
+        wide("delete_on_close", Kind::Bool, "The file goes with the section"),
+        |c| c.area.and_then(|a| a.delete_on_close).into(),
+        |c| c.in_area(ControlAreaLayout::delete_on_close),
+    ),
+    placed(
+        wide("file_object", Kind::Hex, "Address of the FILE_OBJECT"),
+        |c| c.area.and_then(|a| a.file).into(),
+        |c| c.in_area(ControlAreaLayout::file),
+    ),
+    derived(
+        col("pids", Kind::Texts, "Processes that map it, of those asked for"),
+        "the address ranges of the processes",
+        |c| Cell::List(c.pids.iter().copied().map(Cell::from).collect()),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// Who maps a section, and from which subsection on (the lowest seen).
 #[derive(Clone, Debug, Default)]
@@ -77,7 +178,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         || (kernel.space(), Files::of(kernel)),
         |(space, files), (address, mapped), sink| {
             let files = files.as_mut().map_err(|e| kernel.unreadable(e))?;
-            sink.row(row(kernel, &sections, space, files, address, mapped))
+            sink.row(row(kernel, &sections, space, files, address, mapped, ask))
         },
         sink,
     )
@@ -87,14 +188,14 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 ///
 /// # Errors
 /// The symbols lack a type or a field, or the sink's error.
-pub fn rows<'k>(process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = process.kernel;
     let needs = |e| kernel.unreadable(&e);
     let (layouts, sections) = (Layouts::of(kernel).map_err(needs)?, Sections::of(kernel).map_err(needs)?);
     let mut files = Files::of(kernel).map_err(needs)?;
     // The notes on the tree are those of `vadinfo`.
     for (address, mapped) in mapped_by(&layouts, &sections, process, space).0 {
-        sink.row(row(kernel, &sections, space, &mut files, address, mapped))?;
+        sink.row(row(kernel, &sections, space, &mut files, address, mapped, ask))?;
     }
     Ok(())
 }
@@ -132,44 +233,20 @@ fn row<'k>(
     files: &mut Files<'k>,
     address: Va,
     mapped: Mapped,
+    ask: &Ask,
 ) -> Row {
     let area = sections.control_area(space, address);
-    let of_area = |get: fn(&ControlArea) -> Cell| area.as_ref().map_or_else(|e| Cell::Absent(*e), get);
-    let object = area.and_then(|a| a.file);
-    let file = object.and_then(|f| files.read(f));
-    let segment = area.and_then(|a| a.segment).map(|s| sections.segment(space, s));
+    let file = area.and_then(|a| a.file).and_then(|f| files.read(f));
     let list = sections.subsections_from(space, mapped.first.unwrap_or(Va(0))).0;
     let counts = resident(kernel, space, sections.entry_size(), &list);
-    let kind = area.and_then(|a| match (a.image, a.file) {
-        (Ok(true), _) => Ok("image"),
-        (Ok(false), Ok(_)) => Ok("file"),
-        (Ok(false), Err(Absent::NotApplicable)) => Ok("page_file"),
-        (Err(why), _) | (_, Err(why)) => Err(why),
-    });
-    let counted = |n: u64| Cell::from(sections.counts_pages().map(|()| n));
     let mut pids = mapped.pids;
     pids.dedup();
-    let cells: [Cell; COLUMNS.len()] = [
-        address.into(),
-        kind.into(),
-        file.as_ref().map_err(|e| *e).and_then(|f| f.name.clone()).into(),
-        file.as_ref().map_err(|e| *e).and_then(|f| f.device.clone()).into(),
-        segment.and_then(|s| s.size()).into(),
-        counted(counts.pages),
-        counted(counts.resident),
-        counted(counts.standby),
-        counted(counts.unread),
-        of_area(|a| a.views.into()),
-        of_area(|a| a.sections.into()),
-        of_area(|a| a.delete_on_close.into()),
-        object.into(),
-        Cell::List(pids.into_iter().map(Cell::from).collect()),
-    ];
-    Row::new(cells.into()).at(space.fetch(address, 1).place(0))
+    let of = Of { kernel, space, from: sections, address, area, file, counts, pids };
+    Row::of(FIELDS, &of, &ask.rows).at(space.place(address))
 }
 
 /// Pages of a section by their prototype entries.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     pages: u64,
     resident: u64,

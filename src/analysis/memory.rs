@@ -10,8 +10,8 @@ use crate::kernel::address_space::AddressSpace;
 use crate::kernel::process::Process;
 use crate::kernel::vad_tree::{self, Tree};
 use crate::paging::{Mode, Space};
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
-use crate::value::{Absent, Note};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, Wanted, col, derived, headers, placed, wide};
+use crate::value::{Absent, Note, Value};
 use std::fmt::Write as _;
 
 /// The register's entry.
@@ -37,20 +37,73 @@ pub static MEMORY: Analysis = Analysis {
     answers: Answers::of(run).minidump(of_minidump),
 };
 
-const COLUMNS: [Column; 8] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("address", Kind::Hex, "First address"),
-    col("size", Kind::Number, "Bytes: sixteen, fewer at the ends, any number where they are missing"),
-    col("bytes", Kind::Text, "The bytes, two digits for each"),
-    col("text", Kind::Text, "The same as ASCII, a dot for what is no printable character"),
-    col(
-        "source",
-        Kind::Text,
-        "dump, page file N, compressed store; demand_zero: nowhere, the process would read zeros",
+/// Bytes of a process.
+struct Stretches;
+struct Of<'a> {
+    /// Id and name of the process, and the address of its `_EPROCESS`.
+    head: &'a [Cell; 3],
+    va: Va,
+    size: u64,
+    data: Value<&'a [u8]>,
+    place: Place,
+}
+impl crate::report::Subject for Stretches {
+    type Of<'a> = Of<'a>;
+}
+
+impl Of<'_> {
+    fn told(&self, get: fn(&[u8]) -> String) -> Cell {
+        self.data.map(get).into()
+    }
+    fn source(&self) -> Cell {
+        self.data.map(|_| source(self.place.file)).into()
+    }
+    fn of_bytes(&self) -> Option<Place> {
+        self.data.ok().map(|_| self.place)
+    }
+}
+
+fn digits(bytes: &[u8]) -> String {
+    let mut digits = String::with_capacity(bytes.len().saturating_mul(2));
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(digits, "{byte:02x}");
+    }
+    digits
+}
+fn printable(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' }).collect()
+}
+
+const FIELDS: &[Field<Stretches>] = &[
+    derived(who::PID, "_EPROCESS.UniqueProcessId", |c| c.head[0].clone()),
+    derived(who::NAME, "_EPROCESS.ImageFileName", |c| c.head[1].clone()),
+    derived(wide("offset", Kind::Hex, "Address of the _EPROCESS"), "the address at which the object is", |c| {
+        c.head[2].clone()
+    }),
+    derived(col("address", Kind::Hex, "First address"), "--start", |c| c.va.into()),
+    derived(
+        col("size", Kind::Number, "Bytes: sixteen, fewer at the ends, any number where they are missing"),
+        "--size, and where the bytes are",
+        |c| c.size.into(),
+    ),
+    placed(col("bytes", Kind::Text, "The bytes, two digits for each"), |c| c.told(digits), |c| c.of_bytes()),
+    placed(
+        col("text", Kind::Text, "The same as ASCII, a dot for what is no printable character"),
+        |c| c.told(printable),
+        |c| c.of_bytes(),
+    ),
+    derived(
+        col(
+            "source",
+            Kind::Text,
+            "dump, page file N, compressed store; demand_zero: nowhere, the process would read zeros",
+        ),
+        "where the bytes are: it is the row's own place",
+        |c| c.source(),
     ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// Bytes of a row.
 const ROW: u64 = 16;
@@ -69,7 +122,7 @@ fn of_minidump(case: &Case, _: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) ->
     })?;
     let space = Space::new(&case.dump, Mode::Blocks, crate::addr::Pa(0));
     let head = [(); 3].map(|()| Cell::Absent(Absent::NotRecorded));
-    rows(&Reader { space: &space, tree: None, head }, start, size, sink)
+    rows(&Reader { space: &space, tree: None, head, wanted: &ask.rows }, start, size, sink)
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -77,7 +130,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if ask.has("raw") && ask.names_none() {
         return Err(Error::Usage("--raw writes the memory of one process: name it with --pid".into()));
     }
-    each_process(case, ask, sink, |space, process, sink| of_process(process, space, start, size, sink))
+    each_process(case, ask, sink, |space, process, sink| of_process(process, space, (start, size), ask, sink))
 }
 
 /// A number of an option: hexadecimal with `0x`, else to this base.
@@ -90,8 +143,8 @@ fn number(text: &str, base: u32) -> Result<u64> {
 fn of_process<'k>(
     process: &Process<'k>,
     kernel_space: &Space<'k>,
-    start: Option<Va>,
-    size: u64,
+    (start, size): (Option<Va>, u64),
+    ask: &Ask,
     sink: &mut dyn Sink,
 ) -> Result<()> {
     let Some(start) = start.or_else(|| process.view.image_base().ok().filter(|va| !va.is_null())) else {
@@ -106,8 +159,13 @@ fn of_process<'k>(
         AddressSpace::of(process, kernel_space).map(|memory| (memory.space, Some(memory.tree)))
     };
     match opened {
-        Ok((space, tree)) => rows(&Reader { space: &space, tree: tree.as_deref(), head }, start, size, sink),
-        Err(why) => sink.row(missing(&head, start, size, why)),
+        Ok((space, tree)) => {
+            rows(&Reader { space: &space, tree: tree.as_deref(), head, wanted: &ask.rows }, start, size, sink)
+        }
+        Err(why) => {
+            let of = Of { head: &head, va: start, size, data: Err(why), place: at(start) };
+            sink.row(Row::of(FIELDS, &of, &ask.rows).at(of.place))
+        }
     }
 }
 
@@ -116,9 +174,18 @@ struct Reader<'r, 'k> {
     space: &'r Space<'k>,
     tree: Option<&'r Tree>,
     head: [Cell; 3],
+    wanted: &'r Wanted,
+}
+
+/// An address without bytes.
+fn at(va: Va) -> Place {
+    Place { va: Some(va), ..Place::default() }
 }
 
 impl Reader<'_, '_> {
+    fn row(&self, va: Va, size: u64, data: Value<&[u8]>, place: Place) -> Row {
+        Row::of(FIELDS, &Of { head: &self.head, va, size, data, place }, self.wanted).at(place)
+    }
     /// Whether a page that is not there would be one of zeros.
     fn is_promised(&self, va: Va, why: Absent) -> bool {
         match why {
@@ -164,26 +231,20 @@ enum Piece<'b> {
 }
 
 /// The rows of a part of a page.
-fn part(reader: &Reader<'_, '_>, at: Va, bytes: &Bytes<'_>, sink: &mut dyn Sink) -> Result<()> {
+fn part(reader: &Reader<'_, '_>, start: Va, bytes: &Bytes<'_>, sink: &mut dyn Sink) -> Result<()> {
     let present = bytes.present().map(|(from, data)| (from, Piece::Bytes(data)));
     let holes = bytes.holes().map(|(from, len, why)| (from, Piece::Hole(len, why)));
     let mut pieces: Vec<(u32, Piece<'_>)> = present.chain(holes).collect();
     pieces.sort_unstable_by_key(|(from, _)| *from);
     for (from, piece) in pieces {
-        let va = at.add(from.into());
+        let va = start.add(from.into());
         match piece {
             Piece::Bytes(data) => shown(reader, va, data, |inside| bytes.place(from.saturating_add(inside)), sink)?,
             Piece::Hole(len, why) if reader.is_promised(va, why) => {
                 let zeros = vec![0; len as usize];
-                shown(
-                    reader,
-                    va,
-                    &zeros,
-                    |inside| Place { va: Some(va.add(inside.into())), ..Place::default() },
-                    sink,
-                )?;
+                shown(reader, va, &zeros, |inside| at(va.add(inside.into())), sink)?;
             }
-            Piece::Hole(len, why) => sink.row(missing(&reader.head, va, len.into(), why))?,
+            Piece::Hole(len, why) => sink.row(reader.row(va, len.into(), Err(why), at(va)))?,
         }
     }
     Ok(())
@@ -204,35 +265,11 @@ fn shown(
         let room = ROW.saturating_sub(at.0 % ROW);
         let (now, later) = rest.split_at(rest.len().min(usize::try_from(room).unwrap_or(1)));
         let place = place(done);
-        let mut digits = String::with_capacity(now.len().saturating_mul(2));
-        for byte in now {
-            let _ = write!(digits, "{byte:02x}");
-        }
-        let text: String =
-            now.iter().map(|b| if b.is_ascii_graphic() || *b == b' ' { char::from(*b) } else { '.' }).collect();
-        let [pid, name, offset] = reader.head.clone();
-        let cells: [Cell; COLUMNS.len()] = [
-            pid,
-            name,
-            offset,
-            at.into(),
-            (now.len() as u64).into(),
-            digits.into(),
-            text.into(),
-            source(place.file).into(),
-        ];
-        sink.row(Row::new(cells.into()).at(place))?;
+        sink.row(reader.row(at, now.len() as u64, Ok(now), place))?;
         done = done.saturating_add(u32::try_from(now.len()).unwrap_or(u32::MAX));
         rest = later;
     }
     Ok(())
-}
-
-fn missing([pid, name, offset]: &[Cell; 3], at: Va, size: u64, why: Absent) -> Row {
-    let absent = || Cell::Absent(why);
-    let cells: [Cell; COLUMNS.len()] =
-        [pid.clone(), name.clone(), offset.clone(), at.into(), size.into(), absent(), absent(), absent()];
-    Row::new(cells.into()).at(Place { va: Some(at), ..Place::default() })
 }
 
 /// Where bytes were read, in words.

@@ -1,10 +1,12 @@
 //! `modscan`: loader entries of kernel modules found in physical memory, listed or not.
 
 use super::modules;
-use super::{Analysis, Answers, Ask, Case, Subject, scans};
+use super::scans::{self, Scans};
+use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::error::Result;
+use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
-use crate::report::{Cell, Column, Kind, Sink, col, joined};
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, joined};
 use rustc_hash::FxHashSet;
 
 /// The register's entry.
@@ -20,9 +22,31 @@ pub static MODSCAN: Analysis = Analysis {
     answers: Answers::of_memory(run),
 };
 
-const OWN: [Column; 3] =
-    [scans::PHYSICAL, scans::FOUND_BY, col("listed", Kind::Bool, "Whether the list of loaded modules has it")];
-const COLUMNS: [Column; modules::COLUMNS.len() + OWN.len()] = joined(modules::COLUMNS, OWN);
+/// A loader entry that the scan met.
+struct Hits;
+struct Hit<'a> {
+    found: &'a Found,
+    listed: bool,
+}
+impl crate::report::Subject for Hits {
+    type Of<'a> = Hit<'a>;
+}
+impl Scans for Hits {
+    fn found<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Found {
+        of.found
+    }
+}
+
+const OWN: &[Field<Hits>] = &[
+    scans::physical(),
+    scans::found_by(),
+    derived(
+        col("listed", Kind::Bool, "Whether the list of loaded modules has it"),
+        "PsLoadedModuleList and the links of its members",
+        |c| c.listed.into(),
+    ),
+];
+const COLUMNS: [Column; modules::COLUMNS.len() + OWN.len()] = joined(modules::COLUMNS, headers::<_, 3>(OWN));
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let (kernel, found) = scans::scan(case, ask, sink, Scanned::Module)?;
@@ -36,11 +60,10 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         if !kernel.can_be_module(&module) {
             continue;
         }
-        let mut row = modules::row(&module, module.built(Some(&space), bounds).0);
-        let [physical, by] = scans::cells(f);
-        let own: [Cell; OWN.len()] = [physical, by, listed.contains(&va).into()];
-        row.cells.extend(own);
-        sink.row(row)?;
+        let built = module.built(Some(&space), bounds).0;
+        let of = modules::Of { kernel: Some((kernel, &space)), module: &module, built, entry: None };
+        let hit = Hit { found: f, listed: listed.contains(&va) };
+        sink.row(Row::of(modules::FIELDS, &of, &ask.rows).and(OWN, &hit, &ask.rows).at(module.place))?;
     }
     Ok(())
 }

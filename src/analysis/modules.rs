@@ -1,12 +1,17 @@
 //! `modules`: the kernel's loaded modules.
 
 use super::{Analysis, Answers, Ask, Case, Subject, user};
+use crate::bytes::Place;
+use crate::dump::Driver;
 use crate::error::Result;
-use crate::kernel::module::{Module, Modules};
+use crate::kernel::module::{KernelEntry, Module, Modules, UserEntry};
 use crate::kernel::stamp::Bounds;
 use crate::kernel::{Kernel, triage};
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::paging::Space;
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::time::FileTime;
+use crate::utf16::Text;
 use crate::value::Value;
 
 /// The register's entry.
@@ -22,27 +27,117 @@ pub static MODULES: Analysis = Analysis {
     answers: Answers::of(run).minidump(|_, dump, _, sink| user::modules(dump, &COLUMNS, sink)),
 };
 
-/// The columns of a module, shared with `modscan`.
-pub const COLUMNS: [Column; 11] = [
-    col("offset", Kind::Hex, "Address of the loader's entry"),
-    col("base", Kind::Hex, "First byte of the image"),
-    col("size", Kind::Hex, "Bytes of the image"),
-    col("name", Kind::Text, "File name"),
-    col("path", Kind::Text, "Path as the loader saw it"),
-    wide("entry", Kind::Hex, "Entry point"),
-    wide("flags", Kind::Hex, "Loader flags"),
-    wide("load_count", Kind::Number, "How often it is loaded"),
-    wide("timestamp", Kind::Hex, "TimeDateStamp of its PE header (a hash where the build is reproducible)"),
-    wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
-    wide("checksum", Kind::Hex, "CheckSum of its PE header"),
-];
+/// A kernel module.
+#[derive(Debug)]
+pub struct Loaded;
+/// What is known of it.
+pub struct Of<'a> {
+    /// The kernel and its memory; none where a triage dump's list is all there is.
+    pub kernel: Option<(&'a Kernel, &'a Space<'a>)>,
+    /// The module.
+    pub module: &'a Module,
+    /// When it was linked.
+    pub built: Value<FileTime>,
+    /// Of a triage dump: its entry of the list.
+    pub entry: Option<&'a Driver>,
+}
+impl crate::report::Subject for Loaded {
+    type Of<'a> = Of<'a>;
+}
 
-fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+impl Of<'_> {
+    /// Where a field of its loader entry is, or of its entry in a triage dump (the fields of [`Driver::fields`]).
+    fn at(&self, new: At<KernelEntry>, old: At<UserEntry>, triage: Option<usize>) -> Option<Place> {
+        if let Some(entry) = self.entry {
+            return Some(in_file(entry.file.checked_add((*entry.fields.get(triage?)?).into())?));
+        }
+        let (kernel, space) = self.kernel?;
+        let va = self.module.offset.ok()?;
+        match kernel.described::<KernelEntry>() {
+            Some(layout) => Some(space.place(new.of(layout, va)?)),
+            None => kernel.place_in(space, va, old),
+        }
+    }
+    fn text_at(&self, text: &Value<Text>) -> Option<Place> {
+        match self.entry {
+            Some(entry) => entry.name.is_ok().then(|| in_file(entry.name_at)),
+            None => self.kernel?.1.place_of(text),
+        }
+    }
+}
+
+fn in_file(offset: u64) -> Place {
+    Place { file: Some(offset.into()), ..Place::default() }
+}
+
+/// The columns of a module, shared with `modscan`.
+pub const FIELDS: &[Field<Loaded>] = &[
+    derived(
+        col("offset", Kind::Hex, "Address of the loader's entry"),
+        "the links of the list: it is the row's own place",
+        |c| c.module.offset.into(),
+    ),
+    placed(
+        col("base", Kind::Hex, "First byte of the image"),
+        |c| c.module.base.into(),
+        |c| c.at(KernelEntry::base, UserEntry::base, Some(0)),
+    ),
+    placed(
+        col("size", Kind::Hex, "Bytes of the image"),
+        |c| Cell::hex(c.module.size),
+        |c| c.at(KernelEntry::size, UserEntry::size, Some(1)),
+    ),
+    placed(col("name", Kind::Text, "File name"), |c| c.module.name.clone().into(), |c| c.text_at(&c.module.name)),
+    placed(
+        col("path", Kind::Text, "Path as the loader saw it"),
+        |c| c.module.path.clone().into(),
+        |c| c.text_at(&c.module.path),
+    ),
+    placed(
+        wide("entry", Kind::Hex, "Entry point"),
+        |c| c.module.entry.into(),
+        |c| c.at(KernelEntry::entry, UserEntry::entry, None),
+    ),
+    placed(
+        wide("flags", Kind::Hex, "Loader flags"),
+        |c| Cell::hex(c.module.flags),
+        |c| c.at(KernelEntry::flags, UserEntry::flags, None),
+    ),
+    placed(
+        wide("load_count", Kind::Number, "How often it is loaded"),
+        |c| c.module.load_count.into(),
+        |c| c.at(KernelEntry::load_count, UserEntry::load_count, None),
+    ),
+    placed(
+        wide("timestamp", Kind::Hex, "TimeDateStamp of its PE header (a hash where the build is reproducible)"),
+        |c| Cell::hex(c.module.timestamp),
+        |c| c.at(KernelEntry::timestamp, UserEntry::timestamp, Some(3)),
+    ),
+    derived(
+        wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
+        "timestamp, where nothing says that it is a hash",
+        |c| c.built.into(),
+    ),
+    placed(
+        wide("checksum", Kind::Hex, "CheckSum of its PE header"),
+        |c| Cell::hex(c.module.checksum),
+        |c| c.at(KernelEntry::checksum, UserEntry::checksum, Some(2)),
+    ),
+];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let found = loaded(case)?;
     let bounds = bounds(case, &found);
-    let space = case.kernel().ok().map(Kernel::space);
+    let kernel = case.kernel().ok();
+    let space = kernel.map(Kernel::space);
+    let triage = case.dump.triage();
     for module in &found.list {
-        sink.row(row(module, module.built(space.as_ref(), bounds).0))?;
+        let entry = triage.as_ref().and_then(|t| t.drivers().iter().find(|d| module.place.file == Some(d.file.into())));
+        let built = module.built(space.as_ref(), bounds).0;
+        let of = Of { kernel: kernel.zip(space.as_ref()), module, built, entry };
+        sink.row(Row::of(FIELDS, &of, &ask.rows).at(module.place))?;
     }
     found.notes.into_iter().for_each(|n| sink.note(n));
     Ok(())
@@ -61,23 +156,4 @@ pub fn loaded(case: &Case) -> Result<Modules> {
 pub fn bounds(case: &Case, modules: &Modules) -> Bounds {
     let bare = Bounds { end: case.taken(), hashes: false };
     Bounds { hashes: modules.have_hashes(bare), ..bare }
-}
-
-/// The row of a module.
-#[must_use]
-pub fn row(m: &Module, built: Value<FileTime>) -> Row {
-    let cells: [Cell; COLUMNS.len()] = [
-        m.offset.into(),
-        m.base.into(),
-        m.size.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-        m.name.clone().into(),
-        m.path.clone().into(),
-        m.entry.into(),
-        m.flags.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-        m.load_count.into(),
-        m.timestamp.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-        built.into(),
-        m.checksum.map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-    ];
-    Row::new(cells.into()).at(m.place)
 }

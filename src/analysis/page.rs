@@ -65,7 +65,7 @@ struct Shared<'k> {
     common: Common<'k>,
     types: ObjectTypes,
     identities: Option<Identities>,
-    procinfo: Option<procinfo::Shared<'k>>,
+    procinfo: Option<procinfo::Shared>,
     lifecycle: Option<lifecycle::Shared<'k>>,
     sides: Option<Sides<'k>>,
     images: Option<images::ImageRows<'k>>,
@@ -195,19 +195,19 @@ static SECTIONS: [Section; 20] = [
         analysis: &procinfo::PROCINFO,
         rows: |at, hands, sink| {
             let Some(procinfo) = &at.shared.procinfo else { return Ok(()) };
-            sink.row(procinfo::row(procinfo, &at.shared.types, at.process, &hands.worker.space))
+            sink.row(procinfo::row(procinfo, &at.shared.types, at.process, &hands.worker.space, at.ask))
         },
     },
     Section {
         analysis: &lifecycle::LIFECYCLE,
         rows: |at, hands, sink| {
             let Some(lifecycle) = &at.shared.lifecycle else { return Ok(()) };
-            lifecycle::rows(lifecycle, at.process, &hands.worker.space, sink)
+            lifecycle::rows(lifecycle, at.process, &hands.worker.space, at.ask, sink)
         },
     },
     Section {
         analysis: &joblinks::JOBLINKS,
-        rows: |at, hands, sink| joblinks::rows(hands.objects(at.shared)?, at.process, sink),
+        rows: |at, hands, sink| joblinks::rows(hands.objects(at.shared)?, at.process, at.ask, sink),
     },
     Section {
         analysis: &tokens::TOKENS,
@@ -235,7 +235,7 @@ static SECTIONS: [Section; 20] = [
         rows: |at, hands, sink| {
             let Some(images) = &at.shared.images else { return Ok(()) };
             let mut files = Files::of(at.shared.kernel).map_err(|e| at.shared.kernel.unreadable(&e))?;
-            sink.row(images.row(at.process, &hands.worker.space, &mut files))
+            sink.row(images.row(at.process, &hands.worker.space, &mut files, at.ask))
         },
     },
     Section {
@@ -250,7 +250,7 @@ static SECTIONS: [Section; 20] = [
         analysis: &envars::ENVARS,
         rows: |at, hands, sink| {
             let Some(sides) = &at.shared.sides else { return Ok(()) };
-            envars::rows(sides, at.process, &hands.worker.space, sink)
+            envars::rows(sides, at.process, &hands.worker.space, at.ask, sink)
         },
     },
     Section {
@@ -271,20 +271,23 @@ static SECTIONS: [Section; 20] = [
         analysis: &unloadeddlls::UNLOADEDDLLS,
         rows: |at, hands, sink| {
             let Some(rings) = &at.shared.rings else { return Ok(()) };
-            unloadeddlls::rows(rings, at.process, &hands.worker.space, sink)
+            unloadeddlls::rows(rings, at.process, &hands.worker.space, at.ask, sink)
         },
     },
     Section {
         analysis: &heaps::HEAPS,
         rows: |at, hands, sink| {
             let Some(sides) = &at.shared.sides else { return Ok(()) };
-            heaps::rows(sides, at.process, &hands.worker.space, sink)
+            heaps::rows(sides, at.process, &hands.worker.space, at.ask, sink)
         },
     },
-    Section { analysis: &stacks::STACKS, rows: |at, hands, sink| stacks::rows(&mut hands.worker, at.process, sink) },
+    Section {
+        analysis: &stacks::STACKS,
+        rows: |at, hands, sink| stacks::rows(&mut hands.worker, at.process, at.ask, sink),
+    },
     Section {
         analysis: &mappedfiles::MAPPEDFILES,
-        rows: |at, hands, sink| mappedfiles::rows(at.process, &hands.worker.space, sink),
+        rows: |at, hands, sink| mappedfiles::rows(at.process, &hands.worker.space, at.ask, sink),
     },
     Section {
         analysis: &workingset::WORKINGSET,
@@ -303,7 +306,7 @@ static SECTIONS: [Section; 20] = [
     },
     Section {
         analysis: &callstacks::CALLSTACKS,
-        rows: |at, hands, sink| callstacks::rows(&at.shared.common, &mut hands.worker, at.process, None, sink),
+        rows: |at, hands, sink| callstacks::rows(&at.shared.common, &mut hands.worker, at.process, None, at.ask, sink),
     },
 ];
 

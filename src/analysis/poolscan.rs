@@ -1,11 +1,16 @@
 //! `poolscan`: pool allocations by tag.
 
 use super::{Analysis, Answers, Ask, Case, Subject, Switch, scans};
+use crate::addr::Va;
+use crate::bytes::Place;
 use crate::error::{Error, Result};
+use crate::kernel::Kernel;
 use crate::kernel::scan::find::Allocation;
+use crate::kernel::scan::object::PoolHeader;
 use crate::kernel::scan::tags::{Kind as Scanned, Tag};
 use crate::place::At;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout;
 use crate::value::Absent;
 
 /// The register's entry.
@@ -22,16 +27,71 @@ pub static POOLSCAN: Analysis = Analysis {
     answers: Answers::of_memory(run),
 };
 
-const COLUMNS: [Column; 8] = [
-    col("tag", Kind::Text, "The tag, without its protected bit"),
-    wide("protected", Kind::Bool, "Whether the protected bit is set (objects until Windows 7)"),
-    col("offset", Kind::Hex, "Virtual address of the pool header"),
-    scans::PHYSICAL,
-    col("size", Kind::Number, "Bytes of the allocation by its header, the header included"),
-    col("pool_type", Kind::Hex, "PoolType"),
-    col("kind", Kind::Text, "What the tag stands for: process, thread, token, job, hive, network_endpoint …"),
-    col("object", Kind::Hex, "Address of the object in it, where header and fields bear one out"),
+/// An allocation that the scan met.
+struct Allocations;
+struct Of<'a> {
+    kernel: &'a Kernel,
+    allocation: &'a Allocation,
+}
+impl crate::report::Subject for Allocations {
+    type Of<'a> = Of<'a>;
+}
+
+impl Of<'_> {
+    fn place(&self) -> Place {
+        let Allocation { pool, va, .. } = self.allocation;
+        Place { va: *va, pa: Some(pool.pa), file: self.kernel.dump.file_offset(pool.pa).map(At::in_dump) }
+    }
+    fn at(&self, field: layout::At<PoolHeader>) -> Option<Place> {
+        let offset = field.of(self.kernel.layout().ok()?, Va(0))?.0;
+        Some(self.place().add(offset))
+    }
+}
+
+const FIELDS: &[Field<Allocations>] = &[
+    placed(
+        col("tag", Kind::Text, "The tag, without its protected bit"),
+        |c| c.allocation.pool.tag.to_string().into(),
+        |c| c.at(PoolHeader::tag),
+    ),
+    placed(
+        wide("protected", Kind::Bool, "Whether the protected bit is set (objects until Windows 7)"),
+        |c| c.allocation.pool.tag.is_protected().into(),
+        |c| c.at(PoolHeader::tag),
+    ),
+    derived(
+        col("offset", Kind::Hex, "Virtual address of the pool header"),
+        "the address that maps where the scan met it",
+        |c| c.allocation.va.map_or(Cell::Absent(Absent::NotMapped), Cell::from),
+    ),
+    derived(scans::PHYSICAL, "where the scan met it: it is the row's own place", |c| c.allocation.pool.pa.into()),
+    placed(
+        col("size", Kind::Number, "Bytes of the allocation by its header, the header included"),
+        |c| c.allocation.pool.size.into(),
+        |c| c.at(PoolHeader::block_size),
+    ),
+    placed(
+        col("pool_type", Kind::Hex, "PoolType"),
+        |c| Cell::Hex(c.allocation.pool.kind),
+        |c| c.at(PoolHeader::pool_type),
+    ),
+    derived(
+        col("kind", Kind::Text, "What the tag stands for: process, thread, token, job, hive, network_endpoint …"),
+        "tag",
+        |c| c.allocation.kind.map_or_else(Cell::default, |k| k.word().into()),
+    ),
+    derived(
+        col("object", Kind::Hex, "Address of the object in it, where header and fields bear one out"),
+        "the sizes of the headers before it",
+        |c| {
+            c.allocation
+                .object
+                .as_ref()
+                .map_or_else(Cell::default, |o| o.va.map_or(Cell::Absent(Absent::NotMapped), Cell::from))
+        },
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
@@ -45,21 +105,9 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         None => Scanned::ALL.iter().flat_map(|k| k.tags()).filter_map(|t| Tag::parse(t)).collect(),
     };
     let mut notes = Vec::new();
-    let scanned = kernel.scan_pool(&tags, &ask.progress, &mut notes, &mut |Allocation { pool, va, kind, object }| {
-        let nothing = Cell::Absent(Absent::NotApplicable);
-        let cells: [Cell; COLUMNS.len()] = [
-            pool.tag.to_string().into(),
-            pool.tag.is_protected().into(),
-            va.map_or(Cell::Absent(Absent::NotMapped), Cell::from),
-            pool.pa.into(),
-            pool.size.into(),
-            Cell::Hex(pool.kind),
-            kind.map_or(nothing.clone(), |k| k.word().into()),
-            object.map_or(nothing, |o| o.va.map_or(Cell::Absent(Absent::NotMapped), Cell::from)),
-        ];
-        let place =
-            crate::bytes::Place { va, pa: Some(pool.pa), file: kernel.dump.file_offset(pool.pa).map(At::in_dump) };
-        sink.row(Row::new(cells.into()).at(place))
+    let scanned = kernel.scan_pool(&tags, &ask.progress, &mut notes, &mut |allocation| {
+        let of = Of { kernel, allocation: &allocation };
+        sink.row(Row::of(FIELDS, &of, &ask.rows).at(of.place()))
     });
     notes.into_iter().for_each(|n| sink.note(n));
     scanned

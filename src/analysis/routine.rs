@@ -6,7 +6,7 @@ use crate::dump::Arch;
 use crate::kernel::Kernel;
 use crate::kernel::module::{Module, Modules};
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Subject, col, derived, wide};
 use crate::value::{Absent, Value};
 use iced_x86::{Code, Decoder, DecoderOptions, OpKind, Register};
 
@@ -61,32 +61,59 @@ pub struct Routines<'k> {
     pub modules: Modules,
 }
 
-/// The columns of [`cells`]; `address` comes first.
-pub const COLUMNS: [Column; 5] = [
-    col("address", Kind::Hex, "The routine"),
-    col("module", Kind::Text, "Loaded module it lies in; none outside of all"),
-    col("symbol", Kind::Text, "Its name in the kernel's symbols"),
-    wide("jumps_to", Kind::Hex, "Where its first instructions jump, followed to the end"),
-    col("hook", Kind::Text, "outside: it lies in no module; jumps_outside: it begins with a jump out of all modules"),
-];
+/// The column of a routine's address.
+pub const ADDRESS: Column = col("address", Kind::Hex, "The routine");
 
-/// The cells of [`COLUMNS`] for an address that may be absent.
+/// Rows of a routine that something names.
+pub trait Named: Subject {
+    /// What is known of it, or why its address is absent.
+    fn lead<'a, 'b>(of: &'b Self::Of<'a>) -> Value<&'b Lead<'a>>;
+}
+
+fn told(lead: Value<&Lead<'_>>, get: fn(&Lead<'_>) -> Cell) -> Cell {
+    lead.map_or_else(Cell::Absent, get)
+}
+fn or_nothing(value: Option<Cell>) -> Cell {
+    value.unwrap_or(Cell::Absent(Absent::NotApplicable))
+}
+
+/// The loaded module it lies in.
 #[must_use]
-pub fn cells(routines: &Routines<'_>, space: &Space<'_>, at: Value<Va>) -> [Cell; COLUMNS.len()] {
-    let nothing = || Cell::Absent(Absent::NotApplicable);
-    match at {
-        Ok(at) => {
-            let lead = routines.look(space, at);
-            [
-                at.into(),
-                lead.module.map_or_else(nothing, |m| m.name.clone().into()),
-                lead.symbol.into(),
-                lead.jumps_to.map_or_else(nothing, Cell::from),
-                lead.hook.map_or_else(nothing, |h| h.word().into()),
-            ]
-        }
-        Err(why) => std::array::from_fn(|_| Cell::Absent(why)),
-    }
+pub const fn module<S: Named>() -> Field<S> {
+    derived(
+        col("module", Kind::Text, "Loaded module it lies in; none outside of all"),
+        "address, and the loaded modules",
+        |c| told(S::lead(c), |lead| or_nothing(lead.module.map(|m| m.name.clone().into()))),
+    )
+}
+/// Its name.
+#[must_use]
+pub const fn symbol<S: Named>() -> Field<S> {
+    derived(col("symbol", Kind::Text, "Its name in the kernel's symbols"), "address, and the kernel's symbols", |c| {
+        told(S::lead(c), |lead| lead.symbol.clone().into())
+    })
+}
+/// Where it jumps.
+#[must_use]
+pub const fn jumps_to<S: Named>() -> Field<S> {
+    derived(
+        wide("jumps_to", Kind::Hex, "Where its first instructions jump, followed to the end"),
+        "the instructions at address",
+        |c| told(S::lead(c), |lead| or_nothing(lead.jumps_to.map(Cell::from))),
+    )
+}
+/// What is wrong with it.
+#[must_use]
+pub const fn hook<S: Named>() -> Field<S> {
+    derived(
+        col(
+            "hook",
+            Kind::Text,
+            "outside: it lies in no module; jumps_outside: it begins with a jump out of all modules",
+        ),
+        "module and jumps_to",
+        |c| told(S::lead(c), |lead| or_nothing(lead.hook.map(|hook| hook.word().into()))),
+    )
 }
 
 impl<'k> Routines<'k> {

@@ -39,11 +39,6 @@ fn by(f: &Found) -> Cell {
     Cell::List(f.by.iter().map(|b| By::word(*b)).map(Cell::from).collect())
 }
 
-/// The cells of [`PHYSICAL`] and [`FOUND_BY`].
-#[must_use]
-pub fn cells(f: &Found) -> [Cell; 2] {
-    [f.pa.into(), by(f)]
-}
 /// The object's virtual address.
 #[must_use]
 pub fn offset(f: &Found) -> Cell {

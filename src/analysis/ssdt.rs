@@ -1,11 +1,12 @@
 //! `ssdt`: where each system call leads.
 
-use super::routine::{self, Routines};
+use super::routine::{self, Lead, Routines};
 use super::tell::members;
 use super::{Analysis, Answers, Ask, Case, Subject, modules};
 use crate::error::Result;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, joined, wide};
-use crate::value::Absent;
+use crate::kernel::service_table::{Service, Table};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::value::{Absent, Value};
 
 /// The register's entry.
 pub static SSDT: Analysis = Analysis {
@@ -21,19 +22,55 @@ pub static SSDT: Analysis = Analysis {
     answers: Answers::of_memory(run),
 };
 
-const FIRST: [Column; 2] = [
-    col("call", Kind::Hex, "Number of the system call"),
-    col("table", Kind::Text, "KiServiceTable (the kernel's) or W32pServiceTable (win32k's)"),
-];
-const LAST: [Column; 3] = [
-    col("foreign", Kind::Bool, "Whether it lies outside the kernel, of the kernel's table"),
-    wide("arguments", Kind::Number, "Arguments on the stack, in pointers"),
-    wide("entry", Kind::Hex, "Address of the table's entry"),
-];
-const BOTH: [Column; FIRST.len() + routine::COLUMNS.len()] = joined(FIRST, routine::COLUMNS);
-const COLUMNS: [Column; BOTH.len() + LAST.len()] = joined(BOTH, LAST);
+/// A system call.
+struct Calls;
+struct Of<'a> {
+    service: &'a Service,
+    lead: Value<Lead<'a>>,
+    foreign: Value<bool>,
+}
+impl crate::report::Subject for Calls {
+    type Of<'a> = Of<'a>;
+}
+impl routine::Named for Calls {
+    fn lead<'a, 'b>(of: &'b Self::Of<'a>) -> Value<&'b Lead<'a>> {
+        of.lead.as_ref().map_err(|why| *why)
+    }
+}
 
-fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+const FIELDS: &[Field<Calls>] = &[
+    derived(col("call", Kind::Hex, "Number of the system call"), "the entry's place in its table", |c| {
+        Cell::Hex(c.service.call())
+    }),
+    derived(
+        col("table", Kind::Text, "KiServiceTable (the kernel's) or W32pServiceTable (win32k's)"),
+        "which table the entry is in",
+        |c| c.service.table.name().into(),
+    ),
+    placed(routine::ADDRESS, |c| c.service.routine.into(), |c| Some(c.service.place)),
+    routine::module(),
+    routine::symbol(),
+    routine::jumps_to(),
+    routine::hook(),
+    derived(
+        col("foreign", Kind::Bool, "Whether it lies outside the kernel, of the kernel's table"),
+        "address, and where the kernel's image lies",
+        |c| c.foreign.into(),
+    ),
+    derived(
+        wide("arguments", Kind::Number, "Arguments on the stack, in pointers"),
+        "x64: low bits of the entry; x86: a table of bytes beside it",
+        |c| c.service.arguments.into(),
+    ),
+    derived(
+        wide("entry", Kind::Hex, "Address of the table's entry"),
+        "the address of the table, and call: it is the row's own place",
+        |c| c.service.place.va.ok_or(Absent::NotRecorded).into(),
+    ),
+];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let services = members("system calls", kernel.services(), sink)?;
     let routines = Routines::new(kernel, modules::loaded(case)?);
@@ -42,13 +79,11 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
     for s in services {
         let own = |va| routines.modules.of(va).is_some_and(|m| m.base == Ok(kernel.base));
         let foreign = match s.table {
-            crate::kernel::service_table::Table::Kernel => s.routine.map(|va| !own(va)),
-            crate::kernel::service_table::Table::Win32k => Err(Absent::NotApplicable),
+            Table::Kernel => s.routine.map(|va| !own(va)),
+            Table::Win32k => Err(Absent::NotApplicable),
         };
-        let mut cells: Vec<Cell> = vec![Cell::Hex(s.call()), s.table.name().into()];
-        cells.extend(routine::cells(&routines, &space, s.routine));
-        cells.extend([foreign.into(), s.arguments.into(), s.place.va.ok_or(Absent::NotRecorded).into()]);
-        sink.row(Row::new(cells).at(s.place))?;
+        let lead = s.routine.map(|va| routines.look(&space, va));
+        sink.row(Row::of(FIELDS, &Of { service: &s, lead, foreign }, &ask.rows).at(s.place))?;
     }
     Ok(())
 }

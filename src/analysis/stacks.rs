@@ -4,16 +4,20 @@ use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Threaded, Worker, each_thread};
 use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
 use crate::addr::{PAGE_SIZE, Va};
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::guard::Guard;
 use crate::kernel::page_state::{Grain, State, pages};
 use crate::kernel::process::Process;
 use crate::kernel::stack::registers::wow64_context;
 use crate::kernel::stack::thread::{Side, trap_frame};
-use crate::kernel::thread::Thread;
+use crate::kernel::teb::{Teb, TebLayout, TebTail};
+use crate::kernel::thread::{EThread, Thread};
+use crate::kernel::vad::Vad;
 use crate::kernel::vad_tree;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -30,40 +34,142 @@ pub static STACKS: Analysis = Analysis {
     answers: Answers::of(run).copies(|kernel, ask, sink| copied::thread(kernel, &COLUMNS, ask, sink)),
 };
 
-const COLUMNS: [Column; 16] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("tid", Kind::Number, "Thread id"),
-    col("side", Kind::Text, "kernel, user or wow64 (32-bit code of a 64-bit Windows)"),
-    col("base", Kind::Hex, "Upper end: one past the highest byte"),
-    col("limit", Kind::Hex, "Lower end of the committed part"),
-    col("reserved_limit", Kind::Hex, "Lower end of what is reserved (user: DeallocationStack)"),
-    col("pointer", Kind::Hex, "Stack pointer: of the last switch (kernel), of the last entry into the kernel (user)"),
-    col("pointer_inside", Kind::Bool, "Whether the pointer lies in the stack"),
-    col("guard", Kind::Hex, "First guard page below the committed part; of kernel stacks the page that is not mapped"),
-    wide("guard_bytes", Kind::Number, "Bytes of guard pages"),
-    wide("resident", Kind::Number, "Bytes of the committed part that are in memory"),
-    wide("vad_start", Kind::Hex, "First byte of the address range it lies in"),
-    wide("vad_end", Kind::Hex, "Last byte of that range"),
-    wide("in_vad", Kind::Bool, "Whether the whole stack lies in one range"),
+/// A stack of a thread.
+struct StacksOf;
+struct Of<'a> {
+    process: &'a Process<'a>,
+    with: &'a Threaded<'a, 'a>,
+    thread: &'a Thread<'a>,
+    stack: &'a Stack,
+}
+who::of_process!(StacksOf, Of);
+
+impl<'a> Of<'a> {
+    fn teb(&self) -> Option<Teb<'a>> {
+        let user = self.with.user()?;
+        let teb = self.thread.kernel.teb(user, self.thread.teb().ok()?, false).ok()?;
+        match self.stack.side {
+            Side::Wow64 => self.thread.kernel.teb(user, teb.other_half().ok()?, true).ok(),
+            _ => Some(teb),
+        }
+    }
+    /// In the thread for its kernel stack, in a TEB for the others.
+    fn bound(&self, kernel: At<EThread>, user: At<TebLayout>) -> Option<Place> {
+        match self.stack.side {
+            Side::Kernel => self.thread.view.at(kernel),
+            _ => self.teb()?.view.at(user),
+        }
+    }
+    fn reserved_at(&self) -> Option<Place> {
+        match self.stack.side {
+            Side::Kernel => self.thread.view.at(EThread::stack_limit),
+            _ => self.teb()?.tail.at(TebTail::reserved_limit),
+        }
+    }
+    fn inside(&self) -> Value<bool> {
+        match (self.stack.pointer, self.stack.limit, self.stack.base) {
+            (Ok(sp), Ok(limit), Ok(base)) => Ok(limit <= sp && sp <= base),
+            (Err(why), ..) | (_, Err(why), _) | (_, _, Err(why)) => Err(why),
+        }
+    }
+    fn vad(&self) -> Value<&'a Vad> {
+        match (self.stack.side, self.with.memory, self.stack.base) {
+            (Side::Kernel, ..) | (_, None, _) => Err(Absent::NotApplicable),
+            (_, Some(memory), base) => {
+                base.and_then(|base| vad_tree::find(&memory.tree.vads, base.sub(1)).ok_or(Absent::NotMapped))
+            }
+        }
+    }
+}
+
+const FIELDS: &[Field<StacksOf>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(col("tid", Kind::Number, "Thread id"), |c| c.thread.tid().into(), |c| c.thread.view.at(EThread::tid)),
+    derived(
+        col("side", Kind::Text, "kernel, user or wow64 (32-bit code of a 64-bit Windows)"),
+        "which of the thread's stacks it is",
+        |c| c.stack.side.word().into(),
+    ),
+    placed(
+        col("base", Kind::Hex, "Upper end: one past the highest byte"),
+        |c| c.stack.base.into(),
+        |c| c.bound(EThread::stack_base, TebLayout::stack_base),
+    ),
+    placed(
+        col("limit", Kind::Hex, "Lower end of the committed part"),
+        |c| c.stack.limit.into(),
+        |c| c.bound(EThread::stack_limit, TebLayout::stack_limit),
+    ),
+    placed(
+        col("reserved_limit", Kind::Hex, "Lower end of what is reserved (user: DeallocationStack)"),
+        |c| c.stack.reserved.into(),
+        |c| c.reserved_at(),
+    ),
+    derived(
+        col(
+            "pointer",
+            Kind::Hex,
+            "Stack pointer: of the last switch (kernel), of the last entry into the kernel (user)",
+        ),
+        "KernelStack of a kernel stack; else the trap frame, or the 32-bit context",
+        |c| c.stack.pointer.into(),
+    ),
+    derived(
+        col("pointer_inside", Kind::Bool, "Whether the pointer lies in the stack"),
+        "pointer, base and limit",
+        |c| c.inside().into(),
+    ),
+    derived(
+        col(
+            "guard",
+            Kind::Hex,
+            "First guard page below the committed part; of kernel stacks the page that is not mapped",
+        ),
+        "the page tables below limit",
+        |c| c.stack.guard.map(|g| g.start).into(),
+    ),
+    derived(wide("guard_bytes", Kind::Number, "Bytes of guard pages"), "the page tables below limit", |c| {
+        c.stack.guard.map(|g| g.bytes).into()
+    }),
+    derived(
+        wide("resident", Kind::Number, "Bytes of the committed part that are in memory"),
+        "the page tables between limit and base",
+        |c| c.stack.resident.into(),
+    ),
+    derived(
+        wide("vad_start", Kind::Hex, "First byte of the address range it lies in"),
+        "the process's address ranges",
+        |c| c.vad().map(|v| v.start).into(),
+    ),
+    derived(wide("vad_end", Kind::Hex, "Last byte of that range"), "the process's address ranges", |c| {
+        c.vad().map(|v| v.end).into()
+    }),
+    derived(
+        wide("in_vad", Kind::Bool, "Whether the whole stack lies in one range"),
+        "reserved_limit, and the process's address ranges",
+        |c| c.vad().and_then(|v| Ok(v.start <= c.stack.reserved.or(c.stack.limit)?)).into(),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let start = || Worker::of(kernel);
     let wanted = asked_for(case, ask, sink)?;
-    in_order(wanted.into_iter(), start, |worker, process, sink| rows(worker, &process, sink), sink)
+    in_order(wanted.into_iter(), start, |worker, process, sink| rows(worker, &process, ask, sink), sink)
 }
 
 /// The rows of a process.
 ///
 /// # Errors
 /// The symbols do not describe threads, or the sink's error.
-pub fn rows<'k>(worker: &mut Worker<'k>, process: &Process<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(worker: &mut Worker<'k>, process: &Process<'k>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     each_thread(worker, process, false, sink, |with, thread, _, sink| {
         for stack in stacks(with, thread) {
-            sink.row(row(with, thread, &stack))?;
+            let of = Of { process: with.process, with, thread, stack: &stack };
+            sink.row(Row::of(FIELDS, &of, &ask.rows).at(thread.place()))?;
         }
         Ok(())
     })
@@ -142,39 +248,4 @@ fn resident(space: &Space<'_>, base: Value<Va>, limit: Value<Va>) -> Value<u64> 
     }
     let here = |state| matches!(state, State::Valid | State::Transition | State::Prototype);
     Ok(pages(space, limit, base.sub(1), Grain::Runs).filter(|run| here(run.state)).map(|run| run.size).sum())
-}
-
-fn row(with: &Threaded<'_, '_>, thread: &Thread<'_>, stack: &Stack) -> Row {
-    let inside = match (stack.pointer, stack.limit, stack.base) {
-        (Ok(sp), Ok(limit), Ok(base)) => Ok(limit <= sp && sp <= base),
-        (Err(why), ..) | (_, Err(why), _) | (_, _, Err(why)) => Err(why),
-    };
-    let vad = match (stack.side, with.memory, stack.base) {
-        (Side::Kernel, ..) | (_, None, _) => Err(Absent::NotApplicable),
-        (_, Some(memory), base) => {
-            base.and_then(|base| vad_tree::find(&memory.tree.vads, base.sub(1)).ok_or(Absent::NotMapped))
-        }
-    };
-    let lowest = stack.reserved.or(stack.limit);
-    let whole = vad.and_then(|v| Ok(v.start <= lowest?));
-    let [pid, name] = who::cells(with.process);
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        who::address(with.process),
-        thread.tid().into(),
-        stack.side.word().into(),
-        stack.base.into(),
-        stack.limit.into(),
-        stack.reserved.into(),
-        stack.pointer.into(),
-        inside.into(),
-        stack.guard.map(|g| g.start).into(),
-        stack.guard.map(|g| g.bytes).into(),
-        stack.resident.into(),
-        vad.map(|v| v.start).into(),
-        vad.map(|v| v.end).into(),
-        whole.into(),
-    ];
-    Row::new(cells.into()).at(thread.place())
 }

@@ -1,12 +1,16 @@
 //! `thrdscan`: threads found in physical memory, listed or not.
 
-use super::{Analysis, Answers, Ask, Case, Subject, scans};
+use super::scans::{self, Scans};
+use super::{Analysis, Answers, Ask, Case, Subject};
 use crate::error::Result;
+use crate::kernel::process::{EProcess, Process};
+use crate::kernel::scan::find::Found;
 use crate::kernel::scan::tags::Kind as Scanned;
 use crate::kernel::thread::{EThread, Thread};
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::paging::Space;
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::symbols::layout::Layout;
-use crate::value::Value;
+use crate::value::{Absent, Value};
 use rustc_hash::FxHashSet;
 use std::borrow::Cow;
 
@@ -23,23 +27,93 @@ pub static THRDSCAN: Analysis = Analysis {
     answers: Answers::of_memory(run),
 };
 
-const COLUMNS: [Column; 15] = [
-    col("pid", Kind::Number, "Process id the thread says it belongs to (Cid)"),
-    col("name", Kind::Text, "Name of the process it points to"),
-    col("tid", Kind::Number, "Thread id"),
-    col("offset", Kind::Hex, "Address of the _ETHREAD"),
-    scans::PHYSICAL,
-    scans::FOUND_BY,
-    col("list_status", Kind::Text, "listed, terminated, or unlinked (alive, but on no list of its process)"),
-    col("doubts", Kind::Texts, "Fields that cannot be right, of what is a thread all the same"),
-    col("start_address", Kind::Hex, "Where the kernel began it"),
-    col("win32_start_address", Kind::Hex, "What its creator asked to run"),
-    wide("teb", Kind::Hex, "Thread environment block"),
-    wide("process", Kind::Hex, "Address of the _EPROCESS it points to"),
-    wide("state", Kind::Text, "Scheduler state"),
-    col("create_time", Kind::Time, "When it was created"),
-    col("exit_time", Kind::Time, "When it ended; none while it lives"),
+/// A thread that the scan met.
+struct Hits;
+struct Hit<'a> {
+    found: &'a Found,
+    space: &'a Space<'a>,
+    thread: &'a Thread<'a>,
+    /// The process it points to.
+    owner: Value<Process<'a>>,
+    list_status: &'static str,
+}
+impl crate::report::Subject for Hits {
+    type Of<'a> = Hit<'a>;
+}
+impl Scans for Hits {
+    fn found<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Found {
+        of.found
+    }
+}
+
+impl Hit<'_> {
+    fn owner_name(&self) -> Value<String> {
+        self.owner.as_ref().map_err(|why| *why).and_then(Process::name)
+    }
+}
+
+const FIELDS: &[Field<Hits>] = &[
+    placed(
+        col("pid", Kind::Number, "Process id the thread says it belongs to (Cid)"),
+        |c| c.thread.view.pid().into(),
+        |c| c.thread.view.at(EThread::pid),
+    ),
+    placed(
+        col("name", Kind::Text, "Name of the process it points to"),
+        |c| c.owner_name().into(),
+        |c| c.owner.as_ref().ok()?.view.at(EProcess::short_name),
+    ),
+    placed(col("tid", Kind::Number, "Thread id"), |c| c.thread.tid().into(), |c| c.thread.view.at(EThread::tid)),
+    scans::address(col("offset", Kind::Hex, "Address of the _ETHREAD")),
+    scans::physical(),
+    scans::found_by(),
+    derived(
+        col("list_status", Kind::Text, "listed, terminated, or unlinked (alive, but on no list of its process)"),
+        "the lists of threads of its process, and what says whether it has ended",
+        |c| c.list_status.into(),
+    ),
+    derived(
+        col("doubts", Kind::Texts, "Fields that cannot be right, of what is a thread all the same"),
+        "the fields it names",
+        |c| Cell::List(c.thread.doubts(c.space).into_iter().flatten().map(|d| d.words().into()).collect()),
+    ),
+    placed(
+        col("start_address", Kind::Hex, "Where the kernel began it"),
+        |c| c.thread.view.start().into(),
+        |c| c.thread.view.at(EThread::start),
+    ),
+    placed(
+        col("win32_start_address", Kind::Hex, "What its creator asked to run"),
+        |c| c.thread.win32_start().into(),
+        |c| c.thread.view.at(EThread::win32_start_raw),
+    ),
+    placed(
+        wide("teb", Kind::Hex, "Thread environment block"),
+        |c| c.thread.teb().into(),
+        |c| c.thread.view.at(EThread::teb_raw),
+    ),
+    placed(
+        wide("process", Kind::Hex, "Address of the _EPROCESS it points to"),
+        |c| c.thread.view.owner().into(),
+        |c| c.thread.view.at(EThread::owner),
+    ),
+    placed(
+        wide("state", Kind::Text, "Scheduler state"),
+        |c| c.thread.state().map(Cow::into_owned).into(),
+        |c| c.thread.view.at(EThread::state_raw),
+    ),
+    placed(
+        col("create_time", Kind::Time, "When it was created"),
+        |c| c.thread.created().into(),
+        |c| c.thread.view.at(EThread::create_time_raw),
+    ),
+    placed(
+        col("exit_time", Kind::Time, "When it ended; none while it lives"),
+        |c| c.thread.exited().into(),
+        |c| c.thread.view.at(EThread::exit_time_raw),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let (kernel, found) = scans::scan(case, ask, sink, Scanned::Thread)?;
@@ -57,38 +131,19 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     }
     for f in &found {
         let thread = kernel.thread_of(f.bytes(kernel, layout.span()))?;
-        let owner = thread.view.owner();
-        let name: Value<String> =
-            owner.and_then(|va| kernel.process_at(&space, va).map_err(|_| crate::value::Absent::NoSymbol)?.name());
-        if !ask.wants(thread.view.pid().ok(), name.as_deref().ok(), owner.ok()) {
-            continue;
-        }
-        let standing = if f.va.is_some_and(|va| listed.contains(&va)) {
+        let owner_at = thread.view.owner();
+        let owner = owner_at.and_then(|va| kernel.process_at(&space, va).map_err(|_| Absent::NoSymbol));
+        let list_status = if f.va.is_some_and(|va| listed.contains(&va)) {
             "listed"
         } else if thread.ended() == Ok(true) {
             "terminated"
         } else {
             "unlinked"
         };
-        let [physical, by] = scans::cells(f);
-        let cells: [Cell; COLUMNS.len()] = [
-            thread.view.pid().into(),
-            name.into(),
-            thread.tid().into(),
-            scans::offset(f),
-            physical,
-            by,
-            standing.into(),
-            Cell::List(thread.doubts(&space).into_iter().flatten().map(|d| d.words().into()).collect()),
-            thread.view.start().into(),
-            thread.win32_start().into(),
-            thread.teb().into(),
-            owner.into(),
-            thread.state().map(Cow::into_owned).into(),
-            thread.created().into(),
-            thread.exited().into(),
-        ];
-        sink.row(Row::new(cells.into()).at(thread.place()))?;
+        let hit = Hit { found: f, space: &space, thread: &thread, owner, list_status };
+        if ask.wants(thread.view.pid().ok(), hit.owner_name().ok().as_deref(), owner_at.ok()) {
+            sink.row(Row::of(FIELDS, &hit, &ask.rows).at(thread.place()))?;
+        }
     }
     Ok(())
 }

@@ -3,7 +3,8 @@
 use super::{Analysis, Answers, Ask, Case, Subject, user};
 use crate::error::Result;
 use crate::kernel::triage;
-use crate::report::{Cell, Column, Kind, Row, Sink, col};
+use crate::kernel::unloaded::Unloaded;
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, placed};
 
 /// The register's entry.
 pub static UNLOADED: Analysis = Analysis {
@@ -16,23 +17,33 @@ pub static UNLOADED: Analysis = Analysis {
     answers: Answers::of(run).minidump(|_, dump, _, sink| user::unloaded(dump, &COLUMNS, sink)),
 };
 
-const COLUMNS: [Column; 5] = [
-    col("name", Kind::Text, "File name"),
-    col("start", Kind::Hex, "First byte it occupied"),
-    col("end", Kind::Hex, "One past the last"),
-    col("time", Kind::Time, "When it was unloaded"),
-    col("slot", Kind::Number, "Its place in the kernel's ring"),
-];
+/// A driver that was unloaded.
+struct Gone;
+impl crate::report::Subject for Gone {
+    type Of<'a> = Unloaded;
+}
 
-fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+const FIELDS: &[Field<Gone>] = &[
+    placed(col("name", Kind::Text, "File name"), |c| c.name.clone().into(), |c| c.places[0]),
+    placed(col("start", Kind::Hex, "First byte it occupied"), |c| c.start.into(), |c| c.places[1]),
+    placed(col("end", Kind::Hex, "One past the last"), |c| c.end.into(), |c| c.places[2]),
+    placed(col("time", Kind::Time, "When it was unloaded"), |c| c.time.into(), |c| c.places[3]),
+    derived(
+        col("slot", Kind::Number, "Its place in the kernel's ring"),
+        "its place in the ring, or in the dump's list",
+        |c| c.index.into(),
+    ),
+];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
+
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let (list, notes) = match triage::unloaded(&case.dump) {
         Some(list) => (list, Vec::new()),
         None => case.kernel()?.unloaded_drivers()?,
     };
     notes.into_iter().for_each(|n| sink.note(n));
     for d in list {
-        let cells: [Cell; COLUMNS.len()] = [d.name.into(), d.start.into(), d.end.into(), d.time.into(), d.index.into()];
-        sink.row(Row::new(cells.into()).at(d.place))?;
+        sink.row(Row::of(FIELDS, &d, &ask.rows).at(d.place))?;
     }
     Ok(())
 }

@@ -3,14 +3,15 @@
 use super::parallel::{asked_for, in_order};
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, who};
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::Files;
 use crate::kernel::process::Process;
-use crate::kernel::unloaded_dlls::{Ntdll, Rings, Unloaded};
+use crate::kernel::unloaded_dlls::{Ntdll, Part, Rings, Unloaded};
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::value::{Absent, Note};
 
 /// The register's entry.
@@ -26,18 +27,58 @@ pub static UNLOADEDDLLS: Analysis = Analysis {
     answers: Answers::of(run),
 };
 
-const COLUMNS: [Column; 10] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("sequence", Kind::Number, "Number of the event in this process, from 0 on"),
-    col("base", Kind::Hex, "Where it lay"),
-    col("size", Kind::Hex, "Bytes"),
-    col("module_name", Kind::Text, "File name, cut to 32 characters"),
-    col("timestamp", Kind::Hex, "TimeDateStamp of its header"),
-    wide("checksum", Kind::Hex, "CheckSum of its header"),
-    wide("wow64", Kind::Bool, "By the 32-bit ntdll of a 32-bit process on a 64-bit Windows"),
+/// A DLL that a process unloaded.
+struct Unloads;
+struct Of<'a> {
+    process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    /// The process's own memory.
+    memory: &'a Space<'a>,
+    ntdll: Ntdll,
+    unloaded: &'a Unloaded,
+}
+who::of_process!(Unloads, Of);
+
+impl Of<'_> {
+    fn at(&self, part: Part) -> Option<Place> {
+        Some(self.memory.place(self.unloaded.place.va?.add(part.offset(self.ntdll.narrow))))
+    }
+}
+
+const FIELDS: &[Field<Unloads>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(
+        col("sequence", Kind::Number, "Number of the event in this process, from 0 on"),
+        |c| c.unloaded.sequence.into(),
+        |c| c.at(Part::Sequence),
+    ),
+    placed(col("base", Kind::Hex, "Where it lay"), |c| c.unloaded.base.into(), |c| c.at(Part::Base)),
+    placed(col("size", Kind::Hex, "Bytes"), |c| Cell::Hex(c.unloaded.size), |c| c.at(Part::Size)),
+    placed(
+        col("module_name", Kind::Text, "File name, cut to 32 characters"),
+        |c| c.unloaded.name.clone().into(),
+        |c| c.at(Part::Name),
+    ),
+    placed(
+        col("timestamp", Kind::Hex, "TimeDateStamp of its header"),
+        |c| Cell::Hex(c.unloaded.timestamp.into()),
+        |c| c.at(Part::TimeStamp),
+    ),
+    placed(
+        wide("checksum", Kind::Hex, "CheckSum of its header"),
+        |c| Cell::Hex(c.unloaded.checksum.into()),
+        |c| c.at(Part::CheckSum),
+    ),
+    derived(
+        wide("wow64", Kind::Bool, "By the 32-bit ntdll of a 32-bit process on a 64-bit Windows"),
+        "which ntdll keeps the ring",
+        |c| (c.ntdll.narrow && c.space.pointer_size() == 8).into(),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// What all processes share: where each ntdll keeps its ring.
 #[derive(Debug)]
@@ -64,7 +105,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     in_order(
         asked_for(case, ask, sink)?.into_iter(),
         || kernel.space(),
-        |space, process, sink| rows(&shared, &process, space, sink),
+        |space, process, sink| rows(&shared, &process, space, ask, sink),
         sink,
     )
 }
@@ -73,7 +114,13 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 ///
 /// # Errors
 /// The sink's.
-pub fn rows<'k>(shared: &Shared<'k>, process: &Process<'k>, space: &Space<'k>, sink: &mut dyn Sink) -> Result<()> {
+pub fn rows<'k>(
+    shared: &Shared<'k>,
+    process: &Process<'k>,
+    space: &Space<'k>,
+    ask: &Ask,
+    sink: &mut dyn Sink,
+) -> Result<()> {
     let Ok(memory) = AddressSpace::of(process, space) else { return Ok(()) };
     let mut files = Files::of(shared.kernel).map_err(|e| shared.kernel.unreadable(&e))?;
     for ntdll in shared.rings.ntdlls(&memory, space, &mut files) {
@@ -81,7 +128,14 @@ pub fn rows<'k>(shared: &Shared<'k>, process: &Process<'k>, space: &Space<'k>, s
             Ok((list, note)) => {
                 tell(process, note, sink);
                 for unloaded in list {
-                    sink.row(row(process, ntdll, space, &unloaded))?;
+                    sink.row(
+                        Row::of(
+                            FIELDS,
+                            &Of { process, space, memory: &memory.space, ntdll, unloaded: &unloaded },
+                            &ask.rows,
+                        )
+                        .at(unloaded.place),
+                    )?;
                 }
             }
             // System maps ntdll without ever running it: its data is not there.
@@ -94,21 +148,4 @@ pub fn rows<'k>(shared: &Shared<'k>, process: &Process<'k>, space: &Space<'k>, s
         }
     }
     Ok(())
-}
-
-fn row(process: &Process<'_>, ntdll: Ntdll, kernel_space: &Space<'_>, unloaded: &Unloaded) -> Row {
-    let [pid, name] = who::cells(process);
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        who::address(process),
-        unloaded.sequence.into(),
-        unloaded.base.into(),
-        Cell::Hex(unloaded.size),
-        unloaded.name.clone().into(),
-        Cell::Hex(unloaded.timestamp.into()),
-        Cell::Hex(unloaded.checksum.into()),
-        (ntdll.narrow && kernel_space.pointer_size() == 8).into(),
-    ];
-    Row::new(cells.into()).at(unloaded.place)
 }

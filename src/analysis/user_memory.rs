@@ -1,6 +1,7 @@
 //! The address-space analyses of a user-mode minidump: what its streams hold, and what the process's own memory says where it was kept.
 
-use super::{Ask, malfind, memmap, verinfo};
+use super::verinfo::{self, Facts};
+use super::{Ask, malfind, memmap};
 use crate::addr::{Pa, Va};
 use crate::bytes::Place;
 use crate::dump::user::{List, Region, UserDump};
@@ -130,17 +131,13 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
     let space = mini.space();
     let bounds = Bounds { end: user.info().written.ok().map(FileTime::end_of_second), hashes: false };
     for m in user.modules() {
-        let image = Image::read(&space, m.base);
         // Linkers without a version resource leave four zeros.
         let number = |n: Option<[u16; 4]>| {
             n.filter(|n| *n != [0; 4]).map(|[a, b, c, d]| format!("{a}.{b}.{c}.{d}")).ok_or(Absent::NotRecorded)
         };
-        let facts = verinfo::facts(&space, &image, bounds);
-        // The columns of the facts begin after the module's name.
-        let from = verinfo::COLUMNS.iter().position(|c| c.key == "company").unwrap_or(0);
-        let keys = verinfo::COLUMNS.iter().skip(from).map(|c| c.key);
+        let facts = Facts::of(Ok(&space), Image::read(&space, m.base), bounds);
         let mut known = mini.who();
-        known.extend(keys.zip(facts).filter(|(_, cell)| !matches!(cell, Cell::Absent(_))));
+        known.extend(of_image(&facts).into_iter().filter(|(_, cell)| !matches!(cell, Cell::Absent(_))));
         let has = |key: &str, known: &[(&str, Cell)]| known.iter().any(|(k, _)| *k == key);
         let recorded = [
             ("file_version", number(m.file_version).into()),
@@ -164,6 +161,30 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
         sink.row(row(&verinfo::COLUMNS, known, at_file(m.file)))?;
     }
     Ok(())
+}
+
+/// What an image says of itself, by column.
+fn of_image(facts: &Facts<'_>) -> [(&'static str, Cell); 18] {
+    [
+        ("company", facts.string("CompanyName")),
+        ("product", facts.string("ProductName")),
+        ("original_name", facts.string("OriginalFilename")),
+        ("file_version", facts.number(|v| v.file)),
+        ("product_version", facts.number(|v| v.product)),
+        ("file_version_text", facts.string("FileVersion")),
+        ("description", facts.string("FileDescription")),
+        ("internal_name", facts.string("InternalName")),
+        ("copyright", facts.string("LegalCopyright")),
+        ("strings", facts.strings()),
+        ("machine", facts.header(|i| i.machine_name().into())),
+        ("size", facts.header(|i| Cell::Hex(i.size.into()))),
+        ("entry", facts.header(verinfo::entry)),
+        ("timestamp", facts.header(|i| Cell::Hex(i.timestamp.into()))),
+        ("build_time", facts.build_time()),
+        ("checksum", facts.header(|i| Cell::Hex(i.checksum.into()))),
+        ("pdb", facts.pdb.as_ref().map(|p| p.name.clone()).map_err(|why| *why).into()),
+        ("pdb_id", facts.pdb.as_ref().map(crate::symbols::PdbId::key).map_err(|why| *why).into()),
+    ]
 }
 
 /// The rows of `memmap`: what was kept of each region, and what was not.

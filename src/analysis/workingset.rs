@@ -4,15 +4,17 @@ use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, Switch, who};
 use crate::addr::{PAGE_SIZE, Va};
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::page_state::{Grain, Pages, PfnDatabase, State, pages};
-use crate::kernel::process::Process;
-use crate::kernel::vad::{Kind as VadKind, Vad};
+use crate::kernel::process::{EProcess, Process};
+use crate::kernel::vad::{Kind as VadKind, Vad, VadShort};
 use crate::kernel::vad_tree::Layouts;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::value::{Absent, Note, Value};
 
 /// The register's entry.
@@ -32,28 +34,120 @@ pub static WORKINGSET: Analysis = Analysis {
     answers: Answers::of(run),
 };
 
-const COLUMNS: [Column; 20] = [
-    who::PID,
-    who::NAME,
-    wide("offset", Kind::Hex, "Address of the _EPROCESS"),
-    col("start", Kind::Hex, "First byte of the range (--vads)"),
-    col("end", Kind::Hex, "Last byte of the range (--vads)"),
-    col("type", Kind::Text, "Type of the range (--vads)"),
-    col("valid", Kind::Number, "Pages the processor maps"),
-    col("transition", Kind::Number, "Pages on the standby or modified list"),
-    col("prototype", Kind::Number, "Pages in memory for a section, not entered in this process"),
-    col("demand_zero", Kind::Number, "Pages promised, never touched"),
-    col("paged_out", Kind::Number, "Pages in page files"),
-    col("file_backed", Kind::Number, "Pages to be read from the mapped file"),
-    col("compressed", Kind::Number, "Pages in the compressed store"),
-    col("not_in_dump", Kind::Number, "Pages in memory that the dump leaves out"),
-    wide("unknown", Kind::Number, "Pages whose tables or prototype entries cannot be read"),
-    col("shared", Kind::Number, "Valid pages of sections (PFN database)"),
-    wide("unshared", Kind::Number, "Valid pages of the process alone"),
-    wide("locked", Kind::Number, "Valid pages that something holds in place"),
-    wide("kernel_count", Kind::Number, "Working set size as the kernel counts it, in pages"),
-    wide("kernel_peak", Kind::Number, "Its peak, in pages"),
+/// The pages of a process, or of one of its address ranges.
+struct WorkingSets;
+struct Of<'a> {
+    process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    vad: Option<&'a Vad>,
+    counts: &'a Counts,
+}
+who::of_process!(WorkingSets, Of);
+
+impl Of<'_> {
+    fn of_vad(&self, get: fn(&Vad) -> Cell) -> Cell {
+        self.vad.map_or(Cell::Absent(Absent::NotApplicable), get)
+    }
+    fn in_node(&self, field: At<VadShort>) -> Option<Place> {
+        self.process.kernel.place_in(self.space, self.vad?.node, field)
+    }
+    /// What only the address ranges say of pages that no entry of the process's own describes.
+    fn by_ranges(&self, state: State) -> Cell {
+        let ranges = Layouts::of(self.process.kernel).map_err(|_| Absent::NoSymbol).and_then(|l| l.whole());
+        ranges.map(|()| self.counts.state(state)).into()
+    }
+    fn told(&self, count: u64) -> Cell {
+        self.counts.untold.map_or(Cell::Dec(count), Cell::Absent)
+    }
+    fn of_process(&self, value: Value<u64>) -> Cell {
+        if self.vad.is_some() { Absent::NotApplicable.into() } else { value.into() }
+    }
+}
+
+const FIELDS: &[Field<WorkingSets>] = &[
+    who::pid(),
+    who::name(),
+    who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
+    placed(
+        col("start", Kind::Hex, "First byte of the range (--vads)"),
+        |c| c.of_vad(|v| v.start.into()),
+        |c| c.in_node(VadShort::start),
+    ),
+    placed(
+        col("end", Kind::Hex, "Last byte of the range (--vads)"),
+        |c| c.of_vad(|v| v.end.into()),
+        |c| c.in_node(VadShort::end),
+    ),
+    placed(
+        col("type", Kind::Text, "Type of the range (--vads)"),
+        |c| c.of_vad(|v| v.kind.map(VadKind::key).into()),
+        |c| c.in_node(VadShort::kind),
+    ),
+    derived(col("valid", Kind::Number, "Pages the processor maps"), "the page tables", |c| {
+        c.counts.state(State::Valid).into()
+    }),
+    derived(col("transition", Kind::Number, "Pages on the standby or modified list"), "the page tables", |c| {
+        c.counts.state(State::Transition).into()
+    }),
+    derived(
+        col("prototype", Kind::Number, "Pages in memory for a section, not entered in this process"),
+        "the page tables, address ranges and prototype entries",
+        |c| c.by_ranges(State::Prototype),
+    ),
+    derived(
+        col("demand_zero", Kind::Number, "Pages promised, never touched"),
+        "the page tables, address ranges and prototype entries",
+        |c| c.by_ranges(State::DemandZero),
+    ),
+    derived(col("paged_out", Kind::Number, "Pages in page files"), "the page tables", |c| {
+        c.counts.state(State::PagedOut).into()
+    }),
+    derived(
+        col("file_backed", Kind::Number, "Pages to be read from the mapped file"),
+        "the page tables, address ranges and prototype entries",
+        |c| c.by_ranges(State::FileBacked),
+    ),
+    derived(col("compressed", Kind::Number, "Pages in the compressed store"), "the page tables", |c| {
+        c.counts.state(State::Compressed).into()
+    }),
+    derived(
+        col("not_in_dump", Kind::Number, "Pages in memory that the dump leaves out"),
+        "the page tables, and which pages the dump has",
+        |c| c.counts.state(State::NotInDump).into(),
+    ),
+    derived(
+        wide("unknown", Kind::Number, "Pages whose tables or prototype entries cannot be read"),
+        "the page tables",
+        |c| c.counts.state(State::Unknown).into(),
+    ),
+    derived(
+        col("shared", Kind::Number, "Valid pages of sections (PFN database)"),
+        "the page tables and the PFN database",
+        |c| c.told(c.counts.shared),
+    ),
+    derived(
+        wide("unshared", Kind::Number, "Valid pages of the process alone"),
+        "the page tables and the PFN database",
+        |c| c.told(c.counts.unshared),
+    ),
+    derived(
+        wide("locked", Kind::Number, "Valid pages that something holds in place"),
+        "the page tables and the PFN database",
+        |c| c.told(c.counts.locked),
+    ),
+    placed(
+        wide("kernel_count", Kind::Number, "Working set size as the kernel counts it, in pages"),
+        |c| c.of_process(c.process.view.working_set()),
+        |c| c.process.view.at(EProcess::working_set),
+    ),
+    placed(
+        wide("kernel_peak", Kind::Number, "Its peak, in pages"),
+        |c| c.of_process(c.process.view.working_set_peak()),
+        |c| c.process.view.at(EProcess::working_set_peak),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// Pages by state.
 #[derive(Default)]
@@ -131,47 +225,18 @@ pub fn rows<'k>(
             let mut counts = Counts::default();
             pages(&memory.space, vad.start, vad.end, Grain::Any).for_each(|run| counts.add(space, pfns, &run));
             tell(process, counts.cut.take(), sink);
-            sink.row(row(process, Some(vad), &counts))?;
+            sink.row(row(process, space, Some(vad), &counts, ask))?;
         }
         return Ok(());
     }
     let mut counts = Counts::default();
     pages(&memory.space, Va(0), kernel.last_user_address(), Grain::Any).for_each(|run| counts.add(space, pfns, &run));
     tell(process, counts.cut.take(), sink);
-    sink.row(row(process, None, &counts))
+    sink.row(row(process, space, None, &counts, ask))
 }
 
-fn row(process: &Process<'_>, vad: Option<&Vad>, counts: &Counts) -> Row {
-    let [pid, name] = who::cells(process);
-    // What only the address ranges say of pages that no entry of the process's own describes.
-    let ranges = Layouts::of(process.kernel).map_err(|_| Absent::NoSymbol).and_then(|l| l.whole());
-    let by_ranges = |state: State| Cell::from(ranges.map(|()| counts.state(state)));
-    let of_vad = |get: &dyn Fn(&Vad) -> Cell| vad.map_or(Cell::Absent(Absent::NotApplicable), get);
-    let told = |n: u64| counts.untold.map_or(Cell::Dec(n), Cell::Absent);
-    let of_process = |v: Value<u64>| if vad.is_some() { Absent::NotApplicable.into() } else { Cell::from(v) };
-    let cells: [Cell; COLUMNS.len()] = [
-        pid,
-        name,
-        who::address(process),
-        of_vad(&|v| v.start.into()),
-        of_vad(&|v| v.end.into()),
-        of_vad(&|v| v.kind.map(VadKind::key).into()),
-        counts.state(State::Valid).into(),
-        counts.state(State::Transition).into(),
-        by_ranges(State::Prototype),
-        by_ranges(State::DemandZero),
-        counts.state(State::PagedOut).into(),
-        by_ranges(State::FileBacked),
-        counts.state(State::Compressed).into(),
-        counts.state(State::NotInDump).into(),
-        counts.state(State::Unknown).into(),
-        told(counts.shared),
-        told(counts.unshared),
-        told(counts.locked),
-        of_process(process.view.working_set()),
-        of_process(process.view.working_set_peak()),
-    ];
-    Row::new(cells.into()).at(vad.map_or(process.place(), |v| v.place))
+fn row(process: &Process<'_>, space: &Space<'_>, vad: Option<&Vad>, counts: &Counts, ask: &Ask) -> Row {
+    Row::of(FIELDS, &Of { process, space, vad, counts }, &ask.rows).at(vad.map_or(process.place(), |v| v.place))
 }
 
 #[cfg(test)]

@@ -138,7 +138,33 @@ pub struct Header {
     pub attributes: Option<u32>,
 }
 
+/// A field at the beginning of a crash-dump header.
+#[derive(Clone, Copy, Debug)]
+pub enum HeaderField {
+    /// `MinorVersion`.
+    Build,
+    /// `DirectoryTableBase`.
+    Dtb,
+    /// `PsLoadedModuleList`.
+    ModuleList,
+    /// `PsActiveProcessHead`.
+    ProcessHead,
+    /// `KdDebuggerDataBlock`.
+    Kdbg,
+}
+
 impl Header {
+    /// File offset of a field ([`raw::Head64`], [`raw::Head32`]).
+    #[must_use]
+    pub fn field_at(&self, field: HeaderField) -> u64 {
+        let wide = self.parameter_size == 8;
+        let (start, offset) = match field {
+            _ if wide => (raw::BUGCHECK64.0, [0xc, 0x10, 0x20, 0x28, 0x80]),
+            _ => (raw::BUGCHECK32.0, [0xc, 0x10, 0x18, 0x1c, 0x60]),
+        };
+        let offset = offset.get(field as usize).copied().unwrap_or(0);
+        self.bugcheck_at.saturating_sub(start).saturating_add(offset)
+    }
     /// The same header, which begins `by` bytes into the file.
     fn move_by(&mut self, by: u64) {
         let moved = |at: &mut u64| *at = at.saturating_add(by);

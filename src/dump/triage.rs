@@ -25,6 +25,8 @@ pub struct Driver {
     pub checksum: u32,
     /// `TimeDateStamp` of the PE header: with the size, the image's key in a symbol store.
     pub time_stamp: u32,
+    /// File offset of the characters of its path.
+    pub name_at: u64,
     /// File offset of the entry.
     pub file: u64,
     /// Offset in the entry of its base, size, checksum and time stamp.
@@ -42,6 +44,8 @@ pub struct UnloadedDriver {
     pub end: Va,
     /// File offset of the entry.
     pub file: u64,
+    /// Offset in the entry of its name, start and end.
+    pub fields: [u32; 3],
 }
 
 /// A copied structure.
@@ -324,8 +328,9 @@ fn drivers(map: &[u8], width: Width, t: &raw::Triage, notes: &mut Vec<Note>) -> 
         };
         let Some((name_at, base, size, checksum, time_stamp)) = entry else { break };
         let name = dump_string(map, name_at);
+        let name_at = u64::from(name_at).saturating_add(4);
         odd = odd.saturating_add(u32::from(name.is_err()));
-        drivers.push(Driver { name, base: Va(base), size, checksum, time_stamp, file: at as u64, fields });
+        drivers.push(Driver { name, base: Va(base), size, checksum, time_stamp, name_at, file: at as u64, fields });
     }
     if odd > 0 {
         notes.push(Note::loss(format!("{odd} of {} drivers have no readable name", drivers.len())));
@@ -344,9 +349,9 @@ fn dump_string(map: &[u8], at: u32) -> Value<String> {
 /// The unloaded drivers: a count, then entries of a fixed size.
 fn unloaded(map: &[u8], width: Width, at: u32, notes: &mut Vec<Note>) -> Vec<UnloadedDriver> {
     let Some(count) = u32_at(map, at as usize).filter(|_| used(at)) else { return Vec::new() };
-    let (first, size) = match width {
-        Width::Bits64 => (8, raw::size::<raw::TriageUnloaded64>()),
-        Width::Bits32 => (4, raw::size::<raw::TriageUnloaded32>()),
+    let (first, size, fields) = match width {
+        Width::Bits64 => (8, raw::size::<raw::TriageUnloaded64>(), [0x10, 0x28, 0x30]),
+        Width::Bits32 => (4, raw::size::<raw::TriageUnloaded32>(), [8, 0x20, 0x24]),
     };
     // The kernel remembers 50.
     const MOST: u32 = 64;
@@ -371,7 +376,7 @@ fn unloaded(map: &[u8], width: Width, at: u32, notes: &mut Vec<Note>) -> Vec<Unl
         };
         let text = name.get(..usize::from(length).min(name.len())).unwrap_or_default();
         let name = if length == 0 || length % 2 != 0 { Err(Absent::Implausible) } else { Ok(utf16::text(text)) };
-        all.push(UnloadedDriver { name, start: Va(start), end: Va(end), file: entry as u64 });
+        all.push(UnloadedDriver { name, start: Va(start), end: Va(end), file: entry as u64, fields });
     }
     all
 }

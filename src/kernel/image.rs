@@ -73,6 +73,24 @@ pub struct Image {
     pub directories: Vec<(u32, u32)>,
     /// Where the first byte stands.
     pub place: Place,
+    /// Offset of the signature (`PE\0\0`), which the file header follows.
+    pub signature: u32,
+}
+
+/// Offset of a field of the headers from the signature: of `IMAGE_FILE_HEADER` (from 4), and of the optional header (from 24), where the
+/// first part is alike in PE32 and PE32+ (winnt.h).
+#[derive(Clone, Copy, Debug)]
+pub enum HeaderField {
+    /// `Machine`.
+    Machine = 4,
+    /// `TimeDateStamp`.
+    TimeStamp = 8,
+    /// `AddressOfEntryPoint`.
+    Entry = 24 + 16,
+    /// `SizeOfImage`.
+    Size = 24 + 56,
+    /// `CheckSum`.
+    CheckSum = 24 + 64,
 }
 
 /// Indices of data directories (`IMAGE_DIRECTORY_ENTRY_…`).
@@ -153,6 +171,7 @@ impl Image {
             sections: sections.collect(),
             directories,
             place: bytes.place(0),
+            signature: pe,
         })
     }
     /// The machine's usual name.
@@ -165,6 +184,11 @@ impl Image {
             0x1c0 | 0x1c4 => "ARM",
             _ => "unknown",
         }
+    }
+    /// Where a field of its headers is.
+    #[must_use]
+    pub fn header_at(&self, space: &Space<'_>, field: HeaderField) -> Place {
+        space.place(self.at(self.signature).add(field as u64))
     }
     /// The section an offset lies in.
     #[must_use]

@@ -98,6 +98,12 @@ pub fn unloaded(dump: &Dump) -> Option<Vec<Unloaded>> {
         start: Ok(d.start),
         end: Ok(d.end),
         time: Err(Absent::NotRecorded),
+        places: {
+            let [name, start, end] = d.fields.map(|field| {
+                Some(Place { file: Some(d.file.saturating_add(field.into()).into()), ..Place::default() })
+            });
+            [name.filter(|_| d.name.is_ok()), start, end, None]
+        },
     });
     Some(list.collect())
 }

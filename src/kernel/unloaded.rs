@@ -46,6 +46,8 @@ pub struct Unloaded {
     pub end: Value<Va>,
     /// When it was unloaded.
     pub time: Value<FileTime>,
+    /// Where name, start, end and time are.
+    pub places: [Option<Place>; 4],
 }
 
 impl Kernel {
@@ -99,10 +101,17 @@ fn entry(space: &Space<'_>, shape: Shape, ring: Va, index: u64) -> Value<Option<
     let name = text_of(&bytes, shape.start)?;
     let number = |from: u32, len| le(bytes.at(from, len)?).ok_or(Absent::Implausible);
     let pointer = shape.end.saturating_sub(shape.start);
+    let name = space.text(name);
     Ok(Some(Unloaded {
         index,
         place: bytes.place(0),
-        name: space.text(name),
+        places: [
+            space.place_of(&name),
+            Some(bytes.place(shape.start)),
+            Some(bytes.place(shape.end)),
+            Some(bytes.place(shape.time)),
+        ],
+        name,
         start: number(shape.start, pointer).map(Va),
         end: number(shape.end, pointer).map(Va),
         time: number(shape.time, 8).and_then(|t| if t == 0 { Err(Absent::NotApplicable) } else { Ok(FileTime(t)) }),

@@ -176,6 +176,39 @@ const fn sizes(narrow: bool) -> (u32, [u32; 2]) {
     if narrow { (8, [84, 92]) } else { (16, [96, 104]) }
 }
 
+/// A part of an entry.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    /// Where the DLL lay.
+    Base,
+    /// Bytes.
+    Size,
+    /// Number of the event.
+    Sequence,
+    /// `TimeDateStamp`.
+    TimeStamp,
+    /// `CheckSum`.
+    CheckSum,
+    /// File name.
+    Name,
+}
+
+impl Part {
+    /// Its offset in an entry, of either width of pointer.
+    #[must_use]
+    pub fn offset(self, narrow: bool) -> u64 {
+        let head = u64::from(sizes(narrow).0);
+        match self {
+            Self::Base => 0,
+            Self::Size => head / 2,
+            Self::Sequence => head,
+            Self::TimeStamp => head.saturating_add(4),
+            Self::CheckSum => head.saturating_add(8),
+            Self::Name => head.saturating_add(12),
+        }
+    }
+}
+
 fn read(user: &Space<'_>, ring: Va, narrow: bool) -> Value<(Vec<Unloaded>, Option<Note>)> {
     let (head, strides) = sizes(narrow);
     let longest = strides.into_iter().max().unwrap_or(0);

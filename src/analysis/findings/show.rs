@@ -4,9 +4,9 @@ use super::scene::{Desk, Scene};
 use super::story::{Story, stories};
 use super::world::World;
 use super::{Check, Finding, Rule, Severity, Subject, crash, explain, needs, user_dump};
-use crate::analysis::{Analysis, Answers, Ask, Case, Subject as Of, Switch};
+use crate::analysis::{Analysis, Answers, Ask, Case, Subject as About, Switch};
 use crate::error::Result;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, wide};
 use crate::value::{Absent, Note};
 use rayon::prelude::*;
 
@@ -22,7 +22,7 @@ pub static FINDINGS: Analysis = Analysis {
            dumpwalk findings memory.dmp --fail-on high",
     columns: &COLUMNS,
     switches: &[EXPLAIN],
-    subject: Of::Processes,
+    subject: About::Processes,
     answers: Answers::of(run).minidump(|case, _, ask, sink| run(case, ask, sink)),
 };
 
@@ -41,7 +41,7 @@ pub static TRIAGE: Analysis = Analysis {
         Switch { name: "all", value: None, about: "Tables show all stories, not only the ten to read first" },
         EXPLAIN,
     ],
-    subject: Of::Processes,
+    subject: About::Processes,
     answers: Answers::of(run_triage).minidump(|case, _, ask, sink| run_triage(case, ask, sink)),
 };
 
@@ -51,33 +51,89 @@ const EXPLAIN: Switch = Switch {
     about: "What a rule means, how it is fooled, and how to check its findings by hand at the offsets given",
 };
 
-const COLUMNS: [Column; 10] = [
-    col("severity", Kind::Text, "info, low, medium, high or critical"),
-    col("subject", Kind::Text, "The process, driver or kernel table it is about"),
-    col("rule", Kind::Text, "Name of the rule (--explain)"),
-    col("technique", Kind::Text, "MITRE ATT&CK technique"),
-    col("what", Kind::Text, "What was found"),
-    wide("explained", Kind::Text, "Why it is innocent, where it is"),
-    wide("pid", Kind::Number, "Process id, of a process"),
-    wide("name", Kind::Text, "Name of the process or driver"),
-    wide("offset", Kind::Hex, "Address of the _EPROCESS, of a process"),
-    wide("evidence", Kind::Nested, "Each field: field, value, va, pa, file (offset in the dump file), bytes"),
-];
+/// A finding.
+struct Findings;
+impl crate::report::Subject for Findings {
+    type Of<'a> = Finding;
+}
 
-const STORY_COLUMNS: [Column; 12] = [
-    col("severity", Kind::Text, "That of the heaviest finding"),
-    col("subject", Kind::Text, "The process, driver or kernel table"),
-    col("story", Kind::Text, "What was found, the heaviest first"),
-    wide("rule", Kind::Text, "Rule of the heaviest finding"),
-    wide("technique", Kind::Text, "Its MITRE ATT&CK technique"),
-    wide("rules", Kind::Texts, "All rules that found something"),
-    wide("techniques", Kind::Texts, "All techniques"),
-    wide("findings", Kind::Number, "How many findings"),
-    wide("pid", Kind::Number, "Process id, of a process"),
-    wide("name", Kind::Text, "Name of the process or driver"),
-    wide("offset", Kind::Hex, "Address of the _EPROCESS, of a process"),
-    wide("evidence", Kind::Nested, "Of all findings, the heaviest first: field, value, va, pa, file, bytes"),
+const FIELDS: &[Field<Findings>] = &[
+    derived(col("severity", Kind::Text, "info, low, medium, high or critical"), "what, and explained", |c| {
+        c.severity.word().into()
+    }),
+    derived(col("subject", Kind::Text, "The process, driver or kernel table it is about"), "evidence", |c| {
+        c.subject.to_string().into()
+    }),
+    derived(col("rule", Kind::Text, "Name of the rule (--explain)"), "evidence", |c| c.rule.name.into()),
+    derived(col("technique", Kind::Text, "MITRE ATT&CK technique"), "rule", |c| technique_cell(c)),
+    derived(col("what", Kind::Text, "What was found"), "evidence", |c| c.what.clone().into()),
+    derived(wide("explained", Kind::Text, "Why it is innocent, where it is"), "evidence", |c| {
+        c.explained.clone().map_or_else(Cell::default, Cell::from)
+    }),
+    derived(wide("pid", Kind::Number, "Process id, of a process"), "evidence", |c| pid(&c.subject)),
+    derived(wide("name", Kind::Text, "Name of the process or driver"), "evidence", |c| name(&c.subject)),
+    derived(wide("offset", Kind::Hex, "Address of the _EPROCESS, of a process"), "evidence", |c| offset(&c.subject)),
+    derived(
+        wide("evidence", Kind::Nested, "Each field: field, value, va, pa, file (offset in the dump file), bytes"),
+        "fields, each with its own place",
+        |c| evidence(std::iter::once(c)),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
+
+/// The findings of one subject.
+struct Stories;
+struct Of<'a> {
+    story: &'a Story,
+    /// The heaviest.
+    first: &'a Finding,
+}
+impl crate::report::Subject for Stories {
+    type Of<'a> = Of<'a>;
+}
+
+impl Of<'_> {
+    /// Words of all findings, each once.
+    fn all(&self, get: fn(&Finding) -> &'static str) -> Vec<&'static str> {
+        let mut all = Vec::new();
+        for word in self.story.findings.iter().map(get) {
+            if !word.is_empty() && !all.contains(&word) {
+                all.push(word);
+            }
+        }
+        all
+    }
+}
+
+const STORY_FIELDS: &[Field<Stories>] = &[
+    derived(col("severity", Kind::Text, "That of the heaviest finding"), "the findings", |c| {
+        c.story.severity().word().into()
+    }),
+    derived(col("subject", Kind::Text, "The process, driver or kernel table"), "evidence", |c| {
+        c.story.subject.to_string().into()
+    }),
+    derived(col("story", Kind::Text, "What was found, the heaviest first"), "the findings", |c| c.story.text().into()),
+    derived(wide("rule", Kind::Text, "Rule of the heaviest finding"), "evidence", |c| c.first.rule.name.into()),
+    derived(wide("technique", Kind::Text, "Its MITRE ATT&CK technique"), "rule", |c| technique_cell(c.first)),
+    derived(wide("rules", Kind::Texts, "All rules that found something"), "the findings", |c| {
+        c.all(|f| f.rule.name).into()
+    }),
+    derived(wide("techniques", Kind::Texts, "All techniques"), "the findings", |c| c.all(technique).into()),
+    derived(wide("findings", Kind::Number, "How many findings"), "the findings", |c| {
+        (c.story.findings.len() as u64).into()
+    }),
+    derived(wide("pid", Kind::Number, "Process id, of a process"), "evidence", |c| pid(&c.story.subject)),
+    derived(wide("name", Kind::Text, "Name of the process or driver"), "evidence", |c| name(&c.story.subject)),
+    derived(wide("offset", Kind::Hex, "Address of the _EPROCESS, of a process"), "evidence", |c| {
+        offset(&c.story.subject)
+    }),
+    derived(
+        wide("evidence", Kind::Nested, "Of all findings, the heaviest first: field, value, va, pa, file, bytes"),
+        "fields, each with its own place",
+        |c| evidence(c.story.findings.iter()),
+    ),
+];
+const STORY_COLUMNS: [Column; STORY_FIELDS.len()] = headers(STORY_FIELDS);
 
 /// Stories a table shows.
 const READ_FIRST: usize = 10;
@@ -145,17 +201,22 @@ fn explained(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<bool> {
     Ok(true)
 }
 
-/// Process id, name and address of a subject.
-fn who(subject: &Subject) -> [Cell; 3] {
-    let none = || Cell::Absent(Absent::NotApplicable);
+fn pid(subject: &Subject) -> Cell {
     match subject {
-        Subject::Process { pid, name, offset } => [
-            pid.map_or(Cell::Absent(Absent::NotRecorded), Cell::Dec),
-            name.clone().into(),
-            offset.map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
-        ],
-        Subject::Driver(name) => [none(), name.clone().into(), none()],
-        Subject::Kernel(_) | Subject::Crash(_) => [none(), none(), none()],
+        Subject::Process { pid, .. } => pid.map_or(Cell::Absent(Absent::NotRecorded), Cell::Dec),
+        _ => Cell::default(),
+    }
+}
+fn name(subject: &Subject) -> Cell {
+    match subject {
+        Subject::Process { name, .. } | Subject::Driver(name) => name.clone().into(),
+        Subject::Kernel(_) | Subject::Crash(_) => Cell::default(),
+    }
+}
+fn offset(subject: &Subject) -> Cell {
+    match subject {
+        Subject::Process { offset, .. } => offset.map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
+        _ => Cell::default(),
     }
 }
 
@@ -180,24 +241,8 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return Ok(());
     }
     for finding in found(case, ask, sink)?.iter().flat_map(|s| &s.findings) {
-        let [pid, name, offset] = who(&finding.subject);
-        let cells: [Cell; COLUMNS.len()] = [
-            finding.severity.word().into(),
-            finding.subject.to_string().into(),
-            finding.rule.name.into(),
-            technique_cell(finding),
-            finding.what.clone().into(),
-            finding.explained.clone().map_or(Cell::Absent(Absent::NotApplicable), Cell::from),
-            pid,
-            name,
-            offset,
-            evidence(std::iter::once(finding)),
-        ];
-        let row = Row::new(cells.into());
-        sink.row(match finding.evidence.first() {
-            Some(first) => row.at(first.place),
-            None => row,
-        })?;
+        let place = finding.evidence.first().map(|e| e.place);
+        sink.row(Row { place, ..Row::of(FIELDS, finding, &ask.rows) })?;
     }
     Ok(())
 }
@@ -217,35 +262,8 @@ fn run_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     }
     for story in all.iter().take(shown) {
         let Some(first) = story.findings.first() else { continue };
-        let mut rules: Vec<&'static str> = Vec::new();
-        let mut techniques: Vec<&'static str> = Vec::new();
-        for finding in &story.findings {
-            for (list, item) in [(&mut rules, finding.rule.name), (&mut techniques, technique(finding))] {
-                if !item.is_empty() && !list.contains(&item) {
-                    list.push(item);
-                }
-            }
-        }
-        let [pid, name, offset] = who(&story.subject);
-        let cells: [Cell; STORY_COLUMNS.len()] = [
-            story.severity().word().into(),
-            story.subject.to_string().into(),
-            story.text().into(),
-            first.rule.name.into(),
-            technique_cell(first),
-            rules.into(),
-            techniques.into(),
-            (story.findings.len() as u64).into(),
-            pid,
-            name,
-            offset,
-            evidence(story.findings.iter()),
-        ];
-        let row = Row::new(cells.into());
-        sink.row(match first.evidence.first() {
-            Some(first) => row.at(first.place),
-            None => row,
-        })?;
+        let place = first.evidence.first().map(|e| e.place);
+        sink.row(Row { place, ..Row::of(STORY_FIELDS, &Of { story, first }, &ask.rows) })?;
     }
     Ok(())
 }

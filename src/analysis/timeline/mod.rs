@@ -9,7 +9,7 @@ mod system;
 
 use super::{Analysis, Answers, Ask, Case, Subject, Switch, parallel, user};
 use crate::error::Result;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::value::{Absent, Note};
 use event::{Doubt, Event};
 use gathered::Gathered;
@@ -34,25 +34,60 @@ pub static TIMELINE: Analysis = Analysis {
     answers: Answers::of(run).minidump(|case, _, ask, sink| run(case, ask, sink)),
 };
 
-const COLUMNS: [Column; 8] = [
-    col("time", Kind::Time, "The time stamp"),
-    col(
-        "kind",
-        Kind::Text,
-        "process_created, process_exited, thread_created, thread_exited, module_loaded, image_built, key_written, link_created, \
+/// An event.
+struct Events;
+struct Of {
+    event: Event,
+    doubt: Option<Doubt>,
+}
+impl crate::report::Subject for Events {
+    type Of<'a> = Of;
+}
+
+const FIELDS: &[Field<Events>] = &[
+    placed(col("time", Kind::Time, "The time stamp"), |c| c.event.time.into(), |c| Some(c.event.place)),
+    derived(
+        col(
+            "kind",
+            Kind::Text,
+            "process_created, process_exited, thread_created, thread_exited, module_loaded, image_built, key_written, link_created, \
          driver_unloaded, boot, system_time, dump_written, crash",
+        ),
+        "what the time stamp belongs to",
+        |c| c.event.kind.word().into(),
     ),
-    wide("macb", Kind::Text, "m, c or b: what a body file takes it for"),
-    col("pid", Kind::Number, "Process id; none of what belongs to no process"),
-    col("name", Kind::Text, "Process, module or object"),
-    col("description", Kind::Text, "What else is known: thread id and start, path, key"),
-    col(
-        "doubt",
-        Kind::Text,
-        "before_1990, after_dump: no time of this machine's life; may_be_hash: perhaps no time at all",
+    derived(wide("macb", Kind::Text, "m, c or b: what a body file takes it for"), "kind", |c| {
+        c.event.kind.macb().into()
+    }),
+    derived(
+        col("pid", Kind::Number, "Process id; none of what belongs to no process"),
+        "whose the time stamp is",
+        |c| c.event.pid.map_or_else(Cell::default, Cell::from),
     ),
-    wide("offset", Kind::Hex, "Virtual address of the time stamp"),
+    derived(col("name", Kind::Text, "Process, module or object"), "whose the time stamp is", |c| {
+        c.event.name.clone().into()
+    }),
+    derived(
+        col("description", Kind::Text, "What else is known: thread id and start, path, key"),
+        "fields beside the time stamp",
+        |c| c.event.description.clone().map_or_else(Cell::default, Cell::from),
+    ),
+    derived(
+        col(
+            "doubt",
+            Kind::Text,
+            "before_1990, after_dump: no time of this machine's life; may_be_hash: perhaps no time at all",
+        ),
+        "time, when the dump was taken, and the images' debug directories",
+        |c| c.doubt.map_or_else(Cell::default, |d| d.word().into()),
+    ),
+    derived(
+        wide("offset", Kind::Hex, "Virtual address of the time stamp"),
+        "the address of the time stamp: it is the row's own place",
+        |c| c.event.place.va.map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
+    ),
 ];
+const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let end = case.taken();
@@ -75,18 +110,18 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if end.is_none() {
         sink.note(Note::info("when the dump was taken is not known: times after it cannot be told"));
     }
-    written(events, sink)
+    written(events, ask, sink)
 }
 
 /// The rows in order: what is no time is not sorted among the times but comes last.
-fn written(events: Gathered, sink: &mut dyn Sink) -> Result<()> {
+fn written(events: Gathered, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let bounds = events.bounds();
     let doubted = Sorter::default();
     let (mut left_out, mut last) = (0u64, 0u64);
     for event in events.sorted()?.each_once() {
         let event = event?;
         match event.doubt(bounds) {
-            None => sink.row(row(event, None))?,
+            None => sink.row(row(event, None, ask))?,
             Some(doubt) if event.kind == event::Kind::ImageBuilt && doubt.is_sure() => {
                 left_out = left_out.saturating_add(1)
             }
@@ -111,22 +146,12 @@ fn written(events: Gathered, sink: &mut dyn Sink) -> Result<()> {
     for event in doubted.sorted()?.each_once() {
         let event = event?;
         let doubt = event.doubt(bounds);
-        sink.row(row(event, doubt))?;
+        sink.row(row(event, doubt, ask))?;
     }
     Ok(())
 }
 
-fn row(event: Event, doubt: Option<Doubt>) -> Row {
-    let nothing = Cell::Absent(Absent::NotApplicable);
-    let cells: [Cell; COLUMNS.len()] = [
-        event.time.into(),
-        event.kind.word().into(),
-        event.kind.macb().into(),
-        event.pid.map_or(nothing.clone(), Cell::from),
-        event.name.into(),
-        event.description.map_or(nothing.clone(), Cell::from),
-        doubt.map_or(nothing, |d| d.word().into()),
-        event.place.va.map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
-    ];
-    Row::new(cells.into()).at(event.place)
+fn row(event: Event, doubt: Option<Doubt>, ask: &Ask) -> Row {
+    let place = event.place;
+    Row::of(FIELDS, &Of { event, doubt }, &ask.rows).at(place)
 }

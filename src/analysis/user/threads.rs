@@ -90,8 +90,8 @@ pub(in crate::analysis) fn callstacks(
         }
         let stack = stack(user, &code, id, thread, &mut budget);
         without = without.saturating_add(u64::from(stack.frames.is_empty()));
-        let of = [pid.clone(), name.clone(), id.into()];
-        callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), record(file), sink)?;
+        let of = callstacks::Whose { pid: pid.clone(), name: name.clone(), tid: id.into(), places: [None; 3] };
+        callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), record(file), ask, sink)?;
     }
     if without > 0 {
         sink.note(Note::info(format!(
