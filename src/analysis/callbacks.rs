@@ -5,8 +5,7 @@ use super::tell::members;
 use super::{Analysis, Answers, Ask, Case, Subject, modules};
 use crate::error::Result;
 use crate::kernel::callbacks::Callback;
-use crate::paging::Space;
-use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, wide};
 use crate::value::{Absent, Value};
 
 /// The register's entry.
@@ -27,7 +26,6 @@ pub static CALLBACKS: Analysis = Analysis {
 struct Registered;
 struct Of<'a> {
     callback: &'a Callback,
-    space: &'a Space<'a>,
     lead: Value<Lead<'a>>,
 }
 impl crate::report::Subject for Registered {
@@ -49,14 +47,14 @@ const FIELDS: &[Field<Registered>] = &[
         "which list it is on",
         |c| c.callback.kind.word().into(),
     ),
-    placed(
+    derived(
         col(
             "detail",
             Kind::Text,
             "A registry callback's altitude, an object callback's type, a component's name, a driver's",
         ),
+        "the text beside the entry, or the name of the type or driver it is of",
         |c| c.callback.detail.clone().into(),
-        |c| c.space.place_of(&c.callback.detail),
     ),
     derived(routine::ADDRESS, "the pointer in the slot's block, or in the entry", |c| c.callback.routine.into()),
     routine::module(),
@@ -85,7 +83,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let space = kernel.space();
     for c in callbacks {
         let lead = c.routine.map(|va| routines.look(&space, va));
-        sink.row(Row::of(FIELDS, &Of { callback: &c, space: &space, lead }, &ask.rows).at(c.place))?;
+        sink.row(Row::of(FIELDS, &Of { callback: &c, lead }, &ask.rows).at(c.place))?;
     }
     Ok(())
 }

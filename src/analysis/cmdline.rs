@@ -54,8 +54,10 @@ impl<'a> Of<'a> {
     fn text(&self, get: fn(&Parameters) -> &Value<Text>) -> Cell {
         self.parameters().and_then(|p| get(p).clone()).into()
     }
-    fn text_at(&self, get: fn(&Parameters) -> &Value<Text>) -> Option<Place> {
-        self.memory.ok()?.place_of(get(self.parameters().ok()?))
+    /// Its characters; where there are none, the field that says so.
+    fn text_at(&self, get: fn(&Parameters) -> &Value<Text>, field: At<ParametersLayout>) -> Option<Place> {
+        let characters = self.memory.ok()?.place_of(get(self.parameters().ok()?));
+        characters.or_else(|| self.in_parameters(field))
     }
     fn in_parameters(&self, field: At<ParametersLayout>) -> Option<Place> {
         self.process.kernel.place_in(self.memory.ok()?, self.parameters().ok()?.address, field)
@@ -89,37 +91,37 @@ pub const FIELDS: &[Field<CommandLines>] = &[
     placed(
         col("command_line", Kind::Text, "Command line"),
         |c| c.text(|p| &p.command_line),
-        |c| c.text_at(|p| &p.command_line),
+        |c| c.text_at(|p| &p.command_line, ParametersLayout::command_line),
     ),
     placed(
         col("image_path", Kind::Text, "Image path (ImagePathName)"),
         |c| c.text(|p| &p.image_path),
-        |c| c.text_at(|p| &p.image_path),
+        |c| c.text_at(|p| &p.image_path, ParametersLayout::image_path),
     ),
     placed(
         col("current_directory", Kind::Text, "Current directory"),
         |c| c.text(|p| &p.directory),
-        |c| c.text_at(|p| &p.directory),
+        |c| c.text_at(|p| &p.directory, ParametersLayout::directory),
     ),
     placed(
         wide("window_title", Kind::Text, "Window title"),
         |c| c.text(|p| &p.window_title),
-        |c| c.text_at(|p| &p.window_title),
+        |c| c.text_at(|p| &p.window_title, ParametersLayout::window_title),
     ),
     placed(
         wide("desktop", Kind::Text, "Window station and desktop"),
         |c| c.text(|p| &p.desktop),
-        |c| c.text_at(|p| &p.desktop),
+        |c| c.text_at(|p| &p.desktop, ParametersLayout::desktop),
     ),
     placed(
         wide("shell_info", Kind::Text, "What the shell passed on"),
         |c| c.text(|p| &p.shell),
-        |c| c.text_at(|p| &p.shell),
+        |c| c.text_at(|p| &p.shell, ParametersLayout::shell),
     ),
     placed(
         wide("dll_path", Kind::Text, "Search path for DLLs"),
         |c| c.text(|p| &p.dll_path),
-        |c| c.text_at(|p| &p.dll_path),
+        |c| c.text_at(|p| &p.dll_path, ParametersLayout::dll_path),
     ),
     placed(
         wide("standard_input", Kind::Hex, "Handle of standard input"),

@@ -15,7 +15,7 @@ use crate::kernel::process::Process;
 use crate::kernel::process_modules::{self, Loaded};
 use crate::kernel::section::Sections;
 use crate::kernel::sides::Sides;
-use crate::kernel::vad::Vad;
+use crate::kernel::vad::{Vad, VadShort};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::symbols::layout::At;
@@ -39,6 +39,8 @@ pub static DLLLIST: Analysis = Analysis {
 struct Modules;
 struct Of<'a> {
     process: &'a Process<'a>,
+    /// Kernel memory.
+    space: &'a Space<'a>,
     /// The process's own memory.
     memory: &'a Space<'a>,
     module: &'a Loaded<'a>,
@@ -70,6 +72,9 @@ impl<'a> Of<'a> {
         let layout = layout_for::<LdrEntry>(self.process.kernel, listed.wow64).ok()?;
         Some(self.memory.place(field.of(layout, listed.entry_address)?))
     }
+    fn in_node(&self, field: At<VadShort>) -> Option<Place> {
+        self.process.kernel.place_in(self.space, self.module.vad?.node, field)
+    }
     fn text_at(&self, get: fn(&Module) -> &Value<Text>) -> Option<Place> {
         self.memory.place_of(get(self.module.listed.as_ref()?))
     }
@@ -92,11 +97,15 @@ const FIELDS: &[Field<Modules>] = &[
     who::pid(),
     who::name(),
     who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
-    placed(col("base", Kind::Hex, "First byte"), |c| c.module.base.into(), |c| c.at(LdrEntry::base)),
+    placed(
+        col("base", Kind::Hex, "First byte"),
+        |c| c.module.base.into(),
+        |c| c.at(LdrEntry::base).or_else(|| c.in_node(VadShort::start)),
+    ),
     placed(
         col("size", Kind::Hex, "Bytes: SizeOfImage of the loader's entry, else of the mapped range"),
         |c| Cell::hex(c.size()),
-        |c| c.at(LdrEntry::size),
+        |c| c.at(LdrEntry::size).or_else(|| c.in_node(VadShort::end)),
     ),
     placed(
         col("module_name", Kind::Text, "BaseDllName"),
@@ -224,7 +233,7 @@ pub fn rows<'k>(
     tell(process, memory.tree.notes.iter().cloned().chain(found.notes), sink);
     for module in &found.modules {
         let mapped_file = show.mapped_file(&mut files, space, module);
-        let row = Row::of(FIELDS, &Of { process, memory: &memory.space, module, mapped_file }, &ask.rows);
+        let row = Row::of(FIELDS, &Of { process, space, memory: &memory.space, module, mapped_file }, &ask.rows);
         let place = module.listed.as_ref().map(|m| m.place).or(module.vad.map(|v| v.place));
         sink.row(Row { place, ..row })?;
     }

@@ -87,6 +87,12 @@ impl Of<'_> {
     fn own_global(&self, what: &str, name: &str) -> Option<Place> {
         self.global(name).filter(|_| !self.told.by_header.contains(&what))
     }
+    fn processors_at(&self) -> Option<Place> {
+        match self.system.as_ref().map(|s| s.processors) {
+            Some(Ok(n)) if n > 0 => self.shared(SystemData::processors),
+            _ => self.header_at(HeaderField::Processors),
+        }
+    }
     fn global(&self, name: &str) -> Option<Place> {
         Some(self.kernel?.space().place(self.kernel?.global(name)?))
     }
@@ -134,7 +140,7 @@ const FIELDS: &[Field<About>] = &[
     placed(
         col("build_lab", Kind::Text, "Build string of the kernel"),
         |c| c.system(|s| s.build_lab.clone().into()),
-        |c| c.global("NtBuildLabEx").or_else(|| c.global("NtBuildLab")),
+        |c| c.kernel?.build_lab_at(&c.kernel?.space()),
     ),
     placed(
         col("product", Kind::Text, "workstation, domain controller or server"),
@@ -167,7 +173,7 @@ const FIELDS: &[Field<About>] = &[
     placed(
         col("processors", Kind::Number, "Running processors"),
         |c| processors(c.dump, c.system.as_ref().and_then(|s| s.processors.ok())).into(),
-        |c| c.shared(SystemData::processors),
+        |c| c.processors_at(),
     ),
     placed(
         col("safe_mode", Kind::Bool, "Whether it was started in safe mode"),

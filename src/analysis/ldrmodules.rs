@@ -90,7 +90,7 @@ const FIELDS: &[Field<Ranges>] = &[
     placed(
         col("type", Kind::Text, "What the range is: image, mapped, private"),
         |c| c.vad.kind.map(VadKind::key).into(),
-        |c| c.in_node(VadShort::kind),
+        |c| c.in_node(VadShort::kind).or_else(|| c.in_node(VadShort::image_map)),
     ),
     derived(
         wide("header", Kind::Bool, "Whether it begins with a PE header, where its first page can be read"),

@@ -106,7 +106,7 @@ pub const FIELDS: &[Field<Suspects>] = &[
     placed(
         wide("type", Kind::Text, "What the range is, as in vadinfo"),
         |c| c.suspect.vad.kind.map(VadKind::key).into(),
-        |c| c.in_node(VadShort::kind),
+        |c| c.in_node(VadShort::kind).or_else(|| c.in_node(VadShort::image_map)),
     ),
     placed(
         wide("commit", Kind::Number, "Committed pages"),

@@ -133,10 +133,10 @@ const FIELDS: &[Field<Details>] = &[
         |c| level(c.process.view.section_signature_level()),
         |c| c.process.view.at(EProcess::section_signature_level),
     ),
-    placed(
+    derived(
         col("mitigations", Kind::Texts, "Mitigations that are on or audited, by the kernel's names"),
+        "MitigationFlags to MitigationFlags3; before Windows 10 other flag words",
         |c| c.process.mitigations().into(),
-        |c| c.process.view.at(EProcess::mitigation_flags),
     ),
     placed(
         wide("execute_options", Kind::Texts, "Data-execution options (_KEXECUTE_OPTIONS)"),

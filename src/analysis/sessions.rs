@@ -2,11 +2,17 @@
 
 use super::identities::{Identities, environment_name, token_of};
 use super::{Analysis, Answers, Ask, Case, Subject, copied};
+use crate::bytes::Place;
 use crate::error::Result;
+use crate::kernel::Kernel;
+use crate::kernel::logon::Session;
+use crate::kernel::sid::Sid;
 use crate::kernel::sid_names::by_environment;
 use crate::kernel::sides::Sides;
-use crate::kernel::token::Token;
-use crate::report::{Cell, Column, Kind, Row, Sink, col, wide};
+use crate::kernel::token::{LogonSession, Token, TokenLayout};
+use crate::paging::Space;
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::value::{Absent, Note, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,36 +29,114 @@ pub static SESSIONS: Analysis = Analysis {
     answers: Answers::of(run).copies(|kernel, _, sink| copied::nothing(kernel, sink)),
 };
 
+/// A logon session.
+#[derive(Debug)]
+pub struct Logons;
+/// What is known of it.
+pub struct Of<'a> {
+    kernel: &'a Kernel,
+    /// Kernel memory.
+    space: &'a Space<'a>,
+    id: u64,
+    session: Value<&'a Session>,
+    used: Used,
+    user: Value<Sid>,
+    user_name: Cell,
+    /// Whether tokens name their sessions.
+    named: Value<()>,
+}
+impl crate::report::Subject for Logons {
+    type Of<'a> = Of<'a>;
+}
+
+impl Of<'_> {
+    fn at(&self, field: At<LogonSession>) -> Option<Place> {
+        self.kernel.place_in(self.space, self.session.ok()?.at, field)
+    }
+}
+
+fn texts(list: Vec<String>) -> Cell {
+    Cell::List(list.into_iter().map(Cell::from).collect())
+}
+
 /// The columns of a logon session.
-pub const COLUMNS: [Column; 11] = [
-    col("logon_id", Kind::Hex, "LUID of the session; 0x3e7 system, 0x3e5 local service, 0x3e4 network service"),
-    col("account", Kind::Text, "Account it was made for"),
-    col("user", Kind::Text, "SID of the user, by the session's own token or a process'"),
-    col(
-        "user_name",
-        Kind::Text,
-        "Name of that SID, where something tells; if only USERNAME in a process's environment does, it says so",
+pub const FIELDS: &[Field<Logons>] = &[
+    placed(
+        col("logon_id", Kind::Hex, "LUID of the session; 0x3e7 system, 0x3e5 local service, 0x3e4 network service"),
+        |c| Cell::Hex(c.id),
+        |c| c.at(LogonSession::logon_id).or(c.used.id_at),
     ),
-    col("session", Kind::Texts, "Terminal sessions of its processes"),
-    col("processes", Kind::Number, "Listed processes that belong to it"),
-    wide("pids", Kind::Texts, "Their ids"),
-    col("linked_logon_id", Kind::Hex, "LUID of the other half of a split logon"),
-    wide("token", Kind::Hex, "Address of the session's own token"),
-    wide("flags", Kind::Hex, "Flags"),
-    col("offset", Kind::Hex, "Address of the _SEP_LOGON_SESSION_REFERENCES; none where only tokens tell of it"),
+    derived(col("account", Kind::Text, "Account it was made for"), "AuthorityName and AccountName", |c| {
+        c.session.and_then(|s| s.full_name()).into()
+    }),
+    derived(
+        col("user", Kind::Text, "SID of the user, by the session's own token or a process'"),
+        "the session's own token, or one of a process",
+        |c| c.user.map(|s| s.to_string()).into(),
+    ),
+    derived(
+        col(
+            "user_name",
+            Kind::Text,
+            "Name of that SID, where something tells; if only USERNAME in a process's environment does, it says so",
+        ),
+        "the SID, and what names it; for want of that USERNAME in a process's environment",
+        |c| c.user_name.clone(),
+    ),
+    derived(
+        col("session", Kind::Texts, "Terminal sessions of its processes"),
+        "SessionId of the processes' tokens",
+        |c| texts(c.used.terminals.iter().map(u32::to_string).collect()),
+    ),
+    derived(
+        col("processes", Kind::Number, "Listed processes that belong to it"),
+        "AuthenticationId of the processes' tokens",
+        |c| c.named.map(|()| c.used.pids.len() as u64).into(),
+    ),
+    derived(wide("pids", Kind::Texts, "Their ids"), "AuthenticationId of the processes' tokens", |c| {
+        c.named.map_or_else(Cell::Absent, |()| texts(c.used.pids.iter().map(u64::to_string).collect()))
+    }),
+    placed(
+        col("linked_logon_id", Kind::Hex, "LUID of the other half of a split logon"),
+        |c| {
+            Cell::hex(
+                c.session.and_then(|s| s.buddy).and_then(|b| if b == 0 { Err(Absent::NotApplicable) } else { Ok(b) }),
+            )
+        },
+        |c| c.at(LogonSession::buddy),
+    ),
+    placed(
+        wide("token", Kind::Hex, "Address of the session's own token"),
+        |c| c.session.and_then(|s| s.token).into(),
+        |c| c.at(LogonSession::token),
+    ),
+    placed(
+        wide("flags", Kind::Hex, "Flags"),
+        |c| Cell::hex(c.session.and_then(|s| s.flags)),
+        |c| c.at(LogonSession::flags),
+    ),
+    derived(
+        col("offset", Kind::Hex, "Address of the _SEP_LOGON_SESSION_REFERENCES; none where only tokens tell of it"),
+        "SepLogonSessions, or a token that points there: it is the row's own place",
+        |c| c.session.map(|s| s.at).into(),
+    ),
 ];
+/// Their columns.
+pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// What the tokens of processes tell of a session.
 #[derive(Default)]
-struct Used {
+pub struct Used {
     pids: Vec<u64>,
+    /// Where the first of them names the session.
+    id_at: Option<Place>,
     terminals: BTreeSet<u32>,
-    user: Option<crate::kernel::sid::Sid>,
+    user: Option<Sid>,
     /// What the environment of one of them calls the user, where its SID cannot be read.
     called: Option<String>,
 }
 
-fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
+fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let identities = Identities::gather(kernel)?;
     identities.sessions.notes.iter().for_each(|n| sink.note(n.clone()));
@@ -72,6 +156,7 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         let Ok(id) = token.view.logon_id() else { continue };
         let entry = used.entry(id).or_default();
         entry.pids.extend(pid);
+        entry.id_at = entry.id_at.or_else(|| token.view.at(TokenLayout::logon_id));
         entry.terminals.extend(token.view.session_id());
         entry.user = entry.user.or(token.user(&space).ok());
         if entry.user.is_none() && entry.called.is_none() {
@@ -85,36 +170,18 @@ fn run(case: &Case, _: &Ask, sink: &mut dyn Sink) -> Result<()> {
         let session = identities.sessions.list.get(&id).ok_or(Absent::NotRecorded);
         let used = used.remove(&id).unwrap_or_default();
         let own = session.and_then(|s| s.token).map(|at| identities.tokens.at(&space, at));
-        let user: Value<crate::kernel::sid::Sid> = own
+        let user: Value<Sid> = own
             .as_ref()
             .map_err(|why| *why)
             .and_then(|t: &Token<'_>| if t.plausible() { t.user(&space) } else { Err(Absent::Implausible) })
             .or_else(|why| used.user.ok_or(why));
-        let texts = |list: Vec<String>| Cell::List(list.into_iter().map(Cell::from).collect());
-        let cells: [Cell; COLUMNS.len()] = [
-            Cell::Hex(id),
-            session.and_then(|s| s.full_name()).into(),
-            user.map(|s| s.to_string()).into(),
-            match (super::getsids::name_of(&identities, user), used.called) {
-                (Cell::Absent(_), Some(name)) => by_environment(&name).into(),
-                (name, _) => name,
-            },
-            texts(used.terminals.iter().map(u32::to_string).collect()),
-            named.map(|_| used.pids.len() as u64).into(),
-            named.map_or_else(Cell::Absent, |_| texts(used.pids.iter().map(u64::to_string).collect())),
-            session
-                .and_then(|s| s.buddy)
-                .and_then(|b| if b == 0 { Err(Absent::NotApplicable) } else { Ok(b) })
-                .map_or_else(Cell::Absent, Cell::Hex),
-            session.and_then(|s| s.token).into(),
-            session.and_then(|s| s.flags).map_or_else(Cell::Absent, |f| Cell::Hex(f.into())),
-            session.map(|s| s.at).into(),
-        ];
-        let row = Row::new(cells.into());
-        sink.row(match session {
-            Ok(session) => row.at(session.place),
-            Err(_) => row,
-        })?;
+        let user_name = match (super::getsids::name_of(&identities, user), &used.called) {
+            (Cell::Absent(_), Some(name)) => by_environment(name).into(),
+            (name, _) => name,
+        };
+        let place = session.ok().map(|s| s.place);
+        let of = Of { kernel, space: &space, id, session, used, user, user_name, named };
+        sink.row(Row { place, ..Row::of(FIELDS, &of, &ask.rows) })?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::getsids::name_of;
 use super::identities::{Identities, token_of};
 use super::parallel::each_process;
 use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
+use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::process::{EProcess, Process};
@@ -12,6 +13,7 @@ use crate::kernel::thread::{EThread, Thread};
 use crate::kernel::token::{LogonSession, Token, TokenLayout, flag_names, kind_name, level_name};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::symbols::layout::At;
 use crate::value::{Absent, Note, Value};
 
 /// The register's entry.
@@ -44,6 +46,11 @@ pub struct Of<'a> {
 who::of_process!(TokensOf, Of);
 
 impl Of<'_> {
+    /// An array; where there is none, the field that says so.
+    fn array_at(&self, array: Value<Va>, count: At<TokenLayout>) -> Option<Place> {
+        let array = array.ok()?;
+        if array.is_null() { self.token.view.at(count) } else { Some(self.space.place(array)) }
+    }
     /// The pointer to the token.
     fn pointer_at(&self) -> Option<Place> {
         match self.thread {
@@ -171,7 +178,7 @@ pub const FIELDS: &[Field<TokensOf>] = &[
     placed(
         wide("restricted_sids", Kind::Texts, "Restricting SIDs"),
         |c| sids(c.token.restricted(c.space), |s| s.to_string()),
-        |c| Some(c.space.place(c.token.view.restricted().ok()?)),
+        |c| c.array_at(c.token.view.restricted(), TokenLayout::restricted_count),
     ),
     placed(
         wide("capabilities", Kind::Texts, "Capabilities by name, else by SID"),
@@ -180,7 +187,7 @@ pub const FIELDS: &[Field<TokensOf>] = &[
                 c.identities.names.name(s).map_or_else(|| s.to_string(), Into::into)
             })
         },
-        |c| Some(c.space.place(c.token.view.capabilities().ok()?)),
+        |c| c.array_at(c.token.view.capabilities(), TokenLayout::capability_count),
     ),
     placed(
         wide("privileges_enabled", Kind::Texts, "Privileges that are switched on"),

@@ -82,7 +82,7 @@ const FIELDS: &[Field<WorkingSets>] = &[
     placed(
         col("type", Kind::Text, "Type of the range (--vads)"),
         |c| c.of_vad(|v| v.kind.map(VadKind::key).into()),
-        |c| c.in_node(VadShort::kind),
+        |c| c.in_node(VadShort::kind).or_else(|| c.in_node(VadShort::image_map)),
     ),
     derived(col("valid", Kind::Number, "Pages the processor maps"), "the page tables", |c| {
         c.counts.state(State::Valid).into()

@@ -21,6 +21,8 @@ pub(super) struct Job {
     pub ask: Ask,
     /// Only rows with a name that contains one of these, in lower case; all where there are none.
     pub rows: Vec<String>,
+    /// The columns shown, in this order; `None` for all.
+    pub columns: Option<Vec<&'static str>>,
     pub format: Format,
     pub wide: bool,
     pub provenance: Provenance,
@@ -48,6 +50,7 @@ impl Job {
                 analysis.name
             )));
         }
+        let columns = columns(analysis, words)?;
         let provenance = match text(words, "provenance") {
             None => Provenance::None,
             Some("fields") => Provenance::Fields,
@@ -69,6 +72,9 @@ impl Job {
             () if given("raw") => Format::Raw,
             () => format(words),
         };
+        if columns.is_some() && !format.has_columns() {
+            return Err(Error::Usage("--columns: --body and --raw write columns of their own, or none".into()));
+        }
         let fail_on = words::has_severity(analysis).then(|| text(words, "fail-on")).flatten();
         let progress = Progress::default();
         Ok(Self {
@@ -87,11 +93,22 @@ impl Job {
                 pids,
                 names,
                 offsets: numbers(words, "offset").map(Va).collect(),
-                rows: Wanted { places: provenance == Provenance::Fields, columns: None },
+                rows: Wanted {
+                    places: provenance == Provenance::Fields,
+                    columns: columns.as_ref().map(|shown| {
+                        // What is looked at besides: names for a filter, severities for the exit code.
+                        let names = analysis.names().filter_map(|i| analysis.columns.get(i)).map(|c| c.key);
+                        let filter = names.filter(|_| !rows.is_empty());
+                        shown.iter().copied().chain(filter).chain(fail_on.map(|_| "severity")).collect()
+                    }),
+                    // A filter looks at names that a table does not show.
+                    brief: format == Format::Table && !words.get_flag("wide") && rows.is_empty() && columns.is_none(),
+                },
                 switches,
                 brief: format == Format::Table,
                 progress,
             },
+            columns,
             format,
             wide: words.get_flag("wide"),
             provenance,
@@ -103,6 +120,19 @@ impl Job {
             verbose: words.get_count("verbose") > 0,
         })
     }
+}
+
+/// The columns asked for, as the analysis knows them.
+fn columns(analysis: &'static Analysis, words: &ArgMatches) -> Result<Option<Vec<&'static str>>> {
+    let Some(asked) = words.try_get_many::<String>("columns").ok().flatten() else { return Ok(None) };
+    let known = |name: &String| {
+        let found = analysis.columns.iter().find(|c| c.key == name.trim());
+        found.map(|c| c.key).ok_or_else(|| {
+            let all: Vec<&str> = analysis.columns.iter().map(|c| c.key).collect();
+            Error::Usage(format!("--columns {name}: {} has no such column; it has {}", analysis.name, all.join(", ")))
+        })
+    };
+    asked.map(known).collect::<Result<_>>().map(Some)
 }
 
 /// The format asked for.

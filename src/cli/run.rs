@@ -105,8 +105,11 @@ fn answer(
     out: Box<dyn Write + Send + '_>,
     style: Style,
 ) -> Result<(Finished, Option<usize>), (Error, Vec<Note>)> {
+    let picked = job.columns.as_ref().map(|keys| Picked::of(job.analysis.columns, keys));
+    let columns = picked.as_ref().map_or(job.analysis.columns, |picked| picked.columns);
     let mut watching = Watching {
-        report: Report::new(out, job.analysis.columns, style),
+        report: Report::new(out, columns, style),
+        picked,
         severity: job.analysis.columns.iter().position(|c| c.key == "severity"),
         worst: None,
         names: &job.rows,
@@ -128,9 +131,32 @@ fn answer(
     }
 }
 
+/// The columns that are shown, where only some are.
+struct Picked {
+    columns: &'static [Column],
+    /// Their places among the cells of a row.
+    cells: Vec<usize>,
+}
+
+impl Picked {
+    fn of(all: &'static [Column], keys: &[&'static str]) -> Self {
+        let cells: Vec<usize> = keys.iter().filter_map(|key| all.iter().position(|c| c.key == *key)).collect();
+        let shown = cells.iter().filter_map(|i| all.get(*i)).map(|column| Column { table: true, ..*column });
+        // A run shows one set of columns, which writers keep to its end.
+        Self { columns: Vec::leak(shown.collect()), cells }
+    }
+    fn row(&self, mut row: Row) -> Row {
+        let take = |i: &usize| row.cells.get(*i).cloned().unwrap_or_default();
+        row.cells = self.cells.iter().map(take).collect();
+        row.fields.retain(|(key, _)| self.columns.iter().any(|column| column.key == *key));
+        row
+    }
+}
+
 /// A report that remembers the worst severity that went by, and lets by only rows with the names asked for.
 struct Watching<'w> {
     report: Report<'w>,
+    picked: Option<Picked>,
     severity: Option<usize>,
     worst: Option<usize>,
     /// In lower case.
@@ -186,6 +212,10 @@ impl Sink for Watching<'_> {
         if let Some(Cell::Text(text)) = self.severity.and_then(|i| row.cells.get(i)) {
             self.worst = self.worst.max(words::SEVERITIES.iter().position(|s| s == text));
         }
+        let row = match &self.picked {
+            Some(picked) => picked.row(row),
+            None => row,
+        };
         self.report.row(row)
     }
     fn note(&mut self, note: Note) {
@@ -193,13 +223,16 @@ impl Sink for Watching<'_> {
     }
     fn pen(&self) -> Option<Pen> {
         // Whoever watches needs the rows.
-        if self.severity.is_none() && self.names.is_empty() { self.report.pen() } else { None }
+        let plain = self.severity.is_none() && self.names.is_empty() && self.picked.is_none();
+        if plain { self.report.pen() } else { None }
     }
     fn penned(&mut self, rows: u64, text: &[u8]) -> Result<()> {
         self.shown = self.shown.saturating_add(rows);
         self.report.penned(rows, text)
     }
     fn section(&mut self, title: &'static str, columns: &'static [Column]) -> Result<()> {
+        // A section has columns of its own.
+        self.picked = None;
         self.report.section(title, columns)
     }
 }

@@ -161,6 +161,7 @@ fn words_of(analysis: &'static Analysis, command: Command) -> Command {
         )
         .args(selection(analysis))
         .args(output())
+        .args(chosen_columns(analysis))
         .args(symbols())
         .arg(pdb())
         .arg(page_file())
@@ -232,6 +233,18 @@ pub(super) fn format() -> Arg {
         .default_value(Format::Table.name())
         .help_heading("Output")
         .help("How rows are written; json is one array, jsonl one object a line")
+}
+
+/// Chooses columns, of an analysis that has any of its own.
+fn chosen_columns(analysis: &Analysis) -> Option<Arg> {
+    (!analysis.columns.is_empty()).then(|| {
+        Arg::new("columns")
+            .long("columns")
+            .value_name("NAMES")
+            .value_delimiter(',')
+            .help_heading("Output")
+            .help("Only these columns, in this order, in any format; the values of others are not read")
+    })
 }
 
 fn output() -> [Arg; 6] {

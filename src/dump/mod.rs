@@ -151,6 +151,8 @@ pub enum HeaderField {
     ProcessHead,
     /// `KdDebuggerDataBlock`.
     Kdbg,
+    /// `NumberProcessors`.
+    Processors,
 }
 
 impl Header {
@@ -159,8 +161,8 @@ impl Header {
     pub fn field_at(&self, field: HeaderField) -> u64 {
         let wide = self.parameter_size == 8;
         let (start, offset) = match field {
-            _ if wide => (raw::BUGCHECK64.0, [0xc, 0x10, 0x20, 0x28, 0x80]),
-            _ => (raw::BUGCHECK32.0, [0xc, 0x10, 0x18, 0x1c, 0x60]),
+            _ if wide => (raw::BUGCHECK64.0, [0xc, 0x10, 0x20, 0x28, 0x80, 0x34]),
+            _ => (raw::BUGCHECK32.0, [0xc, 0x10, 0x18, 0x1c, 0x60, 0x24]),
         };
         let offset = offset.get(field as usize).copied().unwrap_or(0);
         self.bugcheck_at.saturating_sub(start).saturating_add(offset)

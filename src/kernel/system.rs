@@ -1,6 +1,7 @@
 //! The machine as its kernel describes it: version, product, system root, times.
 
 use super::Kernel;
+use crate::bytes::Place;
 use crate::layout;
 use crate::paging::Space;
 use crate::time::FileTime;
@@ -118,12 +119,24 @@ impl Kernel {
     }
     /// `NtBuildLabEx`, or the shorter `NtBuildLab`.
     fn build_lab(&self, space: &Space<'_>) -> Value<String> {
+        self.build_lab_in(space).map(|(text, _)| text)
+    }
+    /// Where that is.
+    #[must_use]
+    pub fn build_lab_at(&self, space: &Space<'_>) -> Option<Place> {
+        self.build_lab_in(space).ok().map(|(_, place)| place)
+    }
+    fn build_lab_in(&self, space: &Space<'_>) -> Value<(String, Place)> {
         let read = |name| {
             let bytes = space.fetch(self.global(name).ok_or(Absent::NoSymbol)?, 128);
             bytes.at(0, 1)?;
             let text = bytes.prefix().split(|b| *b == 0).next().unwrap_or_default();
             let printable = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
-            if printable { Ok(String::from_utf8_lossy(text).into_owned()) } else { Err(Absent::Implausible) }
+            if printable {
+                Ok((String::from_utf8_lossy(text).into_owned(), bytes.place(0)))
+            } else {
+                Err(Absent::Implausible)
+            }
         };
         read("NtBuildLabEx").or_else(|_| read("NtBuildLab"))
     }

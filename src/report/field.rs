@@ -67,18 +67,23 @@ pub struct Wanted {
     pub places: bool,
     /// The columns, by key; `None` for all. Values of others are not read.
     pub columns: Option<Vec<&'static str>>,
+    /// Of them only those that tables show.
+    pub brief: bool,
 }
 
 impl Wanted {
     /// All columns, and the place of each value.
     #[must_use]
     pub fn with_places() -> Self {
-        Self { places: true, columns: None }
+        Self { places: true, ..Self::default() }
     }
     /// Whether a column is.
     #[must_use]
     pub fn has(&self, column: &Column) -> bool {
-        self.columns.as_ref().is_none_or(|keys| keys.contains(&column.key))
+        (column.table || !self.brief) && self.columns.as_ref().is_none_or(|keys| keys.contains(&column.key))
+    }
+    fn has_all(&self) -> bool {
+        self.columns.is_none() && !self.brief
     }
 }
 
@@ -92,7 +97,7 @@ impl Row {
     #[must_use]
     pub fn and<S: Subject>(mut self, fields: &[Field<S>], of: &S::Of<'_>, wanted: &Wanted) -> Self {
         self.cells.reserve_exact(fields.len());
-        if wanted.columns.is_none() {
+        if wanted.has_all() {
             self.cells.extend(fields.iter().map(|field| (field.get)(of)));
         } else {
             let get = |field: &Field<S>| {

@@ -1,6 +1,6 @@
 //! The JSON Schema of an analysis' rows.
 
-use super::row::{Column, Kind};
+use super::row::{Column, Kind, Origin};
 use crate::value::Absent;
 use serde_json::{Map, Value, json};
 
@@ -31,7 +31,7 @@ pub fn of(name: &str, about: &str, columns: &[Column]) -> Value {
         "places".into(),
         json!({
             "type": "object",
-            "description": "Where single values stand, by key (--provenance=fields).",
+            "description": "Where the bytes of single values are, by key (--provenance=fields). A property with x-derived has none: that says what its values are made of.",
             "additionalProperties": {"$ref": "#/$defs/place"},
         }),
     );
@@ -83,6 +83,9 @@ fn column(c: &Column) -> Value {
     };
     if let Some(object) = out.as_object_mut() {
         object.insert("description".into(), c.about.into());
+        if let Origin::Derived(from) = c.origin {
+            object.insert("x-derived".into(), from.into());
+        }
     }
     out
 }

@@ -41,6 +41,11 @@ impl Format {
             Self::Raw => "raw",
         }
     }
+    /// Whether it shows the analysis' columns: body files have columns of their own, raw bytes none.
+    #[must_use]
+    pub const fn has_columns(self) -> bool {
+        !matches!(self, Self::Body | Self::Raw)
+    }
 }
 
 /// Which places are written beside the values.
