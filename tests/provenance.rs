@@ -26,6 +26,8 @@ fn every_column_says_where_its_values_are() {
 /// Columns whose bytes hold some values in another form: bits of a word, a pointer with flags in it or without its sign, a number shown as a
 /// word, an address as a page number, a time in other units. What they are made of their accessors' tests say.
 const IN_ANOTHER_FORM: &[(&str, &[&str])] = &[
+    // Times of minidumps are seconds since 1970.
+    ("crashinfo", &["system_time"]),
     // An image that no list has: by the page numbers of its range.
     ("dlllist", &["base", "size", "load_reason"]),
     ("getsids", &["sid"]),
@@ -33,7 +35,7 @@ const IN_ANOTHER_FORM: &[(&str, &[&str])] = &[
     ("handles", &["granted_access", "header", "type"]),
     ("heaps", &["front_end", "kind"]),
     ("images", &["entry", "file_object", "machine"]),
-    ("info", &["product", "version"]),
+    ("info", &["boot_time", "header_dtb", "product", "system_time", "version"]),
     ("ldrmodules", &["base", "machine", "type"]),
     ("malfind", &["end", "private", "protection", "start", "type"]),
     ("mappedfiles", &["delete_on_close", "file_object", "kind"]),
@@ -41,8 +43,9 @@ const IN_ANOTHER_FORM: &[(&str, &[&str])] = &[
     ("poolscan", &["pool_type", "protected", "size"]),
     ("privileges", &["default", "enabled", "present"]),
     ("procinfo", &["critical", "priority_class", "protection", "section_signature_level", "signature_level", "wow64"]),
-    ("pslist", &["machine", "protection", "wow64"]),
+    ("pslist", &["create_time", "machine", "protection", "wow64"]),
     ("psscan", &["machine", "protection", "wow64"]),
+    ("psxview", &["create_time"]),
     ("pstree", &["machine", "protection", "wow64"]),
     ("ssdt", &["address"]),
     // On XP times eight.
@@ -55,6 +58,8 @@ const IN_ANOTHER_FORM: &[(&str, &[&str])] = &[
             "impersonation_token",
             "previous_mode",
             "state",
+            // Of a minidump: from the stack's start and size.
+            "user_stack_base",
             "wait_mode",
             "wait_reason",
         ],
@@ -75,7 +80,8 @@ const IN_ANOTHER_FORM: &[(&str, &[&str])] = &[
             "user",
         ],
     ),
-    ("vadinfo", &["end", "file_object", "private", "protection", "start", "type"]),
+    ("unloaded", &["end"]),
+    ("vadinfo", &["commit", "end", "file_object", "private", "protection", "start", "type"]),
     ("vadtree", &["end", "file_object", "private", "protection", "start", "type"]),
     ("verinfo", &["entry", "machine"]),
 ];
@@ -166,6 +172,10 @@ fn the_bytes_at_a_place_hold_the_value() {
         "win8.0/full",
         "win10-1809-raw/raw",
         "server-2022/rdmpA",
+        "win10-minidump/minidump",
+        "win7-minidump-x86/minidump",
+        "win11-21h2/triage",
+        "win10-1809/kernel",
     ];
     for name in names {
         let Some(sample) = samples().into_iter().find(|s| s.name == name) else { continue };

@@ -7,7 +7,9 @@ use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::find::Copied;
+use crate::kernel::process::EProcess;
 use crate::kernel::stack::crash;
+use crate::kernel::thread::EThread;
 use crate::report::{Cell, Column, Row, Sink};
 use crate::value::{Absent, Note, Value};
 
@@ -68,6 +70,8 @@ struct Running {
     tid: Value<u64>,
     /// Where the copy of the thread is.
     place: Place,
+    /// Where id and name of the process and id of the thread are.
+    places: [Option<Place>; 3],
 }
 
 impl Running {
@@ -81,12 +85,14 @@ impl Running {
                 name: Ok(copied.name.clone()),
                 tid: copied.thread.map(|(tid, _)| tid).ok_or(Absent::NoSymbol),
                 place: copied.thread.map(|(_, place)| place).unwrap_or_default(),
+                places: [None; 3],
             },
             None => Self {
                 pid: Err(Absent::NoSymbol),
                 name: Err(Absent::NoSymbol),
                 tid: Err(Absent::NoSymbol),
                 place: Place::default(),
+                places: [None; 3],
             },
         }
     }
@@ -106,6 +112,11 @@ impl Running {
             pid,
             name: process.as_ref().ok_or(Absent::NotInDump).and_then(|p| p.name()),
             tid: thread.as_ref().map_err(|why| *why).and_then(|t| t.tid()),
+            places: [
+                process.as_ref().and_then(|p| p.view.at(EProcess::id)),
+                process.as_ref().and_then(|p| p.view.at(EProcess::short_name)),
+                thread.as_ref().ok().and_then(|t| t.view.at(EThread::tid)),
+            ],
             place: thread.map(|t| t.place()).unwrap_or_default(),
         }
     }
@@ -128,7 +139,7 @@ pub(super) fn callstack(kernel: &Kernel, ask: &Ask, tid: Option<u64>, sink: &mut
     let space = kernel.space();
     let locate = |_, ip| Location::of(kernel, &space, &found.code, ip);
     let (pid, name, tid) = (running.pid.into(), running.name.into(), running.tid.into());
-    let of = callstacks::Whose { pid, name, tid, places: [None; 3] };
+    let of = callstacks::Whose { pid, name, tid, places: running.places };
     callstacks::frames(&of, &found.stack, locate, running.place, ask, sink)
 }
 

@@ -28,7 +28,8 @@ pub static CRASHINFO: Analysis = Analysis {
     columns: &COLUMNS,
     switches: &[],
     subject: Subject::Machine,
-    answers: Answers::of(run).minidump(|case, dump, _, sink| user::crashinfo(dump, case.dump.arch, &COLUMNS, sink)),
+    answers: Answers::of(run)
+        .minidump(|case, dump, ask, sink| user::crashinfo(dump, ask, case.dump.arch, &COLUMNS, sink)),
 };
 
 /// A crash.

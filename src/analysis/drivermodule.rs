@@ -1,7 +1,9 @@
 //! `drivermodule`: driver objects against loaded modules.
 
-use super::{Analysis, Answers, Ask, Case, Subject};
+use super::{Analysis, Answers, Ask, Case, Subject, modules};
+use crate::bytes::Place;
 use crate::error::Result;
+use crate::kernel::Kernel;
 use crate::kernel::driver::Driver;
 use crate::kernel::driver_cross::{Crossed, Reason};
 use crate::kernel::module::Module;
@@ -26,6 +28,7 @@ pub static DRIVERMODULE: Analysis = Analysis {
 /// A driver object and the module its image lies in, or either.
 struct Both;
 struct Of<'a> {
+    kernel: &'a Kernel,
     space: &'a Space<'a>,
     crossed: &'a Crossed,
 }
@@ -38,6 +41,14 @@ fn nothing() -> Cell {
 }
 
 impl Of<'_> {
+    /// Where something of the module is.
+    fn listed(&self, get: fn(&modules::Of<'_>) -> Option<Place>) -> Option<Place> {
+        let module = self.crossed.module.as_ref()?;
+        let triage = self.kernel.dump.triage();
+        let entry = triage.as_ref().and_then(|triage| modules::entry_of(triage, module));
+        let built = Err(Absent::NotApplicable);
+        get(&modules::Of { kernel: Some((self.kernel, self.space)), module, built, entry })
+    }
     fn of_driver(&self, get: fn(&Driver) -> Cell) -> Cell {
         self.crossed.driver.as_ref().map_or_else(nothing, get)
     }
@@ -76,7 +87,7 @@ const FIELDS: &[Field<Both>] = &[
     placed(
         col("module", Kind::Text, "Module the image lies in; none outside of all"),
         |c| c.of_module(|m| m.name.clone().into()),
-        |c| c.space.place_of(&c.crossed.module.as_ref()?.name),
+        |c| c.listed(|of| of.name_at()),
     ),
     derived(
         col("base", Kind::Hex, "Where the image lies"),
@@ -91,7 +102,7 @@ const FIELDS: &[Field<Both>] = &[
     placed(
         wide("path", Kind::Text, "The module's path as the loader saw it"),
         |c| c.of_module(|m| m.path.clone().into()),
-        |c| c.space.place_of(&c.crossed.module.as_ref()?.path),
+        |c| c.listed(|of| of.text_at(&of.module.path)),
     ),
     derived(col("driverscan", Kind::Bool, "Met by the scan for driver objects"), "the scan of physical memory", |c| {
         c.crossed.seen[0].1.into()
@@ -135,7 +146,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     notes.into_iter().for_each(|n| sink.note(n));
     let space = kernel.space();
     for crossed in &found {
-        let row = Row::of(FIELDS, &Of { space: &space, crossed }, &ask.rows);
+        let row = Row::of(FIELDS, &Of { kernel, space: &space, crossed }, &ask.rows);
         let place = crossed.driver.as_ref().map(|d| d.place).or_else(|| crossed.module.as_ref().map(|m| m.place));
         sink.row(Row { place, ..row })?;
     }

@@ -4,7 +4,6 @@ use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, user, who};
 use crate::addr::Va;
-use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::peb::{self, ParametersLayout, Variable, layout_for};
@@ -43,21 +42,17 @@ pub struct Of<'a> {
 }
 who::of_process!(Variables, Of);
 
-impl Of<'_> {
-    /// Behind the name and the divider.
-    fn value_at(&self) -> Option<Place> {
-        let name = u64::try_from(self.variable.name.encode_utf16().count()).ok()?;
-        Some(self.memory.place(self.variable.place.va?.add(name.saturating_add(1).saturating_mul(2))))
-    }
-}
-
 /// The columns.
 pub const FIELDS: &[Field<Variables>] = &[
     who::pid(),
     who::name(),
     who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
     placed(col("variable", Kind::Text, "Name"), |c| c.variable.name.clone().into(), |c| Some(c.variable.place)),
-    placed(col("value", Kind::Text, "Value"), |c| c.variable.value.clone().into(), |c| c.value_at()),
+    placed(
+        col("value", Kind::Text, "Value"),
+        |c| c.variable.value.clone().into(),
+        |c| Some(c.memory.place(c.variable.value_va()?)),
+    ),
     derived(wide("wow64", Kind::Bool, "From the 32-bit side's block"), "which PEB leads to the block", |c| {
         c.side.wow64.into()
     }),

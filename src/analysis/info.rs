@@ -84,8 +84,12 @@ impl Of<'_> {
     fn own(&self, what: &str, field: At<SystemData>) -> Option<Place> {
         self.shared(field).filter(|_| !self.told.by_header.contains(&what))
     }
-    fn own_global(&self, what: &str, name: &str) -> Option<Place> {
-        self.global(name).filter(|_| !self.told.by_header.contains(&what))
+    /// By the header it is its time less its up time.
+    fn boot_at(&self) -> Option<Place> {
+        if self.told.by_header.contains(&"boot_time") {
+            return Some(in_file(self.dump.header.as_ref()?.system_time_at));
+        }
+        self.global("KeBootTime")
     }
     fn processors_at(&self) -> Option<Place> {
         match self.system.as_ref().map(|s| s.processors) {
@@ -145,12 +149,12 @@ const FIELDS: &[Field<About>] = &[
     placed(
         col("product", Kind::Text, "workstation, domain controller or server"),
         |c| c.told.product.into(),
-        |c| c.own("product", SystemData::product),
+        |c| c.own("product", SystemData::product).or_else(|| c.header_at(HeaderField::Product)),
     ),
     placed(
         col("suite_mask", Kind::Hex, "Product suites"),
         |c| Cell::hex(c.told.suite),
-        |c| c.own("suite_mask", SystemData::suite),
+        |c| c.own("suite_mask", SystemData::suite).or_else(|| c.header_at(HeaderField::Suite)),
     ),
     derived(col("suites", Kind::Texts, "The same by name (VER_SUITE_… of winnt.h)"), "suite_mask", |c| {
         c.told.suite.map_or_else(Cell::Absent, suites)
@@ -190,11 +194,7 @@ const FIELDS: &[Field<About>] = &[
         |c| c.now().into(),
         |c| c.now_at(),
     ),
-    placed(
-        col("boot_time", Kind::Time, "When the machine was started"),
-        |c| c.told.boot.into(),
-        |c| c.own_global("boot_time", "KeBootTime"),
-    ),
+    placed(col("boot_time", Kind::Time, "When the machine was started"), |c| c.told.boot.into(), |c| c.boot_at()),
     placed(
         col("time_zone_minutes", Kind::Number, "Minutes to add to local time for UTC"),
         |c| c.system(|s| s.time_zone.map_or_else(Cell::Absent, Cell::Int)),
@@ -352,7 +352,12 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let of = Of { case, dump, kernel, system, told, secondary: secondary::Told::of(dump) };
     let mut row = Row::of(FIELDS, &of, &ask.rows).upright();
     let mut pieces = match dump.minidump() {
-        Some(dump) => user::info(&dump),
+        Some(dump) => {
+            if ask.rows.places {
+                row.fields = user::info_at(&dump);
+            }
+            user::info(&dump)
+        }
         None => of_pieces(dump, sink),
     };
     if let Ok(kernel) = &case.kernel {

@@ -2,9 +2,10 @@
 
 use super::{Analysis, Answers, Ask, Case, Subject, user};
 use crate::bytes::Place;
-use crate::dump::Driver;
+use crate::dump::{Driver, Triage};
 use crate::error::Result;
 use crate::kernel::module::{KernelEntry, Module, Modules, UserEntry};
+use crate::kernel::process::base_name;
 use crate::kernel::stamp::Bounds;
 use crate::kernel::{Kernel, triage};
 use crate::paging::Space;
@@ -24,7 +25,7 @@ pub static MODULES: Analysis = Analysis {
     columns: &COLUMNS,
     switches: &[],
     subject: Subject::Machine,
-    answers: Answers::of(run).minidump(|_, dump, _, sink| user::modules(dump, &COLUMNS, sink)),
+    answers: Answers::of(run).minidump(|_, dump, ask, sink| user::modules(dump, ask, &COLUMNS, sink)),
 };
 
 /// A kernel module.
@@ -58,7 +59,15 @@ impl Of<'_> {
             None => kernel.place_in(space, va, old),
         }
     }
-    fn text_at(&self, text: &Value<Text>) -> Option<Place> {
+    /// Where its name is; of a triage dump the last part of the path.
+    pub fn name_at(&self) -> Option<Place> {
+        let Some(entry) = self.entry else { return self.text_at(&self.module.name) };
+        let path = entry.name.as_ref().ok()?;
+        let folder = path.strip_suffix(base_name(path))?.encode_utf16().count();
+        Some(in_file(entry.name_at.checked_add(u64::try_from(folder).ok()?.checked_mul(2)?)?))
+    }
+    /// Where a text of its loader entry is; of a triage dump the path.
+    pub fn text_at(&self, text: &Value<Text>) -> Option<Place> {
         match self.entry {
             Some(entry) => entry.name.is_ok().then(|| in_file(entry.name_at)),
             None => self.kernel?.1.place_of(text),
@@ -87,7 +96,7 @@ pub const FIELDS: &[Field<Loaded>] = &[
         |c| Cell::hex(c.module.size),
         |c| c.at(KernelEntry::size, UserEntry::size, Some(1)),
     ),
-    placed(col("name", Kind::Text, "File name"), |c| c.module.name.clone().into(), |c| c.text_at(&c.module.name)),
+    placed(col("name", Kind::Text, "File name"), |c| c.module.name.clone().into(), |c| c.name_at()),
     placed(
         col("path", Kind::Text, "Path as the loader saw it"),
         |c| c.module.path.clone().into(),
@@ -134,13 +143,19 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let space = kernel.map(Kernel::space);
     let triage = case.dump.triage();
     for module in &found.list {
-        let entry = triage.as_ref().and_then(|t| t.drivers().iter().find(|d| module.place.file == Some(d.file.into())));
+        let entry = triage.as_ref().and_then(|t| entry_of(t, module));
         let built = module.built(space.as_ref(), bounds).0;
         let of = Of { kernel: kernel.zip(space.as_ref()), module, built, entry };
         sink.row(Row::of(FIELDS, &of, &ask.rows).at(module.place))?;
     }
     found.notes.into_iter().for_each(|n| sink.note(n));
     Ok(())
+}
+
+/// A module's entry in a triage dump's list.
+#[must_use]
+pub fn entry_of<'d>(triage: &Triage<'d>, module: &Module) -> Option<&'d Driver> {
+    triage.drivers().iter().find(|driver| module.place.file == Some(driver.file.into()))
 }
 
 /// The kernel's modules. Those of a triage dump need no symbols.

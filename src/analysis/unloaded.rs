@@ -14,7 +14,7 @@ pub static UNLOADED: Analysis = Analysis {
     columns: &COLUMNS,
     switches: &[],
     subject: Subject::Machine,
-    answers: Answers::of(run).minidump(|_, dump, _, sink| user::unloaded(dump, &COLUMNS, sink)),
+    answers: Answers::of(run).minidump(|_, dump, ask, sink| user::unloaded(dump, ask, &COLUMNS, sink)),
 };
 
 /// A driver that was unloaded.

@@ -7,7 +7,7 @@ use crate::bytes::Place;
 use crate::dump::user::{List, Region, UserDump};
 use crate::dump::{Arch, Dump};
 use crate::error::Result;
-use crate::kernel::image::Image;
+use crate::kernel::image::{HeaderField, Image};
 use crate::kernel::peb::Shapes;
 use crate::kernel::process::base_name;
 use crate::kernel::protection::Protection;
@@ -94,6 +94,17 @@ fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
     ask.wants(user.info().pid.ok().map(Into::into), process_name(user).as_deref(), None)
 }
 
+/// The same row with the places of its values, where they were asked for.
+fn placed(mut row: Row, ask: &Ask, places: impl IntoIterator<Item = (&'static str, Option<Place>)>) -> Row {
+    if ask.rows.places {
+        row.fields.extend(places.into_iter().filter_map(|(key, place)| Some((key, place?))));
+    }
+    row
+}
+fn whose_at(user: &UserDump<'_>) -> [(&'static str, Option<Place>); 2] {
+    super::user::whose_at(user).map(|(key, at)| (key, at.map(at_file)))
+}
+
 /// A row of `columns` with the cells known; the others are not recorded.
 fn row(columns: &[Column], known: Vec<(&str, Cell)>, place: Place) -> Row {
     let mut cells = vec![Cell::Absent(Absent::NotRecorded); columns.len()];
@@ -158,7 +169,16 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
             ("module_name", m.name.as_deref().map(|path| base_name(path).to_owned()).map_err(|e| *e).into()),
             ("path", m.name.clone().into()),
         ]);
-        sink.row(row(&verinfo::COLUMNS, known, at_file(m.file)))?;
+        let row = placed(row(&verinfo::COLUMNS, known, at_file(m.file)), ask, whose_at(&user));
+        let recorded = |field: u64| Some(at_file(m.file.saturating_add(field)));
+        let fields = [
+            ("machine", facts.header_at(HeaderField::Machine)),
+            ("entry", facts.header_at(HeaderField::Entry)),
+            ("size", facts.header_at(HeaderField::Size).or_else(|| recorded(8))),
+            ("timestamp", facts.header_at(HeaderField::TimeStamp).or_else(|| recorded(16))),
+            ("checksum", facts.header_at(HeaderField::CheckSum).or_else(|| recorded(12))),
+        ];
+        sink.row(placed(row, ask, fields))?;
     }
     Ok(())
 }
@@ -204,7 +224,8 @@ pub(super) fn memmap(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Res
             ("state", state.into()),
             ("file_offset", file.map_or(Cell::Absent(Absent::NotInDump), Cell::Hex)),
         ]);
-        sink.row(row(&memmap::COLUMNS, known, Place { va: Some(start), pa: None, file: file.map(At::in_dump) }))
+        let place = Place { va: Some(start), pa: None, file: file.map(At::in_dump) };
+        sink.row(placed(row(&memmap::COLUMNS, known, place), ask, whose_at(user)))
     };
     let committed = user.regions().iter().filter(|r| r.state == COMMIT);
     if user.regions().is_empty() {
@@ -289,7 +310,19 @@ pub(super) fn malfind(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
             ("hexdump", code.map(|b| super::disassembly::hex_lines(region.base, b.get(..64).unwrap_or(b))).into()),
             ("disassembly", if header.is_ok() { Absent::NotApplicable.into() } else { lines.into() }),
         ]);
-        sink.row(row(&malfind::COLUMNS, known, at_file(region.file)))?;
+        let row = placed(row(&malfind::COLUMNS, known, at_file(region.file)), ask, whose_at(&user));
+        let field = |at: u64| Some(at_file(region.file.saturating_add(at)));
+        // MINIDUMP_MEMORY_INFO.
+        let fields = [
+            ("start", field(0)),
+            ("end", field(24)),
+            ("protection", field(36)),
+            ("private", field(40)),
+            ("type", field(40)),
+            ("hexdump", Some(bytes.place(0))),
+            ("disassembly", Some(bytes.place(0))),
+        ];
+        sink.row(placed(row, ask, fields))?;
     }
     Ok(())
 }

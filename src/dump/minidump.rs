@@ -317,6 +317,7 @@ impl<'d> Reader<'_, 'd> {
                 stack: (size != 0).then_some((Va(t.stack.start_of_memory_range), size)),
                 context: self.place(t.thread_context),
                 name: named.get(&t.thread_id).ok_or(unnamed).copied().and_then(|rva| self.name(rva)),
+                name_at: named.get(&t.thread_id).and_then(|rva| rva.checked_add(4)),
                 create_time: known.and_then(|i| time(i.create_time)),
                 exit_time: exited.and_then(|i| time(i.exit_time)),
                 exit_status: exited.map(|i| i.exit_status),

@@ -138,7 +138,7 @@ pub struct Header {
     pub attributes: Option<u32>,
 }
 
-/// A field at the beginning of a crash-dump header.
+/// A field of a crash-dump header.
 #[derive(Clone, Copy, Debug)]
 pub enum HeaderField {
     /// `MinorVersion`.
@@ -153,16 +153,20 @@ pub enum HeaderField {
     Kdbg,
     /// `NumberProcessors`.
     Processors,
+    /// `ProductType`.
+    Product,
+    /// `SuiteMask`.
+    Suite,
 }
 
 impl Header {
-    /// File offset of a field ([`raw::Head64`], [`raw::Head32`]).
+    /// File offset of a field (`raw::Head64`, `raw::Tail64` and those of 32 bits).
     #[must_use]
     pub fn field_at(&self, field: HeaderField) -> u64 {
         let wide = self.parameter_size == 8;
         let (start, offset) = match field {
-            _ if wide => (raw::BUGCHECK64.0, [0xc, 0x10, 0x20, 0x28, 0x80, 0x34]),
-            _ => (raw::BUGCHECK32.0, [0xc, 0x10, 0x18, 0x1c, 0x60, 0x24]),
+            _ if wide => (raw::BUGCHECK64.0, [0xc, 0x10, 0x20, 0x28, 0x80, 0x34, 0x1040, 0x1044]),
+            _ => (raw::BUGCHECK32.0, [0xc, 0x10, 0x18, 0x1c, 0x60, 0x24, 0xf94, 0xf98]),
         };
         let offset = offset.get(field as usize).copied().unwrap_or(0);
         self.bugcheck_at.saturating_sub(start).saturating_add(offset)

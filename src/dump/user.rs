@@ -148,6 +148,8 @@ pub struct Thread {
     pub context: Option<(u64, u32)>,
     /// The name given with `SetThreadDescription`.
     pub name: Value<String>,
+    /// File offset of its characters.
+    pub name_at: Option<u64>,
     /// When it was created.
     pub create_time: Value<FileTime>,
     /// When it ended.
@@ -288,6 +290,17 @@ fn kept<T>(list: &Value<Vec<T>>) -> Value<()> {
 impl<'d> UserDump<'d> {
     pub(super) fn new(map: &'d [u8], contents: &'d Contents) -> Self {
         Self { map, contents }
+    }
+    /// The file offset of the first stream of a type (`MINIDUMP_STREAM_TYPE`).
+    #[must_use]
+    pub fn stream(&self, kind: u32) -> Option<u64> {
+        self.streams().find(|stream| stream.kind == kind).map(|stream| stream.file.into())
+    }
+    /// The file offset of the characters of a `MINIDUMP_STRING` (bytes, then UTF-16) that a record names by an RVA at this offset.
+    #[must_use]
+    pub fn text_at(&self, rva_at: u64) -> Option<u64> {
+        let rva = crate::bytes::u32_at(self.map, usize::try_from(rva_at).ok()?)?;
+        u64::from(rva).checked_add(4).filter(|_| rva != 0)
     }
     /// The machine and its Windows.
     #[must_use]

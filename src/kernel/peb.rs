@@ -274,6 +274,15 @@ pub struct Variable {
     pub place: Place,
 }
 
+impl Variable {
+    /// The address of its value: behind the name and the divider.
+    #[must_use]
+    pub fn value_va(&self) -> Option<Va> {
+        let name = u64::try_from(self.name.encode_utf16().count()).ok()?;
+        Some(self.place.va?.add(name.saturating_add(1).saturating_mul(2)))
+    }
+}
+
 /// Windows allows no environment longer than 32,767 characters for one variable; blocks of some 100 KiB occur. Beyond 1 MiB it is no environment.
 const MOST_ENVIRONMENT: u32 = 1 << 20;
 

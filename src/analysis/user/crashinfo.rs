@@ -1,7 +1,8 @@
 //! `crashinfo` of a user-mode minidump: the exception it was written for.
 
-use super::{cells, process_name, record};
+use super::{at, cells, placed, process_name, record};
 use crate::addr::Va;
+use crate::analysis::Ask;
 use crate::analysis::code::{Location, module_code};
 use crate::dump::Arch;
 use crate::dump::user::{Exception, UserDump};
@@ -13,12 +14,13 @@ use crate::value::Absent;
 /// The row.
 pub(in crate::analysis) fn crashinfo(
     user: &UserDump<'_>,
+    ask: &Ask,
     arch: Option<Arch>,
     columns: &[Column],
     sink: &mut dyn Sink,
 ) -> Result<()> {
     let code = module_code(user);
-    let at = |va: Va| Location::plain(&code, va).text();
+    let located = |va: Va| Location::plain(&code, va).text();
     let info = user.info();
     let raised = user.exception();
     let registers = raised.and_then(|e| e.context).ok_or(Absent::NotRecorded).and_then(|c| user.registers(c));
@@ -34,9 +36,9 @@ pub(in crate::analysis) fn crashinfo(
         ("bugcheck_name", Cell::Absent(Absent::NotApplicable)),
         ("about", Cell::Absent(Absent::NotApplicable)),
         ("parameters", Cell::Absent(Absent::NotApplicable)),
-        ("exception", none(raised.map(|e| exception(e, arch, &at)))),
+        ("exception", none(raised.map(|e| exception(e, arch, &located)))),
         ("instruction", ip.into()),
-        ("instruction_module", ip.and_then(at).into()),
+        ("instruction_module", ip.and_then(located).into()),
         (
             "registers",
             registers.map_or_else(Cell::Absent, |r| {
@@ -48,7 +50,15 @@ pub(in crate::analysis) fn crashinfo(
         ("thread", none(raised.map(|e| Cell::Object(vec![("tid".into(), e.thread_id.into())])))),
         ("comment", none(info.comment.clone().map(Cell::from))),
     ];
-    sink.row(Row::new(cells(columns, known)).at(record(raised.map_or(0, |e| e.file))).upright())
+    let places = [
+        // MINIDUMP_EXCEPTION_STREAM: the record behind the thread's id and padding.
+        ("exception", raised.and_then(|e| at(e.file, 8))),
+        ("registers", raised.and_then(|e| e.context).map(|(context, _)| context)),
+        // MINIDUMP_HEADER.TimeDateStamp.
+        ("system_time", Some(20)),
+    ];
+    let row = Row::new(cells(columns, known)).at(record(raised.map_or(0, |e| e.file)));
+    sink.row(placed(row, ask, &places).upright())
 }
 
 fn exception(e: &Exception, arch: Option<Arch>, at: &dyn Fn(Va) -> crate::value::Value<String>) -> Cell {

@@ -1,6 +1,6 @@
 //! `dlllist` of a user-mode minidump: its module list.
 
-use super::{asked, base_name, cells, record, tell_missing, whose};
+use super::{asked, at, base_name, cells, name_at, path_at, placed, record, tell_missing, whose, whose_at};
 use crate::analysis::Ask;
 use crate::analysis::dlllist::COLUMNS;
 use crate::dump::user::{List, UserDump};
@@ -24,7 +24,17 @@ pub(in crate::analysis) fn dlllist(user: &UserDump<'_>, ask: &Ask, sink: &mut dy
             ("path", m.name.clone().into()),
             ("timestamp", Cell::Hex(m.time_stamp.into())),
         ];
-        sink.row(Row::new(cells(&COLUMNS, known)).at(record(m.file)))?;
+        let [pid, name] = whose_at(user);
+        let places = [
+            pid,
+            name,
+            ("base", at(m.file, 0)),
+            ("size", at(m.file, 8)),
+            ("module_name", name_at(user, m)),
+            ("path", path_at(user, m)),
+            ("timestamp", at(m.file, 16)),
+        ];
+        sink.row(placed(Row::new(cells(&COLUMNS, known)).at(record(m.file)), ask, &places))?;
     }
     Ok(())
 }

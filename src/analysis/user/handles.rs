@@ -1,6 +1,6 @@
 //! `handles` of a user-mode minidump: its handle data.
 
-use super::{asked, cells, record, tell_missing, whose};
+use super::{asked, at, cells, placed, record, tell_missing, whose, whose_at};
 use crate::analysis::Ask;
 use crate::analysis::handles::rights;
 use crate::dump::user::{List, UserDump};
@@ -45,7 +45,18 @@ pub(in crate::analysis) fn handles(
             ("handle_count", h.handle_count.into()),
             ("pointer_count", h.pointer_count.into()),
         ];
-        sink.row(Row::new(cells(columns, known)).at(record(h.file)))?;
+        let [pid, name] = whose_at(user);
+        let text = |field| at(h.file, field).and_then(|rva| user.text_at(rva));
+        let places = [
+            pid,
+            name,
+            ("type", text(8)),
+            ("granted_access", at(h.file, 20)),
+            ("attributes", at(h.file, 16)),
+            ("handle_count", at(h.file, 24)),
+            ("pointer_count", at(h.file, 28)),
+        ];
+        sink.row(placed(Row::new(cells(columns, known)).at(record(h.file)), ask, &places))?;
     }
     Ok(())
 }

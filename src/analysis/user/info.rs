@@ -1,6 +1,7 @@
 //! What `info` tells of a user-mode minidump besides.
 
-use super::process_name;
+use super::{process_name, record};
+use crate::bytes::Place;
 use crate::dump::user::UserDump;
 use crate::report::Cell;
 use crate::value::Absent;
@@ -31,6 +32,16 @@ pub(in crate::analysis) fn info(user: &UserDump<'_>) -> Vec<(&'static str, Cell)
         known.push(("processors", s.processors.into()));
     }
     known
+}
+
+/// Where they are: `MINIDUMP_SYSTEM_INFO`, and `TimeDateStamp` of `MINIDUMP_HEADER`.
+pub(in crate::analysis) fn info_at(user: &UserDump<'_>) -> Vec<(&'static str, Place)> {
+    let mut places = vec![("system_time", record(20))];
+    if let Some(s) = user.system() {
+        let fields = [("version", 8), ("build", 16), ("product", 7), ("suite_mask", 28), ("processors", 6)];
+        places.extend(fields.map(|(key, field)| (key, record(s.file.saturating_add(field)))));
+    }
+    places
 }
 
 fn process(user: &UserDump<'_>) -> Cell {

@@ -14,7 +14,7 @@ mod vadinfo;
 pub(super) use crashinfo::crashinfo;
 pub(super) use dlllist::dlllist;
 pub(super) use handles::handles;
-pub(super) use info::info;
+pub(super) use info::{info, info_at};
 pub(super) use modules::{modules, unloaded};
 pub(super) use parameters::{cmdline, envars};
 pub(super) use pslist::{named, pslist};
@@ -24,9 +24,9 @@ pub(super) use vadinfo::vadinfo;
 
 use super::Ask;
 use crate::bytes::Place;
-use crate::dump::user::{List, UserDump};
+use crate::dump::user::{List, Module, UserDump};
 use crate::kernel::process::base_name;
-use crate::report::{Cell, Column, Sink};
+use crate::report::{Cell, Column, Row, Sink};
 use crate::value::{Absent, Note, Value};
 
 /// The program's file name: a minidump has no other name of its process.
@@ -48,6 +48,37 @@ fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
 /// A record of the file.
 fn record(file: u64) -> Place {
     Place { file: Some(file.into()), ..Place::default() }
+}
+
+/// The same row, with the places of its values where they were asked for: file offsets, by column.
+fn placed(mut row: Row, ask: &Ask, places: &[(&'static str, Option<u64>)]) -> Row {
+    if ask.rows.places {
+        row.fields.extend(places.iter().filter_map(|(key, at)| Some((*key, record((*at)?)))));
+    }
+    row
+}
+
+/// Where id and name of the process are: in `MINIDUMP_MISC_INFO`, and at the end of the first module's path.
+pub(super) fn whose_at(user: &UserDump<'_>) -> [(&'static str, Option<u64>); 2] {
+    [("pid", misc_at(user, 8)), ("name", user.program().and_then(|program| name_at(user, program)))]
+}
+/// Where a field of `MINIDUMP_MISC_INFO` is.
+fn misc_at(user: &UserDump<'_>, field: u64) -> Option<u64> {
+    user.info().file?.checked_add(field)
+}
+/// Where the path of a module is: `MINIDUMP_MODULE.ModuleNameRva`.
+fn path_at(user: &UserDump<'_>, module: &Module) -> Option<u64> {
+    user.text_at(module.file.checked_add(20)?)
+}
+/// Where its last part is.
+fn name_at(user: &UserDump<'_>, module: &Module) -> Option<u64> {
+    let path = module.name.as_ref().ok()?;
+    let folder = path.strip_suffix(base_name(path))?;
+    path_at(user, module)?.checked_add(u64::try_from(folder.encode_utf16().count()).ok()?.checked_mul(2)?)
+}
+/// Where a field of a record is.
+const fn at(record: u64, field: u64) -> Option<u64> {
+    record.checked_add(field)
 }
 
 /// A row's cells from those that are known, by column; no stream of a minidump holds the others.

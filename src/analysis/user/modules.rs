@@ -1,6 +1,7 @@
 //! `modules` and `unloaded` of a user-mode minidump: the process's own.
 
-use super::{base_name, cells, record, tell_missing};
+use super::{at, base_name, cells, name_at, path_at, placed, record, tell_missing};
+use crate::analysis::Ask;
 use crate::dump::user::{List, UserDump};
 use crate::error::Result;
 use crate::kernel::stamp::{Bounds, Stamp};
@@ -9,7 +10,12 @@ use crate::time::FileTime;
 use crate::value::Absent;
 
 /// The rows of `modules`.
-pub(in crate::analysis) fn modules(user: &UserDump<'_>, columns: &[Column], sink: &mut dyn Sink) -> Result<()> {
+pub(in crate::analysis) fn modules(
+    user: &UserDump<'_>,
+    ask: &Ask,
+    columns: &[Column],
+    sink: &mut dyn Sink,
+) -> Result<()> {
     tell_missing(user, List::Modules, "modules", sink);
     let bounds = Bounds { end: user.info().written.ok().map(FileTime::end_of_second), hashes: false };
     for m in user.modules() {
@@ -26,13 +32,26 @@ pub(in crate::analysis) fn modules(user: &UserDump<'_>, columns: &[Column], sink
             ("build_time", built.into()),
             ("checksum", Cell::Hex(m.checksum.into())),
         ];
-        sink.row(Row::new(cells(columns, known)).at(record(m.file)))?;
+        let places = [
+            ("base", at(m.file, 0)),
+            ("size", at(m.file, 8)),
+            ("name", name_at(user, m)),
+            ("path", path_at(user, m)),
+            ("timestamp", at(m.file, 16)),
+            ("checksum", at(m.file, 12)),
+        ];
+        sink.row(placed(Row::new(cells(columns, known)).at(record(m.file)), ask, &places))?;
     }
     Ok(())
 }
 
 /// The rows of `unloaded`.
-pub(in crate::analysis) fn unloaded(user: &UserDump<'_>, columns: &[Column], sink: &mut dyn Sink) -> Result<()> {
+pub(in crate::analysis) fn unloaded(
+    user: &UserDump<'_>,
+    ask: &Ask,
+    columns: &[Column],
+    sink: &mut dyn Sink,
+) -> Result<()> {
     tell_missing(user, List::Unloaded, "unloaded modules", sink);
     for m in user.unloaded() {
         let end = m.base.0.checked_add(m.size.into()).ok_or(Absent::Implausible);
@@ -41,7 +60,9 @@ pub(in crate::analysis) fn unloaded(user: &UserDump<'_>, columns: &[Column], sin
             ("start", m.base.into()),
             ("end", end.map_or_else(Cell::Absent, Cell::Hex)),
         ];
-        sink.row(Row::new(cells(columns, known)).at(record(m.file)))?;
+        let text = at(m.file, 20).and_then(|rva| user.text_at(rva));
+        let places = [("name", text), ("start", at(m.file, 0)), ("end", at(m.file, 8))];
+        sink.row(placed(Row::new(cells(columns, known)).at(record(m.file)), ask, &places))?;
     }
     Ok(())
 }

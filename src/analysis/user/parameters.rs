@@ -1,8 +1,9 @@
 //! `cmdline` and `envars` of a user-mode minidump: from the PEB, where its memory was kept.
 
-use super::{asked, cells, record, whose};
+use super::{asked, cells, placed, record, whose, whose_at};
 use crate::addr::{Pa, Va};
 use crate::analysis::{Ask, cmdline as command, envars as environment};
+use crate::bytes::Place;
 use crate::dump::user::UserDump;
 use crate::dump::{Arch, Dump};
 use crate::error::Result;
@@ -10,7 +11,7 @@ use crate::kernel::peb::{self, Parameters, ParametersLayout, PebLayout, PebLayou
 use crate::kernel::teb::TebLayout;
 use crate::paging::{Mode, Space};
 use crate::report::{Cell, Row, Sink};
-use crate::symbols::layout::Layout;
+use crate::symbols::layout::{At, Layout};
 use crate::symbols::{Fallback, Machine, builtin};
 use crate::utf16::Text;
 use crate::value::{Absent, Note, Value};
@@ -21,6 +22,10 @@ struct Found {
     being_debugged: Value<u8>,
     global_flag: Value<u32>,
     parameters: Value<Parameters>,
+    /// Where `BeingDebugged`, `NtGlobalFlag` and `ProcessParameters` of the PEB are, and the PEB's address in a TEB.
+    places: [Option<Place>; 4],
+    /// Where the fields of the parameters are.
+    layout: ParametersLayout,
 }
 
 /// Finds the PEB by the threads' TEBs. The layouts are the built-in ones of the nearest build; that they fit is held
@@ -36,8 +41,8 @@ fn find(dump: &Dump, user: &UserDump<'_>) -> Value<Found> {
     let types = &symbols.types;
     let teb = TebLayout::resolve(types).map_err(|_| Absent::NoSymbol)?;
     let peb = PebLayout::resolve(types).map_err(|_| Absent::NoSymbol)?;
-    let parameters = ParametersLayout::resolve(types).map_err(|_| Absent::NoSymbol)?;
-    let layouts = PebLayouts { peb: &peb, parameters: &parameters, pointer };
+    let parameters_layout = ParametersLayout::resolve(types).map_err(|_| Absent::NoSymbol)?;
+    let layouts = PebLayouts { peb: &peb, parameters: &parameters_layout, pointer };
     let space = Space::new(dump, Mode::Blocks, Pa(0));
     let mut why = Absent::NotInDump;
     for thread in user.threads() {
@@ -60,7 +65,14 @@ fn find(dump: &Dump, user: &UserDump<'_>) -> Value<Found> {
             peb: at,
             being_debugged: block.being_debugged(),
             global_flag: block.global_flag(),
+            places: [
+                block.at(PebLayout::being_debugged),
+                block.at(PebLayout::global_flag),
+                block.at(PebLayout::parameters),
+                view.at(TebLayout::peb),
+            ],
             parameters,
+            layout: parameters_layout,
         });
     }
     Err(why)
@@ -99,7 +111,11 @@ pub(in crate::analysis) fn cmdline(dump: &Dump, user: &UserDump<'_>, ask: &Ask, 
         ("peb", found.map(|f| f.peb).into()),
         ("parameters", p.map(|p| p.address).into()),
     ];
-    let row = Row::new(cells(&command::COLUMNS, known));
+    let mut row = Row::new(cells(&command::COLUMNS, known));
+    if let (true, Ok(f), Ok(p)) = (ask.rows.places, found, p) {
+        row = placed(row, ask, &whose_at(user));
+        row.fields.extend(in_parameters(dump, f, p));
+    }
     sink.row(match (p, user.info().file) {
         (Ok(p), _) => row.at(p.place),
         (Err(_), Some(file)) => row.at(record(file)),
@@ -107,13 +123,43 @@ pub(in crate::analysis) fn cmdline(dump: &Dump, user: &UserDump<'_>, ask: &Ask, 
     })
 }
 
+/// Where the values of the PEB and the parameters are, by column.
+fn in_parameters(dump: &Dump, found: &Found, p: &Parameters) -> Vec<(&'static str, Place)> {
+    let space = Space::new(dump, Mode::Blocks, Pa(0));
+    let field = |field: At<ParametersLayout>| field.of(&found.layout, p.address).map(|va| space.place(va));
+    let text = |text: &Value<Text>, empty| space.place_of(text).or_else(|| field(empty));
+    let [being_debugged, global_flag, parameters, peb] = found.places;
+    let all = [
+        ("command_line", text(&p.command_line, ParametersLayout::command_line)),
+        ("image_path", text(&p.image_path, ParametersLayout::image_path)),
+        ("current_directory", text(&p.directory, ParametersLayout::directory)),
+        ("window_title", text(&p.window_title, ParametersLayout::window_title)),
+        ("desktop", text(&p.desktop, ParametersLayout::desktop)),
+        ("shell_info", text(&p.shell, ParametersLayout::shell)),
+        ("dll_path", text(&p.dll_path, ParametersLayout::dll_path)),
+        ("standard_input", field(ParametersLayout::stdin)),
+        ("standard_output", field(ParametersLayout::stdout)),
+        ("standard_error", field(ParametersLayout::stderr)),
+        ("console", field(ParametersLayout::console)),
+        ("parameter_flags", field(ParametersLayout::flags)),
+        ("window_flags", field(ParametersLayout::window_flags)),
+        ("show_window", field(ParametersLayout::show_window)),
+        ("being_debugged", being_debugged),
+        ("global_flag", global_flag),
+        ("parameters", parameters),
+        ("peb", peb),
+    ];
+    all.into_iter().filter_map(|(key, place)| Some((key, place?))).collect()
+}
+
 /// The rows of `envars`.
 pub(in crate::analysis) fn envars(dump: &Dump, user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if !asked(user, ask) {
         return Ok(());
     }
-    let found = find(dump, user).and_then(|f| f.parameters);
-    let block = found.and_then(|p| Ok((p.environment.0?, p.environment.1)));
+    let found = find(dump, user);
+    let parameters = found.as_ref().map_err(|why| *why).and_then(|f| f.parameters.as_ref().map_err(|why| *why));
+    let block = parameters.and_then(|p| Ok((p.environment.0?, p.environment.1)));
     let (address, size) = match block {
         Ok(block) => block,
         Err(why) => {
@@ -124,8 +170,15 @@ pub(in crate::analysis) fn envars(dump: &Dump, user: &UserDump<'_>, ask: &Ask, s
     let space = Space::new(dump, Mode::Blocks, Pa(0));
     let (variables, note) = peb::environment(&space, address, size.ok());
     note.into_iter().for_each(|n| sink.note(n));
+    let pointer = found.as_ref().ok().zip(parameters.ok());
+    let pointer = pointer.and_then(|(found, p)| ParametersLayout::environment.of(&found.layout, p.address));
     for v in variables {
         let [pid, name] = whose(user);
+        let places = [
+            ("variable", Some(v.place)),
+            ("value", v.value_va().map(|va| space.place(va))),
+            ("block", pointer.map(|va| space.place(va))),
+        ];
         let known = vec![
             ("pid", pid),
             ("name", name),
@@ -133,7 +186,11 @@ pub(in crate::analysis) fn envars(dump: &Dump, user: &UserDump<'_>, ask: &Ask, s
             ("value", v.value.into()),
             ("block", address.into()),
         ];
-        sink.row(Row::new(cells(&environment::COLUMNS, known)).at(v.place))?;
+        let mut row = placed(Row::new(cells(&environment::COLUMNS, known)).at(v.place), ask, &whose_at(user));
+        if ask.rows.places {
+            row.fields.extend(places.into_iter().filter_map(|(key, place)| Some((key, place?))));
+        }
+        sink.row(row)?;
     }
     Ok(())
 }

@@ -1,11 +1,15 @@
 //! `pslist` of a user-mode minidump: its one process.
 
-use super::{asked, cells, process_name, record, whose};
+use super::{asked, at, cells, misc_at, path_at, placed, process_name, record, whose, whose_at};
 use crate::analysis::Ask;
 use crate::analysis::pslist::COLUMNS;
 use crate::dump::user::{List, UserDump};
 use crate::error::Result;
 use crate::report::{Cell, Column, Row, Sink};
+
+/// `ThreadListStream` and `HandleDataStream` of `MINIDUMP_STREAM_TYPE`.
+const THREAD_LIST: u32 = 3;
+const HANDLE_DATA: u32 = 12;
 
 /// A row of `columns` in which the process' name is all that a minidump knows.
 pub(in crate::analysis) fn named(
@@ -19,7 +23,8 @@ pub(in crate::analysis) fn named(
     }
     let [pid, name] = whose(user);
     let known = vec![("pid", pid), ("name", name), ("create_time", user.info().create_time.into())];
-    let row = Row::new(cells(columns, known));
+    let [pid, name] = whose_at(user);
+    let row = placed(Row::new(cells(columns, known)), ask, &[pid, name, ("create_time", misc_at(user, 12))]);
     sink.row(match user.info().file {
         Some(file) => row.at(record(file)),
         None => row,
@@ -45,7 +50,19 @@ pub(in crate::analysis) fn pslist(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn
         known.push(("image_base", Cell::from(program.base)));
         known.push(("path", program.name.clone().into()));
     }
-    let row = Row::new(cells(&COLUMNS, known));
+    let [pid, name] = whose_at(user);
+    let places = [
+        pid,
+        name,
+        ("create_time", misc_at(user, 12)),
+        // The first word of a list is its length.
+        ("threads", user.stream(THREAD_LIST)),
+        // MINIDUMP_HANDLE_DATA_STREAM: NumberOfDescriptors behind two sizes.
+        ("handles", user.stream(HANDLE_DATA).and_then(|stream| at(stream, 8))),
+        ("image_base", program.map(|p| p.file)),
+        ("path", program.and_then(|p| path_at(user, p))),
+    ];
+    let row = placed(Row::new(cells(&COLUMNS, known)), ask, &places);
     let file = user.info().file.or(program.map(|p| p.file));
     sink.row(match file {
         Some(file) => row.at(record(file)),

@@ -1,6 +1,6 @@
 //! `threads` and `callstacks` of a user-mode minidump: what its streams hold.
 
-use super::{asked, cells, record, whose};
+use super::{asked, at, cells, placed, record, whose, whose_at};
 use crate::addr::Va;
 use crate::analysis::code::{Location, module_code};
 use crate::analysis::thread_walk::nested;
@@ -24,10 +24,10 @@ pub(in crate::analysis) fn threads(user: &UserDump<'_>, ask: &Ask, sink: &mut dy
     }
     let code = module_code(user);
     let mut budget = ask.has("stacks").then(|| budget(user));
-    user.threads().iter().try_for_each(|thread| sink.row(row(user, &code, thread, budget.as_mut())))
+    user.threads().iter().try_for_each(|thread| sink.row(row(user, &code, thread, budget.as_mut(), ask)))
 }
 
-fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, budget: Option<&mut usize>) -> Row {
+fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, budget: Option<&mut usize>, ask: &Ask) -> Row {
     let [pid, name] = whose(user);
     let start = thread.start_address.map(|va| Location::plain(code, va));
     let milliseconds = |time: Value<u64>| Cell::from(time.map(|t| t / 10_000));
@@ -65,7 +65,26 @@ fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, budget: Option<&mut
             }),
         ),
     ];
-    Row::new(cells(&COLUMNS, known)).at(record(thread.file))
+    let [pid, name] = whose_at(user);
+    // MINIDUMP_THREAD, and MINIDUMP_THREAD_INFO where the dump has it.
+    let info = |field| thread.info_file.and_then(|file| at(file, field));
+    let places = [
+        pid,
+        name,
+        ("tid", at(thread.file, 0)),
+        ("teb", at(thread.file, 16)),
+        ("win32_start_address", info(48)),
+        ("priority", at(thread.file, 12)),
+        ("suspend_count", at(thread.file, 4)),
+        ("create_time", info(16)),
+        ("exit_time", info(24)),
+        ("exit_status", info(12)),
+        ("thread_name", thread.name_at),
+        ("affinity", info(56)),
+        ("user_stack_base", at(thread.file, 24)),
+        ("user_stack_limit", at(thread.file, 24)),
+    ];
+    placed(Row::new(cells(&COLUMNS, known)).at(record(thread.file)), ask, &places)
 }
 
 /// The rows of `callstacks`.
@@ -90,7 +109,12 @@ pub(in crate::analysis) fn callstacks(
         }
         let stack = stack(user, &code, id, thread, &mut budget);
         without = without.saturating_add(u64::from(stack.frames.is_empty()));
-        let of = callstacks::Whose { pid: pid.clone(), name: name.clone(), tid: id.into(), places: [None; 3] };
+        let of = callstacks::Whose {
+            pid: pid.clone(),
+            name: name.clone(),
+            tid: id.into(),
+            places: [whose_at(user)[0].1, whose_at(user)[1].1, at(file, 0)].map(|at| at.map(record)),
+        };
         callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), record(file), ask, sink)?;
     }
     if without > 0 {

@@ -1,6 +1,6 @@
 //! `timeline` of a user-mode minidump: what its streams have of times.
 
-use super::{asked, base_name, process_name, record};
+use super::{asked, at, base_name, misc_at, process_name, record};
 use crate::analysis::Ask;
 use crate::analysis::timeline::event::{Event, Kind, Stamp};
 use crate::bytes::Place;
@@ -23,16 +23,19 @@ pub(in crate::analysis) fn events(user: &UserDump<'_>, ask: &Ask) -> Vec<Event> 
             out.push(Event { time, kind, pid, name: name.clone().map(Into::into), description, place, stamp });
         }
     };
-    push(info.written, Kind::DumpWritten, &program, None, None);
-    push(info.create_time, Kind::ProcessCreated, &program, None, info.file);
+    // MINIDUMP_HEADER.TimeDateStamp, and ProcessCreateTime of MINIDUMP_MISC_INFO.
+    push(info.written, Kind::DumpWritten, &program, None, Some(20));
+    push(info.create_time, Kind::ProcessCreated, &program, None, misc_at(user, 12));
     for t in user.threads() {
         let what = Some(format!("thread {}", t.id));
-        push(t.create_time, Kind::ThreadCreated, &program, what.clone(), None);
-        push(t.exit_time, Kind::ThreadExited, &program, what, None);
+        // MINIDUMP_THREAD_INFO.
+        let info = |field| t.info_file.and_then(|file| at(file, field));
+        push(t.create_time, Kind::ThreadCreated, &program, what.clone(), info(16));
+        push(t.exit_time, Kind::ThreadExited, &program, what, info(24));
     }
     for m in user.modules().iter().filter(|m| m.time_stamp != 0) {
         let file = m.name.as_ref().map(|n| base_name(n).to_owned()).map_err(|why| *why);
-        push(Ok(FileTime::from_unix(m.time_stamp)), Kind::ImageBuilt, &file, m.name.clone().ok(), Some(m.file));
+        push(Ok(FileTime::from_unix(m.time_stamp)), Kind::ImageBuilt, &file, m.name.clone().ok(), at(m.file, 16));
     }
     out
 }

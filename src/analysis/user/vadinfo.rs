@@ -1,6 +1,6 @@
 //! `vadinfo` of a user-mode minidump: its memory-info list, the view that `VirtualQuery` gives.
 
-use super::{asked, cells, record, tell_missing, whose};
+use super::{asked, at, cells, placed, record, tell_missing, whose, whose_at};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::analysis::Ask;
 use crate::analysis::vadinfo::COLUMNS;
@@ -24,10 +24,10 @@ pub(in crate::analysis) fn vadinfo(user: &UserDump<'_>, ask: &Ask, sink: &mut dy
         return Ok(());
     }
     tell_missing(user, List::Regions, "memory regions", sink);
-    user.regions().iter().filter(|r| r.state != MEM_FREE).try_for_each(|r| sink.row(row(user, r)))
+    user.regions().iter().filter(|r| r.state != MEM_FREE).try_for_each(|r| sink.row(row(user, r, ask)))
 }
 
-fn row(user: &UserDump<'_>, region: &Region) -> Row {
+fn row(user: &UserDump<'_>, region: &Region, ask: &Ask) -> Row {
     let [pid, name] = whose(user);
     let end = region.size.checked_sub(1).and_then(|n| region.base.0.checked_add(n)).ok_or(Absent::Implausible);
     let kind: Value<&str> = match region.kind {
@@ -56,7 +56,19 @@ fn row(user: &UserDump<'_>, region: &Region) -> Row {
         ("usage", end.map(|end| usage(user, region.base, Va(end))).into()),
         ("flags", state.map(|s| vec![s]).into()),
     ];
-    Row::new(cells(&COLUMNS, known)).at(record(region.file))
+    let [pid, name] = whose_at(user);
+    let places = [
+        pid,
+        name,
+        ("start", at(region.file, 0)),
+        ("end", at(region.file, 24)),
+        ("type", at(region.file, 40)),
+        ("protection", at(region.file, if region.protection == 0 { 16 } else { 36 })),
+        ("private", at(region.file, 40)),
+        ("commit", at(region.file, 24)),
+        ("flags", at(region.file, 32)),
+    ];
+    placed(Row::new(cells(&COLUMNS, known)).at(record(region.file)), ask, &places)
 }
 
 /// What the other streams say lies in a region.
