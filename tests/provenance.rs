@@ -39,6 +39,7 @@ const IN_ANOTHER_FORM: &[(&str, &[&str])] = &[
     ("ldrmodules", &["base", "machine", "type"]),
     ("malfind", &["end", "private", "protection", "start", "type"]),
     ("mappedfiles", &["delete_on_close", "file_object", "kind"]),
+    ("memmap", &["page_file", "page_file_offset", "physical"]),
     ("memory", &["bytes", "text"]),
     ("poolscan", &["pool_type", "protected", "size"]),
     ("privileges", &["default", "enabled", "present"]),

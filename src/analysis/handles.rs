@@ -2,16 +2,15 @@
 
 use super::parallel::{asked_for, in_order};
 use super::{Analysis, Answers, Ask, Case, Subject, Switch, user, who};
-use crate::bytes::Place;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
 use crate::kernel::object::header::ObjectHeader;
 use crate::kernel::object::types::ObjectTypes;
 use crate::kernel::object::{Fact, Facts, Object, Objects, access};
-use crate::kernel::process::Process;
+use crate::kernel::process::{EProcess, Process};
 use crate::report::{Cell, Column, Field, Kind, Row, Sink, Wanted, col, derived, headers, placed, wide};
-use crate::value::{Absent, Note, Value};
+use crate::value::{Absent, Note};
 use std::borrow::Cow;
 
 /// The register's entry.
@@ -36,29 +35,27 @@ pub static HANDLES: Analysis = Analysis {
 struct Handles;
 struct Of<'a> {
     process: &'a Process<'a>,
-    handle: Handle,
-    /// Where its access mask is.
-    access: Option<Place>,
-    kind: Value<Cow<'static, str>>,
+    tables: &'a HandleTables<'a>,
+    handle: &'a Handle,
     object: &'a Object<'a>,
+    /// Id and name of the process: the same in all rows of a part of its table.
+    head: &'a [Cell; 2],
     /// Taken by the row: they are made with the object's type.
+    kind: Taken,
     name: Taken,
+    rights: Taken,
     details: Taken,
 }
 type Taken = std::cell::Cell<Cell>;
 who::of_process!(Handles, Of);
 
 const FIELDS: &[Field<Handles>] = &[
-    who::pid(),
-    who::name(),
+    placed(who::PID, |c| c.head[0].clone(), |c| c.process.view.at(EProcess::id)),
+    placed(who::NAME, |c| c.head[1].clone(), |c| c.process.view.at(EProcess::short_name)),
     derived(col("handle", Kind::Hex, "The handle's value in its process"), "the entry's number in the table", |c| {
         Cell::Hex(c.handle.value)
     }),
-    placed(
-        col("type", Kind::Text, "Name of the object's type"),
-        |c| c.kind.clone().into(),
-        |c| c.object.header.type_at(),
-    ),
+    placed(col("type", Kind::Text, "Name of the object's type"), |c| c.kind.take(), |c| c.object.header.type_at()),
     derived(
         col("object_name", Kind::Text, "Path of the object, or what it stands for"),
         "the object's own name behind those of its directories, or the fields that tell what it stands for",
@@ -67,19 +64,19 @@ const FIELDS: &[Field<Handles>] = &[
     placed(
         col("granted_access", Kind::Hex, "The access mask the handle was granted"),
         |c| Cell::hex(c.handle.access),
-        |c| c.access,
+        |c| c.tables.access_at(c.handle),
     ),
     derived(
         col("access", Kind::Texts, "The same by the type's own right names"),
         "granted_access, by the names of the type's rights",
-        |c| c.handle.access.map_or_else(Cell::Absent, |access| rights(c.kind.as_deref().unwrap_or_default(), access)),
+        |c| c.rights.take(),
     ),
     derived(col("object", Kind::Hex, "Address of the object's body"), "header, and the size of a header", |c| {
         c.object.body.into()
     }),
     placed(
         wide("attributes", Kind::Texts, "protect_from_close, inherit, audit, no_rights_upgrade"),
-        |c| attributes(&c.handle),
+        |c| attributes(c.handle),
         |c| Some(c.handle.place),
     ),
     derived(wide("details", Kind::Nested, "What the object's kind has besides"), "the object's own fields", |c| {
@@ -220,6 +217,7 @@ struct Reader<'k> {
 impl<'k> Reader<'k> {
     fn unit(&self, objects: &mut Objects<'k>, unit: Unit<'k>, sink: &mut dyn Sink) -> Result<()> {
         unit.notes.into_iter().for_each(|n| sink.note(n));
+        let head = who::cells(&unit.process);
         for leaf in unit.leaves {
             let mut handles = Vec::new();
             let read = self.tables.handles(&objects.space, leaf, |h| handles.push(h));
@@ -232,7 +230,7 @@ impl<'k> Reader<'k> {
                 )));
             }
             for handle in handles {
-                if let Some(row) = self.row(objects, &unit.process, handle) {
+                if let Some(row) = self.row(objects, &unit.process, &head, handle) {
                     sink.row(row)?;
                 }
             }
@@ -241,7 +239,7 @@ impl<'k> Reader<'k> {
     }
 
     /// The row of a handle; `None` when its type was not asked for.
-    fn row(&self, objects: &mut Objects<'k>, process: &Process<'k>, handle: Handle) -> Option<Row> {
+    fn row(&self, objects: &mut Objects<'k>, process: &Process<'k>, head: &[Cell; 2], handle: Handle) -> Option<Row> {
         let object = objects.with_header(handle.target);
         let kind = objects.type_of(&object);
         if !self.kinds.is_empty() {
@@ -258,12 +256,16 @@ impl<'k> Reader<'k> {
             // Of an object whose type is not known its name may still be told.
             Err(why) => (objects.path(&object).into(), Cell::Absent(*why)),
         };
+        let access = |mask| rights(kind.as_deref().unwrap_or_default(), mask);
+        let rights = Taken::new(handle.access.map_or_else(Cell::Absent, access));
         let of = Of {
             process,
-            handle,
-            access: self.tables.access_at(&handle),
-            kind,
+            tables: &self.tables,
+            handle: &handle,
             object: &object,
+            head,
+            rights,
+            kind: Taken::new(kind.into()),
             name: Taken::new(name),
             details: Taken::new(details),
         };

@@ -4,6 +4,7 @@ use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, Switch, memory, user_memory, who};
 use crate::addr::{PAGE_SIZE, Va};
+use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
@@ -74,9 +75,11 @@ pub const FIELDS: &[Field<PagesOf>] = &[
         "entry, and the prototype entry where it names one",
         |c| c.run.state.key().into(),
     ),
-    derived(col("physical", Kind::Hex, "Physical address, of pages in memory"), "entry, or the prototype entry", |c| {
-        in_memory(c.run.pa.map(|p| p.0))
-    }),
+    placed(
+        col("physical", Kind::Hex, "Physical address, of pages in memory"),
+        |c| in_memory(c.run.pa.map(|p| p.0)),
+        |c| c.deciding(),
+    ),
     derived(
         col("file_offset", Kind::Hex, "Place in the dump file"),
         "physical, by the dump's own table of pages",
@@ -87,17 +90,15 @@ pub const FIELDS: &[Field<PagesOf>] = &[
         "the entries of all levels",
         |c| c.run.rights.map(rights).ok_or(Absent::NotApplicable).into(),
     ),
-    derived(col("page_file", Kind::Number, "Page file that holds it"), "entry, or the prototype entry", |c| {
-        page_file(c.run)
-    }),
-    derived(
+    placed(col("page_file", Kind::Number, "Page file that holds it"), |c| page_file(c.run), |c| c.deciding()),
+    placed(
         col(
             "page_file_offset",
             Kind::Hex,
             "Byte in the page file; of the compressed store, 4096 times the page's key there",
         ),
-        "entry, or the prototype entry",
         |c| in_memory(c.run.page_file.map(|(_, at)| at)),
+        |c| c.deciding(),
     ),
     derived(
         col("source", Kind::Text, "Where it can be read: dump, page file N (--page-file), compressed store"),
@@ -124,10 +125,10 @@ pub const FIELDS: &[Field<PagesOf>] = &[
         "entry, or the address range's first prototype entry",
         |c| in_memory(c.run.prototype.map(|p| p.0)),
     ),
-    derived(
+    placed(
         wide("entry", Kind::Hex, "The last page-table entry as it stands"),
-        "the page tables of the process, walked for start",
         |c| in_memory(c.run.entry),
+        |c| c.memory.space.entry_place(c.run.va).filter(|_| c.run.entry.is_some()),
     ),
     derived(
         wide("vad", Kind::Hex, "First byte of the address range it lies in"),
@@ -241,8 +242,18 @@ fn row(process: &Process<'_>, memory: &AddressSpace<'_>, behind: &mut Behind<'_>
         State::FileBacked => behind.page(memory.tree.at(run.va), run.va),
         _ => Err(Absent::NotApplicable),
     };
-    let place = crate::bytes::Place { va: Some(run.va), pa: run.pa, file: kept.ok() };
+    let place = Place { va: Some(run.va), pa: run.pa, file: kept.ok() };
     Row::of(FIELDS, &Of { process, space: behind.space, memory, run, kept, file }, wanted).at(place)
+}
+
+impl Of<'_> {
+    /// The entry that says where the page is: a prototype, or the last of the page tables.
+    fn deciding(&self) -> Option<Place> {
+        match self.run.prototype {
+            Some(prototype) => Some(self.space.place(prototype)),
+            None => self.memory.space.entry_place(self.run.va),
+        }
+    }
 }
 
 fn in_memory(value: Option<u64>) -> Cell {

@@ -11,7 +11,6 @@
 use super::cell::Cell;
 use super::row::{Column, Origin, Row};
 use crate::bytes::Place;
-use crate::value::Absent;
 
 /// What rows are made of: one object (a process, a thread, a module) with what is known around it. A name for the type, which lives as
 /// long as what it looks at.
@@ -90,19 +89,17 @@ impl Wanted {
 impl Row {
     /// The row of an object.
     #[must_use]
+    #[inline]
     pub fn of<S: Subject>(fields: &[Field<S>], of: &S::Of<'_>, wanted: &Wanted) -> Self {
         Self::default().and(fields, of, wanted)
     }
     /// The same row, with more fields behind.
     #[must_use]
     pub fn and<S: Subject>(mut self, fields: &[Field<S>], of: &S::Of<'_>, wanted: &Wanted) -> Self {
-        self.cells.reserve_exact(fields.len());
         if wanted.has_all() {
             self.cells.extend(fields.iter().map(|field| (field.get)(of)));
         } else {
-            let get = |field: &Field<S>| {
-                if wanted.has(&field.column) { (field.get)(of) } else { Cell::Absent(Absent::NotApplicable) }
-            };
+            let get = |field: &Field<S>| if wanted.has(&field.column) { (field.get)(of) } else { Cell::default() };
             self.cells.extend(fields.iter().map(get));
         }
         if wanted.places {
