@@ -182,6 +182,35 @@ fn the_byte_a_place_names_holds_the_value() {
 }
 
 #[test]
+fn columns_are_those_asked_for_in_that_order() {
+    let Some(sample) = sample() else { return };
+    let lines = |words: &[&str]| run(&on_sample("pslist", &sample, words)).1;
+    let first = lines(&["-f", "jsonl", "--columns", "path,pid", "4"]);
+    assert_eq!(first, "{\"path\":null,\"pid\":4,\"absent\":{\"path\":\"not_applicable\"}}\n");
+    // A column that tables show only with --wide is shown where it is asked for.
+    let table = lines(&["--columns", "image_base,name", "4"]);
+    assert_eq!(table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>(), ["IMAGE_BASE", "NAME"]);
+    let csv = lines(&["-f", "csv", "--columns=name", "--columns=pid", "4"]);
+    assert_eq!(csv.lines().next(), Some("name,pid,absent"));
+    // What a filter looks at need not be shown.
+    let named = run(&on_sample("modules", &sample, &["-f", "csv", "--columns", "base", "--name", "ntoskrnl"])).1;
+    assert_eq!(named.lines().count(), 2, "{named}");
+    // Values of a whole row are those of a row of some.
+    let (all, some) = (lines(&["-f", "json"]), lines(&["-f", "json", "--columns", "exit_status,session,name"]));
+    let rows = |text: &str| serde_json::from_str::<Vec<serde_json::Value>>(text).unwrap();
+    for (all, some) in rows(&all).iter().zip(rows(&some)) {
+        for key in ["exit_status", "session", "name"] {
+            assert_eq!(all[key], some[key]);
+        }
+    }
+    let (code, _, err) = run(&on_sample("pslist", &sample, &["--columns", "pid,nmae"]));
+    assert!(code == 2 && err.contains("no such column") && err.contains("name"), "{err}");
+    let (code, _, err) = run(&on_sample("timeline", &sample, &["--columns", "pid", "--body"]));
+    assert!(code == 2 && err.contains("--body"), "{err}");
+    assert_eq!(run(&on_sample("report", &sample, &["--columns", "pid"])).0, 2);
+}
+
+#[test]
 fn outputs_are_the_same_bytes_and_nothing_is_overwritten() {
     let Some(sample) = sample() else { return };
     let dir = tempfile::tempdir().unwrap();

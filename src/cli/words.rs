@@ -241,6 +241,7 @@ fn chosen_columns(analysis: &Analysis) -> Option<Arg> {
         Arg::new("columns")
             .long("columns")
             .value_name("NAMES")
+            .action(ArgAction::Append)
             .value_delimiter(',')
             .help_heading("Output")
             .help("Only these columns, in this order, in any format; the values of others are not read")
