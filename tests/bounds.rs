@@ -254,7 +254,7 @@ fn a_crowd_that_shares_everything_is_answered_in_bounded_memory() {
         let symbols = symbols.to_str().unwrap();
         let rows = within(&path, &["pslist", "--format", "jsonl", "--symbols", symbols]).lines().count();
         assert!(rows as u64 > count, "{kind:?}: {rows} rows");
-        for name in ["lifecycle", "triage", "handles", "vadinfo", "threads", "tokens", "timeline"] {
+        for name in ["lifecycle", "triage", "handles", "vadinfo", "mappedfiles", "threads", "tokens", "timeline"] {
             let out = within(&path, &[name, "--format", "jsonl", "--symbols", symbols]);
             assert!(!out.is_empty(), "{kind:?}: {name}");
         }

@@ -157,12 +157,13 @@ struct Mapped {
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
     let needs = |e| kernel.unreadable(&e);
-    let (layouts, sections) = (Layouts::of(kernel).map_err(needs)?, Sections::of(kernel).map_err(needs)?);
+    Layouts::of(kernel).map_err(needs)?; // fails here rather than in a worker
+    let sections = Sections::of(kernel).map_err(needs)?;
     let processes = asked_for(case, ask, sink)?;
     // What each process maps, then all together: the sections of a machine number some thousands.
     let found: Vec<(BTreeMap<Va, Mapped>, Vec<Note>)> = processes
         .par_iter()
-        .map_init(|| kernel.space(), |space, process| mapped_by(&layouts, &sections, process, space))
+        .map_init(|| kernel.space(), |space, process| mapped_by(&sections, process, space))
         .collect();
     let mut all = BTreeMap::<Va, Mapped>::new();
     for (one, notes) in found {
@@ -191,10 +192,11 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 pub fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = process.kernel;
     let needs = |e| kernel.unreadable(&e);
-    let (layouts, sections) = (Layouts::of(kernel).map_err(needs)?, Sections::of(kernel).map_err(needs)?);
+    Layouts::of(kernel).map_err(needs)?; // fails here rather than in a worker
+    let sections = Sections::of(kernel).map_err(needs)?;
     let mut files = Files::of(kernel).map_err(needs)?;
     // The notes on the tree are those of `vadinfo`.
-    for (address, mapped) in mapped_by(&layouts, &sections, process, space).0 {
+    for (address, mapped) in mapped_by(&sections, process, space).0 {
         sink.row(row(kernel, &sections, space, &mut files, address, mapped, ask))?;
     }
     Ok(())
@@ -202,14 +204,12 @@ pub fn rows<'k>(process: &Process<'k>, space: &Space<'k>, ask: &Ask, sink: &mut 
 
 /// The control areas behind a process's address ranges, and what its tree could not tell.
 fn mapped_by<'k>(
-    layouts: &Layouts<'k>,
     sections: &Sections<'k>,
     process: &Process<'k>,
     space: &Space<'k>,
 ) -> (BTreeMap<Va, Mapped>, Vec<Note>) {
     let mut out = BTreeMap::<Va, Mapped>::new();
-    let Some(at) = process.offset() else { return (out, Vec::new()) };
-    let tree = layouts.walk(space, at);
+    let tree = process.ranges(space);
     for vad in &tree.vads {
         let Ok(area) = sections.control_area_of(space, vad) else { continue };
         let entry = out.entry(area.address).or_default();
@@ -222,7 +222,7 @@ fn mapped_by<'k>(
         }
     }
     let pid = process.pid().map_or_else(|_| "?".into(), |p| p.to_string());
-    let notes = tree.notes.into_iter().map(|n| Note { text: format!("process {pid}: {}", n.text), ..n });
+    let notes = tree.notes.iter().map(|n| Note { text: format!("process {pid}: {}", n.text), loss: n.loss });
     (out, notes.collect())
 }
 

@@ -281,10 +281,7 @@ impl<'k> Process<'k> {
     #[must_use]
     pub fn ranges(&self, kernel_space: &Space<'_>) -> Arc<Tree> {
         let walk = || match (vad_tree::Layouts::of(self.kernel), self.offset()) {
-            (Ok(layouts), Some(at)) => {
-                let limit = self.kernel.vad_limit(&layouts, kernel_space, at);
-                Arc::new(layouts.walk_within(kernel_space, at, limit))
-            }
+            (Ok(layouts), Some(at)) => Arc::new(self.kernel.vads(&layouts, kernel_space, at)),
             (Ok(_), None) => Arc::default(),
             (Err(e), _) => {
                 let note = Note::loss(format!("VADs cannot be read: {e}"));

@@ -12,6 +12,7 @@ use crate::symbols::layout::{Layout, LayoutError, View};
 use crate::value::{Absent, Note, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 layout! {
     /// `_EPROCESS`, as far as the tree goes.
@@ -35,10 +36,17 @@ const MOST: usize = 1 << 19;
 const NODE: u64 = 40;
 /// Nodes of others that a process may show in any case.
 const SOME: usize = 1 << 10;
+/// How often one run walks the trees of processes that are on no list, all rules and analyses together.
+const WALKS: usize = 8;
 
 /// Which process's tree begins where: a node belongs to one process, and a tree that several name is walked whole once.
 #[derive(Debug, Default)]
-pub struct Roots(OnceLock<FxHashMap<Va, Owners>>);
+pub struct Roots {
+    /// Of the processes of the active list.
+    listed: OnceLock<FxHashMap<Va, Owners>>,
+    /// Nodes met so far in trees of processes that are on no list: how many of those there are nobody knows beforehand.
+    unlisted: AtomicUsize,
+}
 
 /// The processes of a tree.
 #[derive(Clone, Copy, Debug)]
@@ -55,18 +63,33 @@ pub struct Limit {
     owner: Option<Va>,
     /// Nodes that name another parent than the one they were reached from, and those below them.
     strangers: usize,
+    /// Nodes in all.
+    nodes: usize,
+    /// Whether no process of the active list has the tree.
+    unlisted: bool,
 }
 
 impl Default for Limit {
     fn default() -> Self {
-        Self { owner: None, strangers: MOST }
+        Self { owner: None, strangers: MOST, nodes: MOST, unlisted: false }
     }
 }
 
 impl Kernel {
-    /// What a walk of a process's tree may meet of others' nodes: all processes together no more than the dump has room for.
-    pub(super) fn vad_limit(&self, layouts: &Layouts<'_>, space: &Space<'_>, eprocess: Va) -> Limit {
-        let roots = self.vad_roots.0.get_or_init(|| {
+    /// The tree of the process at `eprocess`.
+    pub(super) fn vads(&self, layouts: &Layouts<'_>, space: &Space<'_>, eprocess: Va) -> Tree {
+        let limit = self.vad_limit(layouts, space, eprocess);
+        let tree = layouts.walk_within(space, eprocess, limit);
+        if limit.unlisted {
+            self.vad_roots.unlisted.fetch_add(tree.vads.len(), Ordering::Relaxed);
+        }
+        tree
+    }
+
+    /// What a walk of a process's tree may meet: of others' nodes, all processes together no more than the dump has room for; of a process
+    /// that is on no list, what others like it have left of some times that.
+    fn vad_limit(&self, layouts: &Layouts<'_>, space: &Space<'_>, eprocess: Va) -> Limit {
+        let roots = self.vad_roots.listed.get_or_init(|| {
             let mut roots: FxHashMap<Va, Owners> = FxHashMap::default();
             let active = self.active_list().ok();
             for at in active.iter().flat_map(|a| a.listed.iter().chain(&a.torn)) {
@@ -79,8 +102,15 @@ impl Kernel {
         let all = roots.values().fold(0usize, |sum, o| sum.saturating_add(o.count)).max(1);
         let room = usize::try_from(self.dump.page_count().saturating_mul(PAGE_SIZE) / NODE).unwrap_or(MOST);
         let share = room.checked_div(all).unwrap_or(0).saturating_add(SOME).min(MOST);
-        let owner = layouts.root(space, eprocess).ok().and_then(|root| roots.get(&root)).map(|o| o.first);
-        Limit { owner: owner.filter(|first| *first != eprocess), strangers: share }
+        let root = layouts.root(space, eprocess).ok().filter(|root| !root.is_null());
+        let owner = root.and_then(|root| roots.get(&root)).map(|o| o.first);
+        let unlisted = root.is_some() && owner.is_none();
+        let mut nodes = MOST;
+        if unlisted {
+            let left = room.saturating_mul(WALKS).saturating_add(MOST);
+            nodes = left.saturating_sub(self.vad_roots.unlisted.load(Ordering::Relaxed)).clamp(SOME, MOST);
+        }
+        Limit { owner: owner.filter(|first| *first != eprocess), strangers: share, nodes, unlisted }
     }
 }
 
@@ -246,8 +276,8 @@ impl<'k> Layouts<'k> {
                     )));
                     break;
                 }
-                if seen.len() > MOST {
-                    tree.notes.push(Note::loss(format!("VAD tree: stopped after {MOST} nodes")));
+                if seen.len() > limit.nodes {
+                    tree.notes.push(Note::loss(format!("VAD tree: stopped after {} nodes", limit.nodes)));
                     tree.vads.extend(above.drain(..).map(|(vad, _)| vad));
                     break;
                 }

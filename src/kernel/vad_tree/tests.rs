@@ -132,6 +132,9 @@ impl Forest {
         self.put(at, field, target);
     }
     fn walk(&mut self, dump: &Dump) -> Tree {
+        self.walk_within(dump, Limit::default())
+    }
+    fn walk_within(&mut self, dump: &Dump, limit: Limit) -> Tree {
         let space = self.memory.space(dump);
         let layouts = Layouts {
             short: &self.short,
@@ -140,7 +143,7 @@ impl Forest {
             pool: Some((&self.pool, self.pool_size)),
             lacking: None,
         };
-        layouts.walk(&space, self.va(EPROCESS))
+        layouts.walk_within(&space, self.va(EPROCESS), limit)
     }
 }
 
@@ -220,6 +223,18 @@ fn a_loop_is_walked_once() {
         assert!(tree.notes.iter().any(|n| n.loss && n.text.contains("met before")), "{name}: {:?}", tree.notes);
         assert_eq!(tree.top_down().count(), 63);
     }
+}
+
+/// Of a tree that only processes on no list have, what is left of their share.
+#[test]
+fn a_share_of_nodes_ends_a_walk_and_is_said() {
+    let (name, symbols) = kernels().into_iter().next().unwrap();
+    let mut forest = Forest::new(&symbols.types);
+    sound(&mut forest, &nodes(300, 0x10));
+    let dump = forest.memory.dump();
+    let tree = forest.walk_within(&dump, Limit { nodes: 40, unlisted: true, ..Limit::default() });
+    assert_eq!(tree.vads.len(), 40, "{name}");
+    assert!(tree.notes.iter().any(|n| n.loss && n.text.contains("stopped after 40 nodes")), "{:?}", tree.notes);
 }
 
 #[test]
