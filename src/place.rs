@@ -18,7 +18,7 @@ pub struct Place {
 impl Place {
     /// The place `by` bytes further on, of the same object in the same page.
     #[must_use]
-    pub fn add(self, by: u64) -> Self {
+    pub fn offset_by(self, by: u64) -> Self {
         Self {
             va: self.va.map(|va| va.add(by)),
             pa: self.pa.map(|pa| pa.add(by)),

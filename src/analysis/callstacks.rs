@@ -113,7 +113,7 @@ const FIELDS: &[Field<Frames>] = &[
             "Of the last frame of a stack: how the walk ended (bottom of the stack, end of the kept stack, trap, lost, too many frames)",
         ),
         "the walk of the stack",
-        |c| c.end.clone().map_or(Cell::Absent(Absent::NotApplicable), Cell::from),
+        |c| c.end.map_or(Cell::Absent(Absent::NotApplicable), Cell::from),
     ),
 ];
 /// Their columns.

@@ -44,7 +44,7 @@ impl Of<'_> {
     }
     fn at(&self, field: layout::At<PoolHeader>) -> Option<Place> {
         let offset = field.of(self.kernel.layout().ok()?, Va(0))?.0;
-        Some(self.place().add(offset))
+        Some(self.place().offset_by(offset))
     }
 }
 

@@ -214,7 +214,7 @@ pub(super) fn memmap(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Res
     }
     let who = [
         ("pid", Cell::from(user.info().pid)),
-        ("name", process_name(&user).map_or(Cell::Absent(Absent::NotRecorded), Cell::from)),
+        ("name", process_name(user).map_or(Cell::Absent(Absent::NotRecorded), Cell::from)),
     ];
     let mut give = |start: Va, size: u64, state: &'static str, file: Option<u64>| {
         let mut known = who.to_vec();

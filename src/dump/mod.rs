@@ -210,8 +210,8 @@ pub enum Evidence<'d> {
 #[derive(Debug)]
 enum Contents {
     Memory,
-    Triage(triage::Contents),
-    Minidump(user::Contents),
+    Triage(Box<triage::Contents>),
+    Minidump(Box<user::Contents>),
 }
 
 /// An opened dump, mapped read-only. `Sync`.
@@ -465,7 +465,11 @@ fn recognise(path: &Path, map: &[u8], notes: &mut Vec<Note>) -> Result<Found, St
     }
     if map.starts_with(minidump::SIGNATURE) {
         let (arch, user) = minidump::open(map, notes)?;
-        return Ok(Found { arch, contents: Contents::Minidump(user), ..Found::new(Kind::UserMinidump, Pages::None) });
+        return Ok(Found {
+            arch,
+            contents: Contents::Minidump(Box::new(user)),
+            ..Found::new(Kind::UserMinidump, Pages::None)
+        });
     }
     if map.starts_with(lime::MAGIC) {
         return Ok(Found::new(Kind::Lime, lime::open(map, notes)?));
@@ -527,7 +531,7 @@ fn crash_dump(map: &[u8], width: Width, notes: &mut Vec<Note>) -> Result<Found, 
     let mut contents = Contents::Memory;
     let (kind, pages) = match parsed.dump_type {
         4 => {
-            contents = Contents::Triage(triage::open(map, width, parsed.header.kdbg, notes)?);
+            contents = Contents::Triage(Box::new(triage::open(map, width, parsed.header.kdbg, notes)?));
             (Kind::Triage, Pages::None)
         }
         1 => (Kind::Full, full::open(map, width, notes)?),

@@ -127,7 +127,7 @@ impl<'k> HandleTables<'k> {
     #[must_use]
     pub fn access_at(&self, handle: &Handle) -> Option<Place> {
         let (Form::Old { access } | Form::New { access, .. }) = self.form;
-        Some(handle.place.add(access.ok()?.offset.into()))
+        Some(handle.place.offset_by(access.ok()?.offset.into()))
     }
     /// Resolves the layouts.
     ///
