@@ -112,7 +112,7 @@ impl Kernel {
     #[must_use]
     pub fn system_time_place(&self, space: &Space<'_>) -> Option<Place> {
         let layout = self.layout::<SharedData>().ok()?;
-        space.view(layout, self.shared_data_va()).place_of("system_time_raw")
+        space.view(layout, self.shared_data_va()).at(SharedData::system_time_raw)
     }
     /// The clocks of the moment the dump was taken.
     #[must_use]

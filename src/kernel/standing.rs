@@ -3,7 +3,7 @@
 use super::process::{EProcess, Process};
 use super::shared_data::Clock;
 use crate::bytes::Place;
-use crate::symbols::layout::Layout;
+use crate::symbols::layout::{At, Layout};
 use crate::value::{Absent, Value};
 use std::fmt;
 
@@ -141,17 +141,17 @@ impl Process<'_> {
     }
     /// A flag by which it would be a process without an image, though it has one.
     #[must_use]
-    pub fn refuted_flag(&self) -> Option<(&'static str, &'static str)> {
+    pub fn refuted_flag(&self) -> Option<(&'static str, At<EProcess>)> {
         let v = &self.view;
         let set = |bit: Value<u64>| bit.is_ok_and(|b| b != 0);
         let flags = [
-            ("_EPROCESS.Minimal", "minimal", set(v.minimal())),
-            ("_EPROCESS.PicoCreated", "pico", set(v.pico())),
-            ("_EPROCESS.PicoContext", "pico_context", v.pico_context().is_ok_and(|c| !c.is_null())),
-            ("_EPROCESS.MemoryCompressionProcess", "compression", set(v.compression())),
+            ("_EPROCESS.Minimal", EProcess::minimal, set(v.minimal())),
+            ("_EPROCESS.PicoCreated", EProcess::pico, set(v.pico())),
+            ("_EPROCESS.PicoContext", EProcess::pico_context, v.pico_context().is_ok_and(|c| !c.is_null())),
+            ("_EPROCESS.MemoryCompressionProcess", EProcess::compression, set(v.compression())),
         ];
         let refuted = self.image_witnesses() >= ENOUGH;
-        flags.into_iter().find(|(_, _, set)| refuted && *set).map(|(field, accessor, _)| (field, accessor))
+        flags.into_iter().find(|(_, _, set)| refuted && *set).map(|(field, at, _)| (field, at))
     }
     /// Made by System, alive, and with a null where an image would be named.
     fn is_bare_child_of_system(&self) -> bool {

@@ -304,10 +304,6 @@ impl<'a, L: Layout> View<'a, L> {
     pub fn place(&self) -> Place {
         self.bytes.place(0)
     }
-    /// Where a field lies, by its accessor's name.
-    pub fn place_of(&self, accessor: &str) -> Option<Place> {
-        Some(self.bytes.place(self.layout.field(accessor).ok()?.offset))
-    }
     /// Where a field lies.
     pub fn at(&self, field: At<L>) -> Option<Place> {
         Some(self.bytes.place((field.0)(self.layout).ok()?.offset))
@@ -315,10 +311,25 @@ impl<'a, L: Layout> View<'a, L> {
 }
 
 /// A field of a layout, by a name that the compiler knows: `EProcess::id`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct At<L>(#[doc(hidden)] pub fn(&L) -> Value<Field>);
 
+// By hand: deriving would ask it of the layout, which nothing of is held.
+impl<L> Clone for At<L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<L> Copy for At<L> {}
+
 impl<L> At<L> {
+    /// The field, as this kernel has it.
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn in_layout(self, layout: &L) -> Value<Field> {
+        (self.0)(layout)
+    }
     /// Where the field lies in a structure at `va`, if this kernel has it.
     #[must_use]
     pub fn of(self, layout: &L, va: Va) -> Option<Va> {
@@ -452,7 +463,7 @@ mod tests {
         assert_eq!(v.dtb(), Err(Absent::NotInDump));
         assert_eq!(v.protected(), Ok(2));
         assert_eq!(v.threads(), Ok(Va(0x1_05e0)));
-        assert_eq!(v.place_of("pid").unwrap().pa, Some(crate::addr::Pa(0x7440)));
+        assert_eq!(v.at(EProcess::pid).unwrap().pa, Some(crate::addr::Pa(0x7440)));
     }
     #[test]
     fn a_missing_indispensable_field_names_itself() {
@@ -482,7 +493,7 @@ mod tests {
         assert_eq!(v.protected(), Err(Absent::NotInBuild));
         assert_eq!(v.wow64(), Err(Absent::NotInBuild));
         assert_eq!(layout.field("protected"), Err(Absent::NotInBuild));
-        assert_eq!(v.place_of("wow64"), None);
+        assert_eq!(v.at(EProcess::wow64), None);
     }
     #[test]
     fn a_structure_that_is_not_described_has_only_absent_fields() {

@@ -4,6 +4,7 @@ use crate::addr::Va;
 use crate::bytes::{Bytes, Place};
 use crate::paging::Space;
 use crate::report::Cell;
+use crate::symbols::layout::At;
 use crate::symbols::layout::{Layout, View};
 use crate::value::{Absent, Value};
 use std::borrow::Cow;
@@ -25,16 +26,16 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// A field of a structure, by its accessor. Bit-fields give their whole storage unit.
+    /// A field of a structure. Bit-fields give their whole storage unit.
     pub fn field<L: Layout>(
         label: impl Into<Cow<'static, str>>,
         view: &View<'_, L>,
-        accessor: &str,
+        at: At<L>,
         value: impl Into<Cell>,
     ) -> Self {
-        let field = view.layout.field(accessor);
+        let field = at.in_layout(view.layout);
         let bytes = field.and_then(|f| view.bytes.at(f.offset, f.size.clamp(1, KEPT)).map(<[u8]>::to_vec));
-        let place = view.place_of(accessor).unwrap_or_default();
+        let place = view.at(at).unwrap_or_default();
         Self { field: label.into(), value: value.into(), place, bytes }
     }
     /// A stretch of memory.

@@ -15,6 +15,7 @@ use crate::kernel::sides::Sides;
 use crate::kernel::thread::{EThread, Thread};
 use crate::paging::{Mode, Space};
 use crate::progress::Progress;
+use crate::symbols::layout::At;
 use crate::symbols::layout::Layout;
 use crate::time::FileTime;
 use crate::utf16::Text;
@@ -128,14 +129,14 @@ fn of_thread(thread: &Thread<'_>, name: Value<Text>) -> Vec<Event> {
     let tid = thread.tid().map_or_else(|_| "?".to_owned(), |t| t.to_string());
     let start = thread.win32_start().map_or_else(|_| String::new(), |va| format!(" starting at {va}"));
     let pid = thread.view.pid().ok();
-    let event = |kind, time: Value<FileTime>, accessor: &str| {
-        let place = thread.view.place_of(accessor).unwrap_or_default();
+    let event = |kind, time: Value<FileTime>, at: At<EThread>| {
+        let place = thread.view.at(at).unwrap_or_default();
         let description = Some(format!("thread {tid}{start}"));
         Some(Event { time: time.ok()?, kind, pid, name: name.clone(), description, place, stamp: Stamp::Time })
     };
-    let made = event(Kind::ThreadCreated, thread.created(), "create_time_raw");
+    let made = event(Kind::ThreadCreated, thread.created(), EThread::create_time_raw);
     let ended = if thread.ended() == Ok(true) { thread.exited() } else { Err(crate::value::Absent::NotApplicable) };
-    [made, event(Kind::ThreadExited, ended, "exit_time_raw")].into_iter().flatten().collect()
+    [made, event(Kind::ThreadExited, ended, EThread::exit_time_raw)].into_iter().flatten().collect()
 }
 
 /// One process's share.
@@ -160,13 +161,13 @@ impl<'k> Part<'_, 'k> {
     }
     fn own(&mut self) -> Result<()> {
         let p = self.process;
-        let place = |accessor| p.view.place_of(accessor).unwrap_or_default();
+        let place = |at| p.view.at(at).unwrap_or_default();
         let parent = p.ppid().map_or_else(|_| String::new(), |pp| format!("parent {pp}"));
         let path = p.image_path(self.space).unwrap_or_default();
         let what = [parent, path.to_string()].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ");
-        self.push(p.create_time(), Kind::ProcessCreated, Some(what), place("created"))?;
+        self.push(p.create_time(), Kind::ProcessCreated, Some(what), place(EProcess::created))?;
         let status = p.exit_status().map(|s| format!("exit status {s:#x}")).ok();
-        self.push(p.exit_time(), Kind::ProcessExited, status, place("exited"))
+        self.push(p.exit_time(), Kind::ProcessExited, status, place(EProcess::exited))
     }
     fn threads(&mut self) -> Result<()> {
         // The notes on torn lists are those of `threads`: what the lists lack, the scan has.

@@ -71,7 +71,7 @@ fn links(kernel: &Kernel, events: &mut Vec<Event>, notes: &mut Vec<Note>) {
     for va in found.iter().filter_map(|f| f.va) {
         let link = space.view(layout, va);
         let (Ok(target), Ok(time)) = (link.target().and_then(|t| space.text(t)), link.created()) else { continue };
-        let place = link.place_of("created").unwrap_or_default();
+        let place = link.at(SymbolicLink::created).unwrap_or_default();
         let description = Some(format!("to {target}"));
         events.push(Event {
             time,

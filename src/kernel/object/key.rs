@@ -73,7 +73,7 @@ impl Objects<'_> {
         let block = self.kernel.layout::<KeyBlock>().map_err(|_| Absent::NoSymbol)?;
         let at = self.space.view(layout, body).block()?;
         let key = self.space.view(block, at);
-        let place = key.place_of("written").ok_or(Absent::NotInBuild)?;
+        let place = key.at(KeyBlock::written).ok_or(Absent::NotInBuild)?;
         Ok(Written { time: key.written()?, place, path: path(self, at) })
     }
 }

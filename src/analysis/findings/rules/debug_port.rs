@@ -3,6 +3,8 @@
 use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
+use crate::kernel::peb::PebLayout;
+use crate::kernel::process::EProcess;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -35,13 +37,14 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let mut finding = scene.finding(&RULE, severity, format!("is being debugged{flag}")).with(Evidence::field(
         "_EPROCESS.DebugPort",
         view,
-        "debug_port",
+        EProcess::debug_port,
         port,
     ));
     if let (Some(memory), Some(side)) = (scene.memory(), scene.sides().first())
         && let Ok(peb) = side.view(&memory.space)
     {
-        finding = finding.with(Evidence::field("_PEB.BeingDebugged", &peb, "being_debugged", peb.being_debugged()));
+        finding =
+            finding.with(Evidence::field("_PEB.BeingDebugged", &peb, PebLayout::being_debugged, peb.being_debugged()));
     }
     out.push(finding);
 }

@@ -44,8 +44,13 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         if let (Ok(file), Ok(layout)) = (&file, scene.world.kernel.layout::<FileLayout>()) {
             let view = scene.desk.space.view(layout, file.object);
             finding = finding
-                .with(Evidence::field("_FILE_OBJECT.DeletePending", &view, "delete_pending", file.delete_pending))
-                .with(Evidence::field("_FILE_OBJECT.FileName", &view, "name", file.name.clone()));
+                .with(Evidence::field(
+                    "_FILE_OBJECT.DeletePending",
+                    &view,
+                    FileLayout::delete_pending,
+                    file.delete_pending,
+                ))
+                .with(Evidence::field("_FILE_OBJECT.FileName", &view, FileLayout::name, file.name.clone()));
         }
         out.push(finding.with(Evidence::memory(
             "_CONTROL_AREA",

@@ -4,6 +4,7 @@ use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use super::thread_outside::{named, user_ip};
+use crate::kernel::thread::EThread;
 use crate::kernel::thread::{Thread, WAITING};
 use crate::value::Absent;
 
@@ -56,7 +57,12 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
                     format!("thread {tid} made a direct system call at {}, in {place}", ip.sub(2)),
                 )
                 .with(Evidence::memory("the instruction", &memory.space, ip.sub(2), 16, ip.sub(2)))
-                .with(Evidence::field("_KTHREAD.TrapFrame", &thread.view, "trap_frame", thread.view.trap_frame())),
+                .with(Evidence::field(
+                    "_KTHREAD.TrapFrame",
+                    &thread.view,
+                    EThread::trap_frame,
+                    thread.view.trap_frame(),
+                )),
         );
     }
 }

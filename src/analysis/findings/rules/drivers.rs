@@ -78,7 +78,7 @@ fn unlisted(world: &World<'_>, out: &mut Vec<Finding>) {
         );
         if let Ok(layout) = world.kernel.layout::<DriverObject>() {
             let view = space.view(layout, driver.object);
-            finding = finding.with(Evidence::field("_DRIVER_OBJECT.DriverStart", &view, "start", start));
+            finding = finding.with(Evidence::field("_DRIVER_OBJECT.DriverStart", &view, DriverObject::start, start));
         }
         told.push(start);
         out.push(finding.with(Evidence::memory("memory at the image's base", &space, start, 32, start)));
@@ -150,7 +150,8 @@ fn unloaded(world: &World<'_>, out: &mut Vec<Finding>) {
         let mut finding = Finding::new(&UNLOADED, Severity::High, subject, what);
         if let Ok(layout) = world.kernel.layout::<DriverObject>() {
             let view = space.view(layout, driver.object);
-            finding = finding.with(Evidence::field("_DRIVER_OBJECT.DriverStart", &view, "start", driver.start));
+            finding =
+                finding.with(Evidence::field("_DRIVER_OBJECT.DriverStart", &view, DriverObject::start, driver.start));
         }
         out.push(finding);
     }

@@ -4,6 +4,7 @@ use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::kernel::crossview::Standing;
+use crate::kernel::process::EProcess;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -27,8 +28,8 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     out.push(
         scene
             .finding(&RULE, Severity::Info, format!("ended {exit}, {listed}"))
-            .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", exit))
-            .with(Evidence::field("_EPROCESS.ExitStatus", view, "exit_code", person.process.exit_status()))
+            .with(Evidence::field("_EPROCESS.ExitTime", view, EProcess::exited, exit))
+            .with(Evidence::field("_EPROCESS.ExitStatus", view, EProcess::exit_code, person.process.exit_status()))
             .explained("processes that have ended stay known while something refers to them"),
     );
 }

@@ -5,6 +5,7 @@ use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::kernel::active::Place;
 use crate::kernel::crossview::Standing;
+use crate::kernel::process::EProcess;
 use crate::report::Cell;
 
 /// The rule.
@@ -67,9 +68,9 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let finding = |severity| {
         scene
             .finding(&RULE, severity, what.clone())
-            .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, "links", shown.clone()))
-            .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", person.pid))
-            .with(Evidence::field("_EPROCESS.ExitTime", view, "exited", person.process.exit_time()))
+            .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, EProcess::links, shown.clone()))
+            .with(Evidence::field("_EPROCESS.UniqueProcessId", view, EProcess::id, person.pid))
+            .with(Evidence::field("_EPROCESS.ExitTime", view, EProcess::exited, person.process.exit_time()))
     };
     out.push(if person.place == Place::Torn {
         finding(severity).explained("the active list is torn where it stood: its own links are a piece of the list")
@@ -81,10 +82,10 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             Newness::Made => {
                 let mut finding = finding(severity.min(Severity::Medium));
                 finding.what.push_str("; by its creation time it was made while the dump was taken");
-                finding.with(Evidence::field("_EPROCESS.CreateTime", view, "created", person.created))
+                finding.with(Evidence::field("_EPROCESS.CreateTime", view, EProcess::created, person.created))
             }
             Newness::Forged => {
-                finding(severity).with(Evidence::field("_EPROCESS.CreateTime", view, "created", person.created))
+                finding(severity).with(Evidence::field("_EPROCESS.CreateTime", view, EProcess::created, person.created))
             }
         }
     });
@@ -148,7 +149,7 @@ fn without_id(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     out.push(
         scene
             .finding(&RULE, severity, what)
-            .with(Evidence::field("_EPROCESS.UniqueProcessId", view, "id", pid))
-            .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, "links", links)),
+            .with(Evidence::field("_EPROCESS.UniqueProcessId", view, EProcess::id, pid))
+            .with(Evidence::field("_EPROCESS.ActiveProcessLinks", view, EProcess::links, links)),
     );
 }

@@ -3,6 +3,7 @@
 use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
+use crate::kernel::process::EProcess;
 use crate::kernel::process::NameInformation;
 use crate::kernel::sides::Side;
 use crate::utf16::Text;
@@ -82,7 +83,7 @@ fn short_name(scene: &Scene<'_, '_>, path: &str, own: &str, out: &mut Vec<Findin
     out.push(
         scene
             .finding(&RULE, Severity::Medium, format!("is called {short}, but runs {path}"))
-            .with(Evidence::field("_EPROCESS.ImageFileName", view, "short_name", short))
+            .with(Evidence::field("_EPROCESS.ImageFileName", view, EProcess::short_name, short))
             .with(audit_name(scene, path)),
     );
 }
@@ -97,6 +98,6 @@ pub fn audit_name(scene: &Scene<'_, '_>, path: &str) -> Evidence {
     });
     match text {
         Ok(at) => Evidence::memory(label, &scene.desk.space, at, 32, path.to_owned()),
-        Err(_) => Evidence::field(label, view, "audit_name", path.to_owned()),
+        Err(_) => Evidence::field(label, view, EProcess::audit_name, path.to_owned()),
     }
 }

@@ -4,6 +4,7 @@ use super::super::evidence::Evidence;
 use super::super::known;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
+use crate::kernel::process::EProcess;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -21,8 +22,9 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let person = scene.person;
     let of_path = person.path.as_ref().ok().map(|p| paths::base(p).to_owned());
     let name = of_path.filter(|_| person.lives()).unwrap_or_else(|| person.name.clone());
-    let evidence =
-        || Evidence::field("_EPROCESS.ImageFileName", &person.process.view, "short_name", person.process.name());
+    let evidence = || {
+        Evidence::field("_EPROCESS.ImageFileName", &person.process.view, EProcess::short_name, person.process.name())
+    };
     for name in [&name, &person.name] {
         if let Some(known) = known::misspelt(name) {
             let severity = if person.ended { Severity::Medium } else { Severity::High };

@@ -4,6 +4,8 @@ use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use crate::analysis::identities::token_of;
+use crate::kernel::process::EProcess;
+use crate::kernel::token::TokenLayout;
 use crate::report::Cell;
 use crate::value::Absent;
 
@@ -44,12 +46,12 @@ fn removed(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     if !person.lives() || view.protection_byte() != Ok(0) {
         return;
     }
-    let field = || Evidence::field("_EPROCESS.Protection", view, "protection_byte", 0u8);
+    let field = || Evidence::field("_EPROCESS.Protection", view, EProcess::protection_byte, 0u8);
     let trust = scene.world.identities.as_ref().ok_or(Absent::NoSymbol).and_then(|identities| {
         let token = token_of(&identities.tokens, &scene.desk.space, &person.process)?;
         Ok((
             token.trust(&scene.desk.space)?,
-            Evidence::field("_TOKEN.TrustLevelSid", &token.view, "trust", token.view.trust()),
+            Evidence::field("_TOKEN.TrustLevelSid", &token.view, TokenLayout::trust, token.view.trust()),
         ))
     });
     // The level's low four bits; higher ones tell how it was checked.
@@ -75,7 +77,8 @@ fn removed(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let protected = peers().filter(|p| p.process.view.protection_byte().is_ok_and(|b| b != 0)).count();
     if let Some(level) = signature {
         let what = format!("protection removed: its signature level is still {level:#x}");
-        let evidence = Evidence::field("_EPROCESS.SignatureLevel", view, "signature_level", Cell::Hex(level.into()));
+        let evidence =
+            Evidence::field("_EPROCESS.SignatureLevel", view, EProcess::signature_level, Cell::Hex(level.into()));
         out.push(scene.finding(&REMOVED, Severity::High, what).with(field()).with(evidence));
     } else if protected > 0 {
         let what = format!("is not protected, though {protected} of its kind on this machine are");
@@ -95,7 +98,7 @@ fn added(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     out.push(scene.finding(&ADDED, Severity::High, what).with(Evidence::field(
         "_EPROCESS.Protection",
         &person.process.view,
-        "protection_byte",
+        EProcess::protection_byte,
         Cell::Hex(protection.level.into()),
     )));
 }

@@ -5,6 +5,8 @@ use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use crate::addr::Va;
 use crate::kernel::image::Image;
+use crate::kernel::peb::PebLayout;
+use crate::kernel::process::EProcess;
 use crate::kernel::vad::Kind as VadKind;
 use crate::report::Cell;
 use crate::value::Absent;
@@ -36,9 +38,11 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let peb = sides.first().and_then(|s| s.view(&memory.space).ok());
     // Where the PEB is not in the dump, the kernel's own note is all there is.
     let named = peb.as_ref().and_then(|peb| peb.image_base().ok()).filter(|va| !va.is_null());
-    let field = || Evidence::field("_EPROCESS.SectionBaseAddress", view, "image_base", mapped);
+    let field = || Evidence::field("_EPROCESS.SectionBaseAddress", view, EProcess::image_base, mapped);
     let in_peb = |finding: Finding| match (&peb, named) {
-        (Some(peb), Some(named)) => finding.with(Evidence::field("_PEB.ImageBaseAddress", peb, "image_base", named)),
+        (Some(peb), Some(named)) => {
+            finding.with(Evidence::field("_PEB.ImageBaseAddress", peb, PebLayout::image_base, named))
+        }
         _ => finding,
     };
     let base = named.unwrap_or(mapped);
@@ -114,7 +118,7 @@ fn other_file(scene: &Scene<'_, '_>, base: Va, out: &mut Vec<Finding>) {
     }
     let finding = scene
         .finding(&RULE, Severity::Critical, format!("its image at {base} is {there}, but it was made from {wanted}"))
-        .with(Evidence::field("_EPROCESS.SectionObject", view, "section", section))
+        .with(Evidence::field("_EPROCESS.SectionObject", view, EProcess::section, section))
         .with(Evidence::memory("its _MMVAD", &scene.desk.space, vad.node, 32, there));
     out.push(finding);
 }

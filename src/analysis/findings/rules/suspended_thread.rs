@@ -6,6 +6,7 @@ use super::super::{Check, Finding, Rule, Severity};
 use super::thread_outside::named;
 use crate::analysis::code::Location;
 use crate::kernel::stack::images::{Code, CodeMap};
+use crate::kernel::thread::EThread;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -44,8 +45,8 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         out.push(
             scene
                 .finding(&RULE, Severity::Medium, format!("thread {tid} is suspended at its start, {name}!{function}"))
-                .with(Evidence::field("_KTHREAD.SuspendCount", &thread.view, "suspend_count", count))
-                .with(Evidence::field("_ETHREAD.Win32StartAddress", &thread.view, "win32_start_raw", start)),
+                .with(Evidence::field("_KTHREAD.SuspendCount", &thread.view, EThread::suspend_count, count))
+                .with(Evidence::field("_ETHREAD.Win32StartAddress", &thread.view, EThread::win32_start_raw, start)),
         );
     }
 }

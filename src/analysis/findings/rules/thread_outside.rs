@@ -6,6 +6,7 @@ use super::super::{Check, Finding, Rule, Severity};
 use crate::addr::Va;
 use crate::kernel::stack::thread::entry_frame;
 use crate::kernel::standing::Sort;
+use crate::kernel::thread::EThread;
 use crate::kernel::thread::Thread;
 use crate::value::{Absent, Value};
 
@@ -49,7 +50,7 @@ fn kernel_thread(scene: &Scene<'_, '_>, thread: &Thread<'_>, out: &mut Vec<Findi
         scene
             .finding(&RULE, Severity::High, format!("system thread {tid} starts at {start}, in no kernel module"))
             .technique("T1014")
-            .with(Evidence::field("_ETHREAD.StartAddress", &thread.view, "start", start))
+            .with(Evidence::field("_ETHREAD.StartAddress", &thread.view, EThread::start, start))
             .with(Evidence::memory("code there", &scene.desk.space, start, 32, start)),
     );
 }
@@ -75,7 +76,7 @@ fn user_thread(scene: &Scene<'_, '_>, thread: &Thread<'_>, out: &mut Vec<Finding
         out.push(
             scene
                 .finding(&RULE, severity, format!("thread {tid} starts {place}, at {va}"))
-                .with(Evidence::field("_ETHREAD.Win32StartAddress", &thread.view, "win32_start_raw", va))
+                .with(Evidence::field("_ETHREAD.Win32StartAddress", &thread.view, EThread::win32_start_raw, va))
                 .with(Evidence::memory("code there", &memory.space, va, 32, va)),
         );
     }
@@ -86,7 +87,12 @@ fn user_thread(scene: &Scene<'_, '_>, thread: &Thread<'_>, out: &mut Vec<Finding
         out.push(
             scene
                 .finding(&RULE, Severity::Low, format!("thread {tid} was executing at {va}, in no image"))
-                .with(Evidence::field("_KTHREAD.TrapFrame", &thread.view, "trap_frame", thread.view.trap_frame()))
+                .with(Evidence::field(
+                    "_KTHREAD.TrapFrame",
+                    &thread.view,
+                    EThread::trap_frame,
+                    thread.view.trap_frame(),
+                ))
                 .with(Evidence::memory("code there", &memory.space, va, 32, va)),
         );
     }

@@ -4,7 +4,9 @@ use super::super::evidence::Evidence;
 use super::super::person::Person;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
+use crate::kernel::process::EProcess;
 use crate::kernel::token::Token;
+use crate::kernel::token::TokenLayout;
 use crate::report::Cell;
 use std::cmp::Ordering;
 
@@ -60,7 +62,7 @@ pub static PRIVILEGE: Rule = Rule {
 
 /// The token's evidence: the field that names it.
 fn named(scene: &Scene<'_, '_>) -> Evidence {
-    Evidence::field("_EPROCESS.Token", &scene.person.process.view, "token", scene.person.token)
+    Evidence::field("_EPROCESS.Token", &scene.person.process.view, EProcess::token, scene.person.token)
 }
 
 fn shared(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
@@ -92,9 +94,14 @@ fn shared(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         scene
             .finding(&SHARED, severity, what)
             .with(named(scene))
-            .with(Evidence::field("the other's _EPROCESS.Token", &other.process.view, "token", other.token))
-            .with(Evidence::field("_EPROCESS.CreateTime", view, "created", person.created))
-            .with(Evidence::field("the other's _EPROCESS.CreateTime", &other.process.view, "created", other.created)),
+            .with(Evidence::field("the other's _EPROCESS.Token", &other.process.view, EProcess::token, other.token))
+            .with(Evidence::field("_EPROCESS.CreateTime", view, EProcess::created, person.created))
+            .with(Evidence::field(
+                "the other's _EPROCESS.CreateTime",
+                &other.process.view,
+                EProcess::created,
+                other.created,
+            )),
     );
 }
 
@@ -127,7 +134,7 @@ fn system(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
                 format!("runs as SYSTEM, but its parent {} runs as a user", parent.called()),
             )
             .with(named(scene))
-            .with(Evidence::field("the parent's _EPROCESS.Token", &parent.process.view, "token", parent.token)),
+            .with(Evidence::field("the parent's _EPROCESS.Token", &parent.process.view, EProcess::token, parent.token)),
     );
 }
 
@@ -152,7 +159,7 @@ fn integrity(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let finding = scene.finding(&INTEGRITY, severity, what).with(named(scene)).with(Evidence::field(
         "the parent's _EPROCESS.Token",
         &parent.process.view,
-        "token",
+        EProcess::token,
         parent.token,
     ));
     out.push(if elevated || slight { finding.explained("elevated by its user (UAC)") } else { finding });
@@ -194,12 +201,12 @@ fn privilege(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
 }
 
 fn masks(finding: Finding, token: &Token<'_>) -> Finding {
-    let mask = |label: &'static str, accessor, value: crate::value::Value<u64>| {
-        Evidence::field(label, &token.view, accessor, value.map_or_else(Cell::Absent, Cell::Hex))
+    let mask = |label: &'static str, at, value: crate::value::Value<u64>| {
+        Evidence::field(label, &token.view, at, value.map_or_else(Cell::Absent, Cell::Hex))
     };
-    finding.with(mask("_TOKEN.Privileges.Present", "present", token.view.present())).with(mask(
+    finding.with(mask("_TOKEN.Privileges.Present", TokenLayout::present, token.view.present())).with(mask(
         "_TOKEN.Privileges.Enabled",
-        "enabled",
+        TokenLayout::enabled,
         token.view.enabled(),
     ))
 }

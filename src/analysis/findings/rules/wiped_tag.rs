@@ -5,6 +5,7 @@ use super::super::person::without_tag;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::kernel::crossview::Standing;
+use crate::kernel::process::EProcess;
 use crate::value::Absent;
 
 /// The rule.
@@ -47,6 +48,11 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let finding = scene
         .finding(&RULE, severity, "its pool tag was wiped")
         .with(Evidence::memory("pool and object headers", &scene.desk.space, at.sub(0x20), 0x20, Absent::NotApplicable))
-        .with(Evidence::field("_EPROCESS.Pcb.Header.Type", &person.process.view, "kind", person.process.view.kind()));
+        .with(Evidence::field(
+            "_EPROCESS.Pcb.Header.Type",
+            &person.process.view,
+            EProcess::kind,
+            person.process.view.kind(),
+        ));
     out.push(finding);
 }

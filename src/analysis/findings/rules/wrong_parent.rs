@@ -4,6 +4,7 @@ use super::super::evidence::Evidence;
 use super::super::known;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
+use crate::kernel::process::EProcess;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -25,8 +26,8 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         return;
     }
     let view = &person.process.view;
-    let inherited = || Evidence::field("_EPROCESS.InheritedFromUniqueProcessId", view, "parent", person.ppid);
-    let created = || Evidence::field("_EPROCESS.CreateTime", view, "created", person.created);
+    let inherited = || Evidence::field("_EPROCESS.InheritedFromUniqueProcessId", view, EProcess::parent, person.ppid);
+    let created = || Evidence::field("_EPROCESS.CreateTime", view, EProcess::created, person.created);
     let Some(parent) = world.parent_of(person) else {
         if let Some(younger) = world.usurper_of(person) {
             let what = format!("its parent's id belongs to {}, which was made later", younger.called());
@@ -36,14 +37,24 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
                     .finding(&RULE, Severity::Low, what)
                     .with(inherited())
                     .with(created())
-                    .with(Evidence::field("the other's _EPROCESS.CreateTime", other, "created", younger.created))
+                    .with(Evidence::field(
+                        "the other's _EPROCESS.CreateTime",
+                        other,
+                        EProcess::created,
+                        younger.created,
+                    ))
                     .explained("ids are used again once a process has ended"),
             );
         }
         return;
     };
     let theirs = || {
-        Evidence::field("the parent's _EPROCESS.ImageFileName", &parent.process.view, "short_name", parent.name.clone())
+        Evidence::field(
+            "the parent's _EPROCESS.ImageFileName",
+            &parent.process.view,
+            EProcess::short_name,
+            parent.name.clone(),
+        )
     };
     let with = |finding: Finding| finding.with(inherited()).with(created()).with(theirs());
     let called = parent.file_name().to_lowercase();

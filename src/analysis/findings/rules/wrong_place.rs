@@ -4,6 +4,7 @@ use super::super::evidence::Evidence;
 use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity, paths};
 use super::masquerade::audit_name;
+use crate::kernel::process::EProcess;
 
 /// The rule.
 pub static RULE: Rule = Rule {
@@ -43,7 +44,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
                     Severity::High,
                     format!("runs in session {session}; {} runs in session 0 only", known.name),
                 )
-                .with(Evidence::field("_EPROCESS.Session", view, "session", session)),
+                .with(Evidence::field("_EPROCESS.Session", view, EProcess::session, session)),
         );
     }
     if let Ok(user) = person.user
@@ -53,7 +54,7 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         out.push(
             scene
                 .finding(&RULE, Severity::High, format!("runs as {user}; {} runs as SYSTEM only", known.name))
-                .with(Evidence::field("_EPROCESS.Token", view, "token", person.token)),
+                .with(Evidence::field("_EPROCESS.Token", view, EProcess::token, person.token)),
         );
     }
 }

@@ -5,6 +5,9 @@ use super::super::super::Severity;
 use super::super::thread_outside::named;
 use super::{Evidence, Finding, RULE, Scene, wild};
 use crate::analysis::identities::token_of;
+use crate::kernel::peb::PebLayout;
+use crate::kernel::thread::EThread;
+use crate::kernel::token::TokenLayout;
 use crate::value::{Absent, Value};
 
 /// The user, first of the token's groups, and the label that it names among them.
@@ -17,9 +20,9 @@ pub(super) fn token(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let user = token.user(space).map(drop);
     // Without its groups it has no label either: one finding.
     let label = user.and_then(|()| token.integrity(space).map(drop));
-    for (what, read, field, accessor) in [
-        ("user", user, "_TOKEN.UserAndGroups", "groups"),
-        ("integrity label", label, "_TOKEN.IntegrityLevelIndex", "integrity_index"),
+    for (what, read, field, at) in [
+        ("user", user, "_TOKEN.UserAndGroups", TokenLayout::groups),
+        ("integrity label", label, "_TOKEN.IntegrityLevelIndex", TokenLayout::integrity_index),
     ] {
         let Err(why) = read else { continue };
         if matches!(why, Absent::NotInBuild | Absent::NoSymbol) {
@@ -28,7 +31,7 @@ pub(super) fn token(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         scene.lose(format!("the {what} of its token is {why}: rules that compare it did not judge"));
         if wild(&read) {
             let what = format!("its threads run, but its token has no {what} that can be read");
-            let evidence = Evidence::field(field, &token.view, accessor, why);
+            let evidence = Evidence::field(field, &token.view, at, why);
             out.push(scene.finding(&RULE, Severity::High, what).with(evidence));
         }
         return;
@@ -46,7 +49,7 @@ pub(super) fn parameters(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let Err(why) = read else { return };
     scene.lose(format!("its parameters at {at} are {why}: the path and command line it shows were not judged"));
     if wild(&read) {
-        let evidence = Evidence::field("_PEB.ProcessParameters", &peb, "parameters", at);
+        let evidence = Evidence::field("_PEB.ProcessParameters", &peb, PebLayout::parameters, at);
         let what = "its threads run, but its PEB leads to no parameters";
         out.push(scene.finding(&RULE, Severity::High, what).with(evidence));
     }
@@ -57,10 +60,10 @@ pub(super) fn starts(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let Some(memory) = scene.memory().filter(|_| scene.ranges_are_whole()) else { return };
     for thread in scene.threads() {
         let starts = [
-            ("_ETHREAD.Win32StartAddress", "win32_start_raw", thread.win32_start()),
-            ("_ETHREAD.StartAddress", "start", thread.view.start()),
+            ("_ETHREAD.Win32StartAddress", EThread::win32_start_raw, thread.win32_start()),
+            ("_ETHREAD.StartAddress", EThread::start, thread.view.start()),
         ];
-        for (field, accessor, start) in starts {
+        for (field, at, start) in starts {
             let Ok(va) = start else { continue };
             let user = !va.is_null() && !scene.world.kernel.in_kernel_half(va);
             if !user || scene.vad(va).is_some() || memory.space.translate(va).is_err() {
@@ -72,7 +75,7 @@ pub(super) fn starts(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             out.push(
                 scene
                     .finding(&RULE, Severity::High, what)
-                    .with(Evidence::field(field, &thread.view, accessor, va))
+                    .with(Evidence::field(field, &thread.view, at, va))
                     .with(Evidence::memory("code there", &memory.space, va, 32, va)),
             );
             break;

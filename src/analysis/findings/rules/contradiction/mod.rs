@@ -7,9 +7,11 @@ use super::super::scene::Scene;
 use super::super::{Check, Finding, Rule, Severity};
 use crate::analysis::identities::token_of;
 use crate::kernel::life::Mark;
+use crate::kernel::process::EProcess;
 use crate::kernel::standing::Sort;
 use crate::kernel::vad_tree::Layouts;
 use crate::report::Cell;
+use crate::symbols::layout::At;
 use crate::time::FileTime;
 use crate::value::{Absent, Value};
 
@@ -55,10 +57,12 @@ fn check(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
 fn marks(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let (person, view) = (scene.person, &scene.person.process.view);
     for mark in &person.life.contradicted {
-        let (severity, field, accessor, value): (_, _, _, Cell) = match mark {
-            Mark::ExitTime => (Severity::High, "_EPROCESS.ExitTime", "exited", person.process.exit_time().into()),
-            Mark::Exiting => (Severity::High, "_EPROCESS.ProcessExiting", "exiting", view.exiting().into()),
-            Mark::Delete => (Severity::Medium, "_EPROCESS.ProcessDelete", "deleted", view.deleted().into()),
+        let (severity, field, at, value): (_, _, _, Cell) = match mark {
+            Mark::ExitTime => {
+                (Severity::High, "_EPROCESS.ExitTime", EProcess::exited, person.process.exit_time().into())
+            }
+            Mark::Exiting => (Severity::High, "_EPROCESS.ProcessExiting", EProcess::exiting, view.exiting().into()),
+            Mark::Delete => (Severity::Medium, "_EPROCESS.ProcessDelete", EProcess::deleted, view.deleted().into()),
         };
         let name = field.trim_start_matches("_EPROCESS.");
         let n = person.life.running;
@@ -66,9 +70,9 @@ fn marks(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         out.push(
             scene
                 .finding(&RULE, severity, what)
-                .with(Evidence::field(field, view, accessor, value))
-                .with(Evidence::field("_EPROCESS.ActiveThreads", view, "active_threads", view.active_threads()))
-                .with(Evidence::field("_EPROCESS.ExitStatus", view, "exit_code", view.exit_code())),
+                .with(Evidence::field(field, view, at, value))
+                .with(Evidence::field("_EPROCESS.ActiveThreads", view, EProcess::active_threads, view.active_threads()))
+                .with(Evidence::field("_EPROCESS.ExitStatus", view, EProcess::exit_code, view.exit_code())),
         );
     }
 }
@@ -83,14 +87,14 @@ fn flag(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     if person.sort != Ok(Sort::User) {
         return;
     }
-    let Some((field, accessor)) = person.process.refuted_flag() else { return };
+    let Some((field, at)) = person.process.refuted_flag() else { return };
     let what = format!("{} is set, but it has an image", field.trim_start_matches("_EPROCESS."));
     out.push(
         scene
             .finding(&RULE, Severity::High, what)
-            .with(Evidence::field(field, view, accessor, Absent::NotApplicable))
-            .with(Evidence::field("_EPROCESS.Peb", view, "peb_raw", view.peb_raw()))
-            .with(Evidence::field("_EPROCESS.SectionBaseAddress", view, "image_base", view.image_base())),
+            .with(Evidence::field(field, view, at, Absent::NotApplicable))
+            .with(Evidence::field("_EPROCESS.Peb", view, EProcess::peb_raw, view.peb_raw()))
+            .with(Evidence::field("_EPROCESS.SectionBaseAddress", view, EProcess::image_base, view.image_base())),
     );
 }
 
@@ -106,7 +110,8 @@ fn namesake(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let severity = if leads.is_some() && leads == person.process.offset() { Severity::Medium } else { Severity::High };
     let at = other.process.offset().map_or_else(String::new, |va| format!(" at {va}"));
     let what = format!("has the id of {}{at}, which lives too", other.called());
-    let field = |label, of: &super::super::person::Person<'_>| Evidence::field(label, &of.process.view, "id", of.pid);
+    let field =
+        |label, of: &super::super::person::Person<'_>| Evidence::field(label, &of.process.view, EProcess::id, of.pid);
     out.push(
         scene
             .finding(&RULE, severity, what)
@@ -141,7 +146,7 @@ fn age(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     out.push(scene.finding(&RULE, Severity::High, what).with(Evidence::field(
         "_EPROCESS.CreateTime",
         view,
-        "created",
+        EProcess::created,
         shown(person.created),
     )));
 }
@@ -166,7 +171,7 @@ fn contents(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             out.push(scene.finding(&RULE, Severity::High, what).with(Evidence::field(
                 "_EPROCESS.ObjectTable",
                 view,
-                "handle_table",
+                EProcess::handle_table,
                 at,
             )));
         }
@@ -184,7 +189,7 @@ fn contents(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     }
     if wild(&person.process.peb()) && person.process.image_witnesses() > 1 {
         scene.lose("its PEB is not where one can be: rules that look at its modules did not judge");
-        let peb = Evidence::field("_EPROCESS.Peb", view, "peb_raw", view.peb_raw());
+        let peb = Evidence::field("_EPROCESS.Peb", view, EProcess::peb_raw, view.peb_raw());
         out.push(
             scene.finding(&RULE, Severity::High, "its threads run and it has an image, but it has no PEB").with(peb),
         );
@@ -204,7 +209,7 @@ fn first_page(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         out.push(
             scene
                 .finding(&RULE, Severity::High, what)
-                .with(Evidence::field("_EPROCESS.ObjectTable", view, "handle_table", table))
+                .with(Evidence::field("_EPROCESS.ObjectTable", view, EProcess::handle_table, table))
                 .with(Evidence::memory(
                     "_HANDLE_TABLE.TableCode",
                     &scene.desk.space,
@@ -223,12 +228,12 @@ fn origin(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     if let Ok(parent) = person.ppid
         && (parent == 0 || parent % 4 != 0 || parent > u64::from(u32::MAX))
     {
-        let field = Evidence::field("_EPROCESS.InheritedFromUniqueProcessId", view, "parent", parent);
+        let field = Evidence::field("_EPROCESS.InheritedFromUniqueProcessId", view, EProcess::parent, parent);
         let what = format!("names {parent:#x} as its parent, which is the id of no process");
         out.push(scene.finding(&RULE, Severity::High, what).with(field));
     }
     if person.process.image_witnesses() > 1 && view.image_base().is_ok_and(|va| va.is_null()) {
-        let field = Evidence::field("_EPROCESS.SectionBaseAddress", view, "image_base", view.image_base());
+        let field = Evidence::field("_EPROCESS.SectionBaseAddress", view, EProcess::image_base, view.image_base());
         out.push(
             scene
                 .finding(&RULE, Severity::High, "its image is mapped nowhere, but it has a section and a PEB")
@@ -244,7 +249,7 @@ fn ranges(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     let (Ok(layouts), Some(at)) = (layouts, scene.person.process.offset()) else { return };
     let Ok(root) = layouts.root(space, at) else { return };
     if root.is_null() || wild(&space.pointer(root)) {
-        let field = Evidence::field("_EPROCESS.VadRoot", view, "vad_root", root);
+        let field = Evidence::field("_EPROCESS.VadRoot", view, EProcess::vad_root, root);
         let what = "its threads run and it has an image, but its tree of address ranges is empty or leads nowhere";
         out.push(scene.finding(&RULE, Severity::High, what).with(field));
     }
@@ -256,28 +261,23 @@ fn identity(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
     if person.process.image_witnesses() < 2 {
         return;
     }
-    let mut odd = |severity, what: &str, field: &'static str, accessor: &str| {
-        out.push(scene.finding(&RULE, severity, what).with(Evidence::field(
-            field,
-            view,
-            accessor,
-            Absent::Implausible,
-        )));
+    let mut odd = |severity, what: &str, field: &'static str, at: At<EProcess>| {
+        out.push(scene.finding(&RULE, severity, what).with(Evidence::field(field, view, at, Absent::Implausible)));
     };
     if let Some(identities) = &scene.world.identities
         && let Err(why) = token_of(&identities.tokens, &scene.desk.space, &person.process).and_then(|t| t.view.kind())
     {
         scene.lose(format!("its token is {why}: who it runs as is not judged"));
         if why.is_wild() {
-            odd(Severity::High, "its threads run, but it has no token", "_EPROCESS.Token", "token");
+            odd(Severity::High, "its threads run, but it has no token", "_EPROCESS.Token", EProcess::token);
         }
     }
     if wild(&person.path) {
         scene.lose("its path cannot be read: where its program lies is not judged");
         let field = "_EPROCESS.SeAuditProcessCreationInfo.ImageFileName";
-        odd(Severity::High, "it has an image, but no path that can be read", field, "audit_name");
+        odd(Severity::High, "it has an image, but no path that can be read", field, EProcess::audit_name);
     } else if person.path.is_ok() && person.process.name() == Err(Absent::NotApplicable) {
-        odd(Severity::High, "it has a path, but no short name", "_EPROCESS.ImageFileName", "short_name");
+        odd(Severity::High, "it has a path, but no short name", "_EPROCESS.ImageFileName", EProcess::short_name);
     }
 }
 
@@ -291,7 +291,7 @@ fn pages(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
             "its page tables do not map the kernel ({why}): rules that look into its memory did not judge"
         ));
         if why.is_wild() {
-            let field = Evidence::field("_KPROCESS.DirectoryTableBase", view, "dtb_wide", Absent::Implausible);
+            let field = Evidence::field("_KPROCESS.DirectoryTableBase", view, EProcess::dtb_wide, Absent::Implausible);
             out.push(
                 scene
                     .finding(&RULE, Severity::High, "its page tables are none: they do not map the kernel")
@@ -305,7 +305,7 @@ fn pages(scene: &Scene<'_, '_>, out: &mut Vec<Finding>) {
         && scene.vad(peb).is_none()
     {
         scene.lose("its PEB lies in none of its ranges: what it says is not judged");
-        let field = Evidence::field("_EPROCESS.Peb", view, "peb_raw", peb);
+        let field = Evidence::field("_EPROCESS.Peb", view, EProcess::peb_raw, peb);
         out.push(scene.finding(&RULE, Severity::High, "its PEB lies in no range of its address space").with(field));
     }
 }
