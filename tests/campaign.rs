@@ -187,8 +187,18 @@ fn open_mutated(machine: &Machine, bytes: &[u8]) -> Option<Case> {
     Some(Case { dump, kernel, notes: Vec::new() })
 }
 
-/// What one analysis says, or why that is wrong.
-fn ask(case: &Case, analysis: &Analysis) -> Result<(), String> {
+/// What became of the dumps and of what they were asked.
+#[derive(Default)]
+struct Counts {
+    unopened: AtomicU64,
+    /// Dumps that open, without a kernel found in them.
+    without_kernel: AtomicU64,
+    answers: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// Whether one analysis has an answer, or why what it says is wrong.
+fn ask(case: &Case, analysis: &Analysis) -> Result<bool, String> {
     let ask = Ask {
         switches: analysis
             .switches
@@ -216,11 +226,12 @@ fn ask(case: &Case, analysis: &Analysis) -> Result<(), String> {
             return Err("a note without words".into());
         }
     }
-    if start.elapsed() > PATIENCE { Err(format!("took {:?}", start.elapsed())) } else { Ok(()) }
+    if start.elapsed() > PATIENCE { Err(format!("took {:?}", start.elapsed())) } else { Ok(!written.is_empty()) }
 }
 
 /// One mutated dump: what was wrong.
-fn run(machines: &[Machine], seed: u64, slowest: &Mutex<(Duration, String)>) -> Vec<String> {
+fn run(machines: &[Machine], seed: u64, counts: &Counts, slowest: &Mutex<(Duration, String)>) -> Vec<String> {
+    let count = |of: &AtomicU64| of.fetch_add(1, Ordering::Relaxed);
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
     let machine = &machines[usize::try_from(seed).unwrap() % machines.len()];
     let mut file = machine.bytes.clone();
@@ -229,14 +240,21 @@ fn run(machines: &[Machine], seed: u64, slowest: &Mutex<(Duration, String)>) -> 
     let mut wrong = Vec::new();
     let case = match catch_unwind(AssertUnwindSafe(|| open_mutated(machine, &file))) {
         Ok(Some(case)) => case,
-        Ok(None) => return wrong,
+        Ok(None) => {
+            count(&counts.unopened);
+            return wrong;
+        }
         Err(_) => return vec![format!("{what}: opening it panics")],
     };
+    if case.kernel.is_err() {
+        count(&counts.without_kernel);
+    }
     for _ in 0..COMMANDS {
         let analysis = random.of(&ALL);
         let start = Instant::now();
         match catch_unwind(AssertUnwindSafe(|| ask(&case, analysis))) {
-            Ok(Ok(())) => {}
+            Ok(Ok(true)) => _ = count(&counts.answers),
+            Ok(Ok(false)) => _ = count(&counts.errors),
             Ok(Err(why)) => wrong.push(format!("{what}: {}: {why}", analysis.name)),
             Err(_) => wrong.push(format!("{what}: {} panics", analysis.name)),
         }
@@ -265,11 +283,11 @@ fn mutated_dumps_are_answered() {
     let machines: Vec<Machine> = samples().par_iter().filter_map(machine).collect();
     assert!(machines.len() > 20, "the samples are not there");
     let (start, peak, slowest) = (Instant::now(), AtomicU64::new(0), Mutex::new((Duration::ZERO, String::new())));
-    let count = seeds.end - seeds.start;
+    let (count, counts) = (seeds.end - seeds.start, Counts::default());
     let wrong: Vec<String> = seeds
         .into_par_iter()
         .flat_map_iter(|seed| {
-            let wrong = run(&machines, seed, &slowest);
+            let wrong = run(&machines, seed, &counts, &slowest);
             wrong.iter().for_each(|line| println!("{line}"));
             if seed % 16 == 0 {
                 peak.fetch_max(private_memory(), Ordering::Relaxed);
@@ -279,8 +297,13 @@ fn mutated_dumps_are_answered() {
         .collect();
     let (slowest, peak) = (slowest.into_inner().unwrap(), peak.into_inner());
     println!(
-        "{count} mutated dumps of {} samples, {COMMANDS} analyses each: {} wrong, {:.0} s, slowest {:.1} s ({}), {} MiB private",
+        "{count} mutated dumps of {} samples, {} do not open, in {} more no kernel is found; {COMMANDS} analyses of each: {} answers, {} errors, \
+         {} wrong, {:.0} s, slowest {:.1} s ({}), {} MiB private",
         machines.len(),
+        counts.unopened.into_inner(),
+        counts.without_kernel.into_inner(),
+        counts.answers.into_inner(),
+        counts.errors.into_inner(),
         wrong.len(),
         start.elapsed().as_secs_f64(),
         slowest.0.as_secs_f64(),
