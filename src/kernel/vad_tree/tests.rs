@@ -228,13 +228,14 @@ fn a_loop_is_walked_once() {
 /// Of a tree that only processes on no list have, what is left of their share.
 #[test]
 fn a_share_of_nodes_ends_a_walk_and_is_said() {
-    let (name, symbols) = kernels().into_iter().next().unwrap();
-    let mut forest = Forest::new(&symbols.types);
-    sound(&mut forest, &nodes(300, 0x10));
-    let dump = forest.memory.dump();
-    let tree = forest.walk_within(&dump, Limit { nodes: 40, unlisted: true, ..Limit::default() });
-    assert_eq!(tree.vads.len(), 40, "{name}");
-    assert!(tree.notes.iter().any(|n| n.loss && n.text.contains("stopped after 40 nodes")), "{:?}", tree.notes);
+    for (name, symbols) in kernels() {
+        let mut forest = Forest::new(&symbols.types);
+        sound(&mut forest, &nodes(300, 0x10));
+        let dump = forest.memory.dump();
+        let tree = forest.walk_within(&dump, Limit { nodes: 40, unlisted: true, ..Limit::default() });
+        assert_eq!(tree.vads.len(), 40, "{name}");
+        assert!(tree.notes.iter().any(|n| n.loss && n.text.contains("stopped after 40 nodes")), "{:?}", tree.notes);
+    }
 }
 
 #[test]
