@@ -7,7 +7,7 @@ use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::peb::{Parameters, ParametersLayout, Peb, PebLayout};
-use crate::kernel::process::{EProcess, Process};
+use crate::kernel::process::Process;
 use crate::kernel::sides::{Side, Sides};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
@@ -182,11 +182,7 @@ pub const FIELDS: &[Field<CommandLines>] = &[
         |c| c.peb_flags().into(),
         |c| c.peb().ok()?.at(PebLayout::bit_field),
     ),
-    placed(
-        wide("peb", Kind::Hex, "Address of the PEB"),
-        |c| c.process.peb().into(),
-        |c| c.process.view.at(EProcess::peb_raw),
-    ),
+    who::peb(wide("peb", Kind::Hex, "Address of the PEB")),
     placed(
         wide("parameters", Kind::Hex, "Address of the process parameters"),
         |c| c.parameter(|p| p.address.into()),

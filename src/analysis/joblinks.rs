@@ -48,11 +48,7 @@ const FIELDS: &[Field<Members>] = &[
         |c| c.process.name().into(),
         |c| c.process.view.at(EProcess::short_name),
     ),
-    placed(
-        col("ppid", Kind::Number, "Id of the parent it inherited from"),
-        |c| c.process.ppid().into(),
-        |c| c.process.view.at(EProcess::parent),
-    ),
+    who::ppid(col("ppid", Kind::Number, "Id of the parent it inherited from")),
     derived(
         col("listed", Kind::Bool, "Whether it is in the active process list"),
         "PsActiveProcessHead and the links of its members",

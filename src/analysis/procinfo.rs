@@ -67,11 +67,7 @@ const FIELDS: &[Field<Details>] = &[
     derived(wide("purpose", Kind::Text, "What a process without an image of its own is for"), "kind, and name", |c| {
         c.process.purpose().ok_or(Absent::NotApplicable).into()
     }),
-    placed(
-        col("ppid", Kind::Number, "Id of the parent it inherited from"),
-        |c| c.process.ppid().into(),
-        |c| c.process.view.at(EProcess::parent),
-    ),
+    who::ppid(col("ppid", Kind::Number, "Id of the parent it inherited from")),
     derived(
         col("parent", Kind::Text, "found; gone; younger (the id was used again); ended (before); unknown"),
         "ids and times of all processes",
@@ -82,21 +78,9 @@ const FIELDS: &[Field<Details>] = &[
         "parent, and the name of the process it means",
         |c| c.parent.name.clone().ok_or(Absent::NotApplicable).into(),
     ),
-    placed(
-        wide("create_time", Kind::Time, "When it was created"),
-        |c| c.process.create_time().into(),
-        |c| c.process.view.at(EProcess::created),
-    ),
-    placed(
-        wide("exit_time", Kind::Time, "When it ended; none while it runs"),
-        |c| c.process.exit_time().into(),
-        |c| c.process.view.at(EProcess::exited),
-    ),
-    placed(
-        wide("exit_status", Kind::Hex, "What it ended with; none while it runs"),
-        |c| Cell::hex(c.process.exit_status()),
-        |c| c.process.view.at(EProcess::exit_code),
-    ),
+    who::create_time(wide("create_time", Kind::Time, "When it was created")),
+    who::exit_time(wide("exit_time", Kind::Time, "When it ended; none while it runs")),
+    who::exit_status(wide("exit_status", Kind::Hex, "What it ended with; none while it runs")),
     placed(
         wide("session", Kind::Number, "Session number"),
         |c| c.process.session(c.space).into(),
@@ -118,11 +102,7 @@ const FIELDS: &[Field<Details>] = &[
         |c| c.process.view.base_priority().into(),
         |c| c.process.view.at(EProcess::base_priority),
     ),
-    placed(
-        col("protection", Kind::Text, "Protected-process type and signer"),
-        |c| c.process.protection().map(|p| p.to_string()).into(),
-        |c| c.process.protection_at(),
-    ),
+    who::protection(col("protection", Kind::Text, "Protected-process type and signer")),
     placed(
         wide("signature_level", Kind::Text, "Signing level its image was checked for"),
         |c| level(c.process.view.signature_level()),
@@ -158,11 +138,7 @@ const FIELDS: &[Field<Details>] = &[
         |c| c.process.view.debug_port().map(|port| !port.is_null()).into(),
         |c| c.process.view.at(EProcess::debug_port),
     ),
-    placed(
-        wide("wow64", Kind::Bool, "Whether it is a 32-bit process of a 64-bit Windows"),
-        |c| c.process.is_wow64().into(),
-        |c| c.process.view.at(EProcess::wow64),
-    ),
+    who::wow64(wide("wow64", Kind::Bool, "Whether it is a 32-bit process of a 64-bit Windows")),
     derived(
         wide("kernel_time_ms", Kind::Number, "Milliseconds of processor time spent in the kernel"),
         "KernelTime of process and threads, in ticks or cycles of the machine's clock",
@@ -207,26 +183,14 @@ const FIELDS: &[Field<Details>] = &[
         |c| c.process.view.virtual_peak().into(),
         |c| c.process.view.at(EProcess::virtual_peak),
     ),
-    placed(
-        wide("threads", Kind::Number, "Threads that have not ended"),
-        |c| c.process.threads().into(),
-        |c| c.process.view.at(EProcess::active_threads),
-    ),
+    who::threads(wide("threads", Kind::Number, "Threads that have not ended")),
     placed(
         wide("handles", Kind::Number, "Open handles, by the handle table's count"),
         |c| c.process.handle_count(c.space).into(),
         |c| c.process.handle_count_at(c.space),
     ),
-    placed(
-        wide("dtb", Kind::Hex, "Physical address of its page tables"),
-        |c| c.process.dtb().into(),
-        |c| c.process.dtb_at(),
-    ),
-    placed(
-        wide("user_dtb", Kind::Hex, "Page tables used in user mode where kernel addresses are shadowed"),
-        |c| c.process.user_dtb().into(),
-        |c| c.process.view.at(EProcess::user_dtb_raw),
-    ),
+    who::dtb(wide("dtb", Kind::Hex, "Physical address of its page tables")),
+    who::user_dtb(wide("user_dtb", Kind::Hex, "Page tables used in user mode where kernel addresses are shadowed")),
     placed(
         wide("silo", Kind::Hex, "Address of the server silo (container) it belongs to"),
         |c| c.process.view.silo().and_then(applicable).into(),

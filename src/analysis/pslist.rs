@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::kernel::process::{EProcess, Process, applicable};
 use crate::kernel::standing::Sort;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 
 /// The register's entry.
 pub static PSLIST: Analysis = Analysis {
@@ -30,11 +30,7 @@ pub const FIELDS: &[Field<Processes>] = &[
         |c| c.process.pid().into(),
         |c| c.process.view.at(EProcess::id),
     ),
-    placed(
-        col("ppid", Kind::Number, "Id of the parent it inherited from (InheritedFromUniqueProcessId)"),
-        |c| c.process.ppid().into(),
-        |c| c.process.view.at(EProcess::parent),
-    ),
+    who::ppid(col("ppid", Kind::Number, "Id of the parent it inherited from (InheritedFromUniqueProcessId)")),
     placed(
         col("name", Kind::Text, "Image name as the kernel keeps it, at most 15 bytes (ImageFileName)"),
         |c| c.process.name().into(),
@@ -46,21 +42,9 @@ pub const FIELDS: &[Field<Processes>] = &[
         |c| c.process.long_name(c.space).into(),
     ),
     who::offset(col("offset", Kind::Hex, "Address of the _EPROCESS")),
-    placed(
-        col("dtb", Kind::Hex, "Physical address of its page tables (DirectoryTableBase without its low bits)"),
-        |c| c.process.dtb().into(),
-        |c| c.process.dtb_at(),
-    ),
-    placed(
-        wide("user_dtb", Kind::Hex, "Page tables used in user mode where kernel addresses are shadowed"),
-        |c| c.process.user_dtb().into(),
-        |c| c.process.view.at(EProcess::user_dtb_raw),
-    ),
-    placed(
-        col("threads", Kind::Number, "Threads that have not ended (ActiveThreads)"),
-        |c| c.process.threads().into(),
-        |c| c.process.view.at(EProcess::active_threads),
-    ),
+    who::dtb(col("dtb", Kind::Hex, "Physical address of its page tables (DirectoryTableBase without its low bits)")),
+    who::user_dtb(wide("user_dtb", Kind::Hex, "Page tables used in user mode where kernel addresses are shadowed")),
+    who::threads(col("threads", Kind::Number, "Threads that have not ended (ActiveThreads)")),
     placed(
         col("handles", Kind::Number, "Open handles, by the handle table's own count"),
         |c| c.process.handle_count(c.space).into(),
@@ -71,11 +55,7 @@ pub const FIELDS: &[Field<Processes>] = &[
         |c| c.process.session(c.space).into(),
         |c| c.process.session_at(c.space),
     ),
-    placed(
-        col("wow64", Kind::Bool, "Whether it is a 32-bit process of a 64-bit Windows"),
-        |c| c.process.is_wow64().into(),
-        |c| c.process.view.at(EProcess::wow64),
-    ),
+    who::wow64(col("wow64", Kind::Bool, "Whether it is a 32-bit process of a 64-bit Windows")),
     placed(
         wide("machine", Kind::Text, "Processor its image is for, where the kernel keeps it"),
         |c| {
@@ -84,26 +64,10 @@ pub const FIELDS: &[Field<Processes>] = &[
         },
         |c| c.process.machine_at(c.space),
     ),
-    placed(
-        col("create_time", Kind::Time, "When it was created"),
-        |c| c.process.create_time().into(),
-        |c| c.process.view.at(EProcess::created),
-    ),
-    placed(
-        col("exit_time", Kind::Time, "When it ended; none while it runs"),
-        |c| c.process.exit_time().into(),
-        |c| c.process.view.at(EProcess::exited),
-    ),
-    placed(
-        wide("exit_status", Kind::Hex, "NTSTATUS or code it ended with; none while it runs"),
-        |c| c.process.exit_status().map_or_else(Cell::Absent, |s| Cell::Hex(s.into())),
-        |c| c.process.view.at(EProcess::exit_code),
-    ),
-    placed(
-        wide("peb", Kind::Hex, "Address of its process environment block"),
-        |c| c.process.peb().into(),
-        |c| c.process.view.at(EProcess::peb_raw),
-    ),
+    who::create_time(col("create_time", Kind::Time, "When it was created")),
+    who::exit_time(col("exit_time", Kind::Time, "When it ended; none while it runs")),
+    who::exit_status(wide("exit_status", Kind::Hex, "NTSTATUS or code it ended with; none while it runs")),
+    who::peb(wide("peb", Kind::Hex, "Address of its process environment block")),
     placed(
         wide("image_base", Kind::Hex, "Where its image is mapped (SectionBaseAddress)"),
         |c| c.process.view.image_base().and_then(applicable).into(),
@@ -114,11 +78,7 @@ pub const FIELDS: &[Field<Processes>] = &[
         "flags of the _EPROCESS, and whether it has what an image has (PEB, section, path)",
         |c| c.process.sort().map(Sort::word).into(),
     ),
-    placed(
-        wide("protection", Kind::Text, "Protected-process type and signer"),
-        |c| c.process.protection().map(|p| p.to_string()).into(),
-        |c| c.process.protection_at(),
-    ),
+    who::protection(wide("protection", Kind::Text, "Protected-process type and signer")),
     placed(
         col("path", Kind::Text, "Image path recorded by the kernel at creation (SeAuditProcessCreationInfo)"),
         |c| c.process.image_path(c.space).into(),

@@ -4,9 +4,9 @@ use super::{Analysis, Answers, Ask, Case, Subject, parallel, user, who};
 use crate::dump::UserDump;
 use crate::error::Result;
 use crate::kernel::crossview::{Crossed, Reason, Standing, View};
-use crate::kernel::process::{EProcess, Process};
+use crate::kernel::process::Process;
 use crate::kernel::scan::find::By;
-use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
+use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, wide};
 use crate::value::{Absent, Note};
 
 /// The register's entry.
@@ -101,21 +101,9 @@ const FIELDS: &[Field<Views>] = &[
         "the handle tables of all processes",
         |c| c.holders.into(),
     ),
-    placed(
-        wide("ppid", Kind::Number, "Id of the parent it inherited from"),
-        |c| c.process.ppid().into(),
-        |c| c.process.view.at(EProcess::parent),
-    ),
-    placed(
-        col("create_time", Kind::Time, "When it was created"),
-        |c| c.process.create_time().into(),
-        |c| c.process.view.at(EProcess::created),
-    ),
-    placed(
-        col("exit_time", Kind::Time, "When it ended; none while it runs"),
-        |c| c.process.exit_time().into(),
-        |c| c.process.view.at(EProcess::exited),
-    ),
+    who::ppid(wide("ppid", Kind::Number, "Id of the parent it inherited from")),
+    who::create_time(col("create_time", Kind::Time, "When it was created")),
+    who::exit_time(col("exit_time", Kind::Time, "When it ended; none while it runs")),
     derived(
         wide("physical", Kind::Hex, "Physical address of the _EPROCESS"),
         "where it was met: it is the row's own place",

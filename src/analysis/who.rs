@@ -54,6 +54,56 @@ pub const fn pid<S: OfProcess>() -> Field<S> {
 pub const fn name<S: OfProcess>() -> Field<S> {
     placed(NAME, |c| S::process(c).name().into(), |c| S::process(c).view.at(EProcess::short_name))
 }
+/// Id of the parent it inherited from, as a column of this description.
+#[must_use]
+pub const fn ppid<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).ppid().into(), |c| S::process(c).view.at(EProcess::parent))
+}
+/// When it was created, as a column of this description.
+#[must_use]
+pub const fn create_time<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).create_time().into(), |c| S::process(c).view.at(EProcess::created))
+}
+/// When it ended, as a column of this description.
+#[must_use]
+pub const fn exit_time<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).exit_time().into(), |c| S::process(c).view.at(EProcess::exited))
+}
+/// What it ended with, as a column of this description.
+#[must_use]
+pub const fn exit_status<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| Cell::hex(S::process(c).exit_status()), |c| S::process(c).view.at(EProcess::exit_code))
+}
+/// Threads that have not ended, as a column of this description.
+#[must_use]
+pub const fn threads<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).threads().into(), |c| S::process(c).view.at(EProcess::active_threads))
+}
+/// Whether it is a 32-bit process of a 64-bit Windows, as a column of this description.
+#[must_use]
+pub const fn wow64<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).is_wow64().into(), |c| S::process(c).view.at(EProcess::wow64))
+}
+/// Its page tables, as a column of this description.
+#[must_use]
+pub const fn dtb<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).dtb().into(), |c| S::process(c).dtb_at())
+}
+/// Its page tables of user mode, as a column of this description.
+#[must_use]
+pub const fn user_dtb<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).user_dtb().into(), |c| S::process(c).view.at(EProcess::user_dtb_raw))
+}
+/// Its PEB, as a column of this description.
+#[must_use]
+pub const fn peb<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).peb().into(), |c| S::process(c).view.at(EProcess::peb_raw))
+}
+/// How it is protected, as a column of this description.
+#[must_use]
+pub const fn protection<S: OfProcess>(column: Column) -> Field<S> {
+    placed(column, |c| S::process(c).protection().map(|p| p.to_string()).into(), |c| S::process(c).protection_at())
+}
 /// The address of the `_EPROCESS`, as a column of this description.
 #[must_use]
 pub const fn offset<S: OfProcess>(column: Column) -> Field<S> {
