@@ -1,7 +1,7 @@
 //! `images`: the program of each process by three witnesses.
 
+use super::image_facts::{self, Facts};
 use super::parallel::each_process;
-use super::verinfo::{Facts, entry};
 use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
 use crate::addr::Va;
 use crate::bytes::Place;
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::{File, FileLayout, Files};
-use crate::kernel::image::{HeaderField, Image};
+use crate::kernel::image::Image;
 use crate::kernel::peb::PebLayout;
 use crate::kernel::process::{EProcess, Process};
 use crate::kernel::section::{ControlArea, ControlAreaLayout, ImageInformation, Sections};
@@ -60,6 +60,7 @@ pub struct Of<'a> {
     facts: Facts<'a>,
 }
 who::of_process!(Images, Of);
+image_facts::of_image!(Images, Of);
 
 impl<'a> Of<'a> {
     fn in_peb(&self, field: At<PebLayout>) -> Option<Place> {
@@ -157,76 +158,28 @@ pub const FIELDS: &[Field<Images>] = &[
         |c| c.information().and_then(|at| present(c.in_information(at)?.entry()?)).into(),
         |c| c.in_information(c.information().ok()?).ok()?.at(ImageInformation::entry),
     ),
-    derived(col("company", Kind::Text, "CompanyName of the version resource"), "the image's version resource", |c| {
-        c.facts.string("CompanyName")
-    }),
-    derived(wide("product", Kind::Text, "ProductName"), "the image's version resource", |c| {
-        c.facts.string("ProductName")
-    }),
-    derived(wide("original_name", Kind::Text, "OriginalFilename"), "the image's version resource", |c| {
-        c.facts.string("OriginalFilename")
-    }),
-    derived(wide("file_version", Kind::Text, "File version"), "the image's version resource", |c| {
-        c.facts.number(|v| v.file)
-    }),
-    derived(wide("product_version", Kind::Text, "Product version"), "the image's version resource", |c| {
-        c.facts.number(|v| v.product)
-    }),
-    derived(wide("file_version_text", Kind::Text, "FileVersion string"), "the image's version resource", |c| {
-        c.facts.string("FileVersion")
-    }),
-    derived(wide("description", Kind::Text, "FileDescription"), "the image's version resource", |c| {
-        c.facts.string("FileDescription")
-    }),
-    derived(wide("internal_name", Kind::Text, "InternalName"), "the image's version resource", |c| {
-        c.facts.string("InternalName")
-    }),
-    derived(wide("copyright", Kind::Text, "LegalCopyright"), "the image's version resource", |c| {
-        c.facts.string("LegalCopyright")
-    }),
-    derived(
-        wide("strings", Kind::Nested, "All strings of the version resource"),
-        "the image's version resource",
-        |c| c.facts.strings(),
-    ),
-    placed(
-        col("machine", Kind::Text, "Processor, by the header at the base"),
-        |c| c.facts.header(|i| i.machine_name().into()),
-        |c| c.facts.header_at(HeaderField::Machine),
-    ),
-    placed(
-        wide("size", Kind::Hex, "SizeOfImage of the header"),
-        |c| c.facts.header(|i| Cell::Hex(i.size.into())),
-        |c| c.facts.header_at(HeaderField::Size),
-    ),
-    placed(
-        wide("entry", Kind::Hex, "Entry point, by the header"),
-        |c| c.facts.header(entry),
-        |c| c.facts.header_at(HeaderField::Entry),
-    ),
-    placed(
-        wide("timestamp", Kind::Hex, "TimeDateStamp of the header"),
-        |c| c.facts.header(|i| Cell::Hex(i.timestamp.into())),
-        |c| c.facts.header_at(HeaderField::TimeStamp),
-    ),
-    derived(
-        wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
-        "timestamp, where the debug directory does not say that it is a hash",
-        |c| c.facts.build_time(),
-    ),
-    placed(
-        wide("checksum", Kind::Hex, "CheckSum of the header"),
-        |c| c.facts.header(|i| Cell::Hex(i.checksum.into())),
-        |c| c.facts.header_at(HeaderField::CheckSum),
-    ),
-    derived(wide("pdb", Kind::Text, "Name of its PDB"), "the CodeView record of the image's debug directory", |c| {
-        c.facts.pdb.as_ref().map(|p| p.name.clone()).map_err(|e| *e).into()
-    }),
-    derived(
-        wide("pdb_id", Kind::Text, "GUID and age of its PDB"),
-        "the CodeView record of the image's debug directory",
-        |c| c.facts.pdb.as_ref().map(crate::symbols::PdbId::key).map_err(|e| *e).into(),
-    ),
+    image_facts::company(col("company", Kind::Text, "CompanyName of the version resource")),
+    image_facts::product(wide("product", Kind::Text, "ProductName")),
+    image_facts::original_name(wide("original_name", Kind::Text, "OriginalFilename")),
+    image_facts::file_version(wide("file_version", Kind::Text, "File version")),
+    image_facts::product_version(wide("product_version", Kind::Text, "Product version")),
+    image_facts::file_version_text(wide("file_version_text", Kind::Text, "FileVersion string")),
+    image_facts::description(wide("description", Kind::Text, "FileDescription")),
+    image_facts::internal_name(wide("internal_name", Kind::Text, "InternalName")),
+    image_facts::copyright(wide("copyright", Kind::Text, "LegalCopyright")),
+    image_facts::strings(wide("strings", Kind::Nested, "All strings of the version resource")),
+    image_facts::machine(col("machine", Kind::Text, "Processor, by the header at the base")),
+    image_facts::size(wide("size", Kind::Hex, "SizeOfImage of the header")),
+    image_facts::entry(wide("entry", Kind::Hex, "Entry point, by the header")),
+    image_facts::timestamp(wide("timestamp", Kind::Hex, "TimeDateStamp of the header")),
+    image_facts::build_time(wide(
+        "build_time",
+        Kind::Time,
+        "The same as a time, where it can be one of this machine's life",
+    )),
+    image_facts::checksum(wide("checksum", Kind::Hex, "CheckSum of the header")),
+    image_facts::pdb(wide("pdb", Kind::Text, "Name of its PDB")),
+    image_facts::pdb_id(wide("pdb_id", Kind::Text, "GUID and age of its PDB")),
     derived(
         wide("header", Kind::Bool, "Whether a PE header lies at the base, where it can be read"),
         "whether the bytes at base are those of a PE header",

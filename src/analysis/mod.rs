@@ -22,6 +22,7 @@ pub mod getsids;
 mod handles;
 pub mod heaps;
 pub mod identities;
+pub mod image_facts;
 pub mod images;
 mod info;
 pub mod joblinks;

@@ -1,6 +1,6 @@
 //! The address-space analyses of a user-mode minidump: what its streams hold, and what the process's own memory says where it was kept.
 
-use super::verinfo::{self, Facts};
+use super::image_facts::{self, Facts};
 use super::{Ask, malfind, memmap};
 use crate::addr::{Pa, Va};
 use crate::bytes::Place;
@@ -169,7 +169,7 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
             ("module_name", m.name.as_deref().map(|path| base_name(path).to_owned()).map_err(|e| *e).into()),
             ("path", m.name.clone().into()),
         ]);
-        let row = placed(row(&verinfo::COLUMNS, known, at_file(m.file)), ask, whose_at(&user));
+        let row = placed(row(&super::verinfo::COLUMNS, known, at_file(m.file)), ask, whose_at(&user));
         let recorded = |field: u64| Some(at_file(m.file.saturating_add(field)));
         let fields = [
             ("machine", facts.header_at(HeaderField::Machine)),
@@ -198,12 +198,12 @@ fn of_image(facts: &Facts<'_>) -> [(&'static str, Cell); 18] {
         ("strings", facts.strings()),
         ("machine", facts.header(|i| i.machine_name().into())),
         ("size", facts.header(|i| Cell::Hex(i.size.into()))),
-        ("entry", facts.header(verinfo::entry)),
+        ("entry", facts.header(image_facts::entry_point)),
         ("timestamp", facts.header(|i| Cell::Hex(i.timestamp.into()))),
         ("build_time", facts.build_time()),
         ("checksum", facts.header(|i| Cell::Hex(i.checksum.into()))),
-        ("pdb", facts.pdb.as_ref().map(|p| p.name.clone()).map_err(|why| *why).into()),
-        ("pdb_id", facts.pdb.as_ref().map(crate::symbols::PdbId::key).map_err(|why| *why).into()),
+        ("pdb", facts.pdb(|p| p.name.clone())),
+        ("pdb_id", facts.pdb(crate::symbols::PdbId::key)),
     ]
 }
 

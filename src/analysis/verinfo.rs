@@ -1,23 +1,21 @@
 //! `verinfo`: what the version resources of each process's modules say.
 
 use super::dlllist::ModuleRows;
+use super::image_facts::{self, Facts};
 use super::parallel::each_process;
 use super::tell::tell;
 use super::{Analysis, Answers, Ask, Case, Subject, user_memory, who};
 use crate::addr::Va;
-use crate::bytes::Place;
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::file_object::Files;
-use crate::kernel::image::{HeaderField, Image};
+use crate::kernel::image::Image;
 use crate::kernel::ldr::Module;
 use crate::kernel::process::Process;
 use crate::kernel::process_modules::{self, Loaded};
-use crate::kernel::stamp::{Bounds, Stamp};
-use crate::kernel::verinfo::{Number, Version};
+use crate::kernel::stamp::Bounds;
 use crate::paging::Space;
-use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
-use crate::symbols::PdbId;
+use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, wide};
 use crate::utf16::Text;
 use crate::value::{Absent, Value};
 
@@ -46,6 +44,7 @@ pub struct Of<'a> {
     facts: Facts<'a>,
 }
 who::of_process!(Versions, Of);
+image_facts::of_image!(Versions, Of);
 
 impl Of<'_> {
     fn listed(&self, get: fn(&Module) -> Value<Text>) -> Value<Text> {
@@ -72,80 +71,28 @@ pub const FIELDS: &[Field<Versions>] = &[
         "the loader's BaseDllName, or the last part of the mapped file's name",
         |c| c.listed(|m| m.name.clone()).or(c.file_name()).into(),
     ),
-    derived(col("company", Kind::Text, "CompanyName"), "the image's version resource", |c| {
-        c.facts.string("CompanyName")
-    }),
-    derived(col("product", Kind::Text, "ProductName"), "the image's version resource", |c| {
-        c.facts.string("ProductName")
-    }),
-    derived(col("original_name", Kind::Text, "OriginalFilename"), "the image's version resource", |c| {
-        c.facts.string("OriginalFilename")
-    }),
-    derived(
-        col("file_version", Kind::Text, "File version, by the four numbers of the fixed part"),
-        "the image's version resource",
-        |c| c.facts.number(|v| v.file),
-    ),
-    derived(
-        wide("product_version", Kind::Text, "Product version, by the four numbers"),
-        "the image's version resource",
-        |c| c.facts.number(|v| v.product),
-    ),
-    derived(wide("file_version_text", Kind::Text, "FileVersion string"), "the image's version resource", |c| {
-        c.facts.string("FileVersion")
-    }),
-    derived(wide("description", Kind::Text, "FileDescription"), "the image's version resource", |c| {
-        c.facts.string("FileDescription")
-    }),
-    derived(wide("internal_name", Kind::Text, "InternalName"), "the image's version resource", |c| {
-        c.facts.string("InternalName")
-    }),
-    derived(wide("copyright", Kind::Text, "LegalCopyright"), "the image's version resource", |c| {
-        c.facts.string("LegalCopyright")
-    }),
-    derived(
-        wide("strings", Kind::Nested, "All strings of the version resource"),
-        "the image's version resource",
-        |c| c.facts.strings(),
-    ),
-    placed(
-        wide("machine", Kind::Text, "Processor, by the header"),
-        |c| c.facts.header(|i| i.machine_name().into()),
-        |c| c.facts.header_at(HeaderField::Machine),
-    ),
-    placed(
-        wide("size", Kind::Hex, "SizeOfImage of the header"),
-        |c| c.facts.header(|i| Cell::Hex(i.size.into())),
-        |c| c.facts.header_at(HeaderField::Size),
-    ),
-    placed(
-        wide("entry", Kind::Hex, "Entry point"),
-        |c| c.facts.header(entry),
-        |c| c.facts.header_at(HeaderField::Entry),
-    ),
-    placed(
-        wide("timestamp", Kind::Hex, "TimeDateStamp of the header; a hash in reproducible builds"),
-        |c| c.facts.header(|i| Cell::Hex(i.timestamp.into())),
-        |c| c.facts.header_at(HeaderField::TimeStamp),
-    ),
-    derived(
-        wide("build_time", Kind::Time, "The same as a time, where it can be one of this machine's life"),
-        "timestamp, where the debug directory does not say that it is a hash",
-        |c| c.facts.build_time(),
-    ),
-    placed(
-        wide("checksum", Kind::Hex, "CheckSum of the header"),
-        |c| c.facts.header(|i| Cell::Hex(i.checksum.into())),
-        |c| c.facts.header_at(HeaderField::CheckSum),
-    ),
-    derived(wide("pdb", Kind::Text, "Name of its PDB"), "the CodeView record of the image's debug directory", |c| {
-        c.facts.pdb.as_ref().map(|p| p.name.clone()).map_err(|e| *e).into()
-    }),
-    derived(
-        wide("pdb_id", Kind::Text, "GUID and age of its PDB, as symbol servers are asked"),
-        "the CodeView record of the image's debug directory",
-        |c| c.facts.pdb.as_ref().map(crate::symbols::PdbId::key).map_err(|e| *e).into(),
-    ),
+    image_facts::company(col("company", Kind::Text, "CompanyName")),
+    image_facts::product(col("product", Kind::Text, "ProductName")),
+    image_facts::original_name(col("original_name", Kind::Text, "OriginalFilename")),
+    image_facts::file_version(col("file_version", Kind::Text, "File version, by the four numbers of the fixed part")),
+    image_facts::product_version(wide("product_version", Kind::Text, "Product version, by the four numbers")),
+    image_facts::file_version_text(wide("file_version_text", Kind::Text, "FileVersion string")),
+    image_facts::description(wide("description", Kind::Text, "FileDescription")),
+    image_facts::internal_name(wide("internal_name", Kind::Text, "InternalName")),
+    image_facts::copyright(wide("copyright", Kind::Text, "LegalCopyright")),
+    image_facts::strings(wide("strings", Kind::Nested, "All strings of the version resource")),
+    image_facts::machine(wide("machine", Kind::Text, "Processor, by the header")),
+    image_facts::size(wide("size", Kind::Hex, "SizeOfImage of the header")),
+    image_facts::entry(wide("entry", Kind::Hex, "Entry point")),
+    image_facts::timestamp(wide("timestamp", Kind::Hex, "TimeDateStamp of the header; a hash in reproducible builds")),
+    image_facts::build_time(wide(
+        "build_time",
+        Kind::Time,
+        "The same as a time, where it can be one of this machine's life",
+    )),
+    image_facts::checksum(wide("checksum", Kind::Hex, "CheckSum of the header")),
+    image_facts::pdb(wide("pdb", Kind::Text, "Name of its PDB")),
+    image_facts::pdb_id(wide("pdb_id", Kind::Text, "GUID and age of its PDB, as symbol servers are asked")),
     derived(
         wide("path", Kind::Text, "Mapped file with its device, else the loader's path"),
         "the mapped file's name behind its device's, or the loader's FullDllName",
@@ -189,67 +136,4 @@ pub fn rows<'k>(
         sink.row(Row::of(FIELDS, &Of { process, module, base, mapped, facts }, &ask.rows).at(place))?;
     }
     Ok(())
-}
-
-/// What an image says of itself.
-pub struct Facts<'a> {
-    space: Value<&'a Space<'a>>,
-    /// Its headers.
-    pub image: Value<Image>,
-    version: Value<Version>,
-    /// The identity of its PDB.
-    pub pdb: Value<PdbId>,
-    bounds: Bounds,
-}
-
-impl<'a> Facts<'a> {
-    /// Reads them in the image's memory.
-    #[must_use]
-    pub fn of(space: Value<&'a Space<'a>>, image: Value<Image>, bounds: Bounds) -> Self {
-        let version = image.as_ref().map_err(|why| *why).and_then(|image| image.version(space?));
-        let pdb = image.as_ref().map_err(|why| *why).and_then(|image| image.pdb(space?));
-        Self { space, image, version, pdb, bounds }
-    }
-    fn version(&self) -> Value<&Version> {
-        self.version.as_ref().map_err(|why| *why)
-    }
-    /// A string of its version resource.
-    #[must_use]
-    pub fn string(&self, name: &str) -> Cell {
-        self.version().and_then(|v| v.string(name).ok_or(Absent::NotApplicable)).map(str::to_owned).into()
-    }
-    /// A version number.
-    #[must_use]
-    pub fn number(&self, get: fn(&Version) -> Option<Number>) -> Cell {
-        self.version().and_then(|v| get(v).ok_or(Absent::NotApplicable)).map(|n| n.to_string()).into()
-    }
-    /// All strings of its version resource.
-    #[must_use]
-    pub fn strings(&self) -> Cell {
-        let object =
-            |v: &Version| Cell::Object(v.strings.iter().map(|(k, t)| (k.clone().into(), t.clone().into())).collect());
-        self.version().map_or_else(Cell::Absent, object)
-    }
-    /// Something of its headers.
-    #[must_use]
-    pub fn header(&self, get: fn(&Image) -> Cell) -> Cell {
-        self.image.as_ref().map_or_else(|why| Cell::Absent(*why), get)
-    }
-    /// Where a field of its headers is.
-    #[must_use]
-    pub fn header_at(&self, field: HeaderField) -> Option<Place> {
-        Some(self.image.as_ref().ok()?.header_at(self.space.ok()?, field))
-    }
-    /// When it was linked.
-    #[must_use]
-    pub fn build_time(&self) -> Cell {
-        let image = self.image.as_ref().map_err(|why| *why);
-        image.and_then(|i| self.bounds.built(i.timestamp, Stamp::read(self.space?, i))).into()
-    }
-}
-
-/// The address of an image's entry point.
-#[must_use]
-pub fn entry(image: &Image) -> Cell {
-    if image.entry == 0 { Absent::NotApplicable.into() } else { image.base.add(image.entry.into()).into() }
 }
