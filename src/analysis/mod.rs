@@ -63,6 +63,7 @@ mod user_memory;
 pub mod vadinfo;
 pub mod vadtree;
 pub mod verinfo;
+pub mod which_thread;
 pub mod who;
 pub mod workingset;
 

@@ -2,7 +2,7 @@
 
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Threaded, Worker, each_thread};
-use super::{Analysis, Answers, Ask, Case, Subject, copied, who};
+use super::{Analysis, Answers, Ask, Case, Subject, copied, which_thread, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::bytes::Place;
 use crate::error::Result;
@@ -43,6 +43,7 @@ struct Of<'a> {
     stack: &'a Stack,
 }
 who::of_process!(StacksOf, Of);
+which_thread::of_thread!(StacksOf, Of);
 
 impl<'a> Of<'a> {
     fn teb(&self) -> Option<Teb<'a>> {
@@ -86,7 +87,7 @@ const FIELDS: &[Field<StacksOf>] = &[
     who::pid(),
     who::name(),
     who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
-    placed(col("tid", Kind::Number, "Thread id"), |c| c.thread.tid().into(), |c| c.thread.view.at(EThread::tid)),
+    which_thread::tid(),
     derived(
         col("side", Kind::Text, "kernel, user or wow64 (32-bit code of a 64-bit Windows)"),
         "which of the thread's stacks it is",

@@ -1,7 +1,7 @@
 //! `thrdscan`: threads found in physical memory, listed or not.
 
 use super::scans::{self, Scans};
-use super::{Analysis, Answers, Ask, Case, Subject};
+use super::{Analysis, Answers, Ask, Case, Subject, which_thread};
 use crate::error::Result;
 use crate::kernel::process::{EProcess, Process};
 use crate::kernel::scan::find::Found;
@@ -12,7 +12,6 @@ use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers,
 use crate::symbols::layout::Layout;
 use crate::value::{Absent, Value};
 use rustc_hash::FxHashSet;
-use std::borrow::Cow;
 
 /// The register's entry.
 pub static THRDSCAN: Analysis = Analysis {
@@ -40,6 +39,7 @@ struct Hit<'a> {
 impl crate::report::Subject for Hits {
     type Of<'a> = Hit<'a>;
 }
+which_thread::of_thread!(Hits, Hit);
 impl Scans for Hits {
     fn found<'a, 'b>(of: &'b Self::Of<'a>) -> &'b Found {
         of.found
@@ -63,7 +63,7 @@ const FIELDS: &[Field<Hits>] = &[
         |c| c.owner_name().into(),
         |c| c.owner.as_ref().ok()?.view.at(EProcess::short_name),
     ),
-    placed(col("tid", Kind::Number, "Thread id"), |c| c.thread.tid().into(), |c| c.thread.view.at(EThread::tid)),
+    which_thread::tid(),
     scans::address(col("offset", Kind::Hex, "Address of the _ETHREAD")),
     scans::physical(),
     scans::found_by(),
@@ -77,41 +77,17 @@ const FIELDS: &[Field<Hits>] = &[
         "the fields it names",
         |c| Cell::List(c.thread.doubts(c.space).into_iter().flatten().map(|d| d.words().into()).collect()),
     ),
-    placed(
-        col("start_address", Kind::Hex, "Where the kernel began it"),
-        |c| c.thread.view.start().into(),
-        |c| c.thread.view.at(EThread::start),
-    ),
-    placed(
-        col("win32_start_address", Kind::Hex, "What its creator asked to run"),
-        |c| c.thread.win32_start().into(),
-        |c| c.thread.view.at(EThread::win32_start_raw),
-    ),
-    placed(
-        wide("teb", Kind::Hex, "Thread environment block"),
-        |c| c.thread.teb().into(),
-        |c| c.thread.view.at(EThread::teb_raw),
-    ),
+    which_thread::start_address(col("start_address", Kind::Hex, "Where the kernel began it")),
+    which_thread::win32_start_address(col("win32_start_address", Kind::Hex, "What its creator asked to run")),
+    which_thread::teb(wide("teb", Kind::Hex, "Thread environment block")),
     placed(
         wide("process", Kind::Hex, "Address of the _EPROCESS it points to"),
         |c| c.thread.view.owner().into(),
         |c| c.thread.view.at(EThread::owner),
     ),
-    placed(
-        wide("state", Kind::Text, "Scheduler state"),
-        |c| c.thread.state().map(Cow::into_owned).into(),
-        |c| c.thread.view.at(EThread::state_raw),
-    ),
-    placed(
-        col("create_time", Kind::Time, "When it was created"),
-        |c| c.thread.created().into(),
-        |c| c.thread.view.at(EThread::create_time_raw),
-    ),
-    placed(
-        col("exit_time", Kind::Time, "When it ended; none while it lives"),
-        |c| c.thread.exited().into(),
-        |c| c.thread.view.at(EThread::exit_time_raw),
-    ),
+    which_thread::state(wide("state", Kind::Text, "Scheduler state")),
+    which_thread::create_time(col("create_time", Kind::Time, "When it was created")),
+    which_thread::exit_time(col("exit_time", Kind::Time, "When it ended; none while it lives")),
 ];
 const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 

@@ -3,7 +3,7 @@
 use super::code::Location;
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Threaded, Worker, each_thread, location, stack};
-use super::{Analysis, Answers, Ask, Case, Subject, Switch, copied, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, copied, user, which_thread, who};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::Result;
@@ -54,6 +54,7 @@ pub struct Of<'a> {
     unlinked: bool,
 }
 who::of_process!(ThreadsOf, Of);
+which_thread::of_thread!(ThreadsOf, Of);
 
 impl<'a> Of<'a> {
     fn locate(&self, va: Value<Va>) -> Value<Location> {
@@ -84,28 +85,20 @@ impl<'a> Of<'a> {
 pub const FIELDS: &[Field<ThreadsOf>] = &[
     who::pid(),
     who::name(),
-    placed(col("tid", Kind::Number, "Thread id"), |c| c.thread.tid().into(), |c| c.thread.view.at(EThread::tid)),
+    which_thread::tid(),
     derived(
         col("offset", Kind::Hex, "Address of the _ETHREAD"),
         "the address at which the object is: it is the row's own place",
         |c| c.thread.offset().map_or(Cell::Absent(Absent::NotRecorded), Cell::from),
     ),
     who::offset(wide("process", Kind::Hex, "Address of the _EPROCESS")),
-    placed(
-        col("teb", Kind::Hex, "Thread environment block; none for system threads"),
-        |c| c.thread.teb().into(),
-        |c| c.thread.view.at(EThread::teb_raw),
-    ),
-    placed(
-        col("start_address", Kind::Hex, "Where the kernel began it (StartAddress)"),
-        |c| c.thread.view.start().into(),
-        |c| c.thread.view.at(EThread::start),
-    ),
-    placed(
-        col("win32_start_address", Kind::Hex, "What its creator asked to run (Win32StartAddress)"),
-        |c| c.thread.win32_start().into(),
-        |c| c.thread.view.at(EThread::win32_start_raw),
-    ),
+    which_thread::teb(col("teb", Kind::Hex, "Thread environment block; none for system threads")),
+    which_thread::start_address(col("start_address", Kind::Hex, "Where the kernel began it (StartAddress)")),
+    which_thread::win32_start_address(col(
+        "win32_start_address",
+        Kind::Hex,
+        "What its creator asked to run (Win32StartAddress)",
+    )),
     derived(
         col("start_module", Kind::Text, "Module of win32_start_address; none outside of all images"),
         "win32_start_address, and the images of kernel and process",
@@ -121,11 +114,7 @@ pub const FIELDS: &[Field<ThreadsOf>] = &[
         "win32_start_address, the images of kernel and process, and their exports",
         |c| c.win32_start.as_ref().map_err(|why| *why).and_then(Location::text).into(),
     ),
-    placed(
-        col("state", Kind::Text, "Scheduler state (_KTHREAD_STATE)"),
-        |c| c.thread.state().map(Cow::into_owned).into(),
-        |c| c.thread.view.at(EThread::state_raw),
-    ),
+    which_thread::state(col("state", Kind::Text, "Scheduler state (_KTHREAD_STATE)")),
     placed(
         col("wait_reason", Kind::Text, "What it waits for (_KWAIT_REASON); none while it does not wait"),
         |c| c.thread.wait_reason().map(Cow::into_owned).into(),
@@ -161,16 +150,8 @@ pub const FIELDS: &[Field<ThreadsOf>] = &[
         |c| c.thread.view.suspend_count().map(i64::from).into(),
         |c| c.thread.view.at(EThread::suspend_count),
     ),
-    placed(
-        col("create_time", Kind::Time, "When it was created"),
-        |c| c.thread.created().into(),
-        |c| c.thread.view.at(EThread::create_time_raw),
-    ),
-    placed(
-        col("exit_time", Kind::Time, "When it ended; none while it lives"),
-        |c| c.thread.exited().into(),
-        |c| c.thread.view.at(EThread::exit_time_raw),
-    ),
+    which_thread::create_time(col("create_time", Kind::Time, "When it was created")),
+    which_thread::exit_time(col("exit_time", Kind::Time, "When it ended; none while it lives")),
     placed(
         wide("exit_status", Kind::Hex, "What it ended with; none while it lives"),
         |c| Cell::hex(c.thread.exit_status()),
