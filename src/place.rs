@@ -16,6 +16,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// A byte of the dump file that is in no memory: of a header, or of a stream.
+    #[must_use]
+    pub const fn in_dump(offset: u64) -> Self {
+        Self { va: None, pa: None, file: Some(At::in_dump(offset)) }
+    }
     /// The place `by` bytes further on, of the same object in the same page.
     #[must_use]
     pub fn offset_by(self, by: u64) -> Self {

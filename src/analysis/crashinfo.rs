@@ -55,15 +55,11 @@ impl Of<'_> {
     }
 }
 
-fn in_file(offset: u64) -> Place {
-    Place { file: Some(offset.into()), ..Place::default() }
-}
-
 const FIELDS: &[Field<Crashes>] = &[
     placed(
         col("bugcheck", Kind::Hex, "Bug-check code"),
         |c| Cell::Hex(c.header.bugcheck.into()),
-        |c| Some(in_file(c.header.bugcheck_at)),
+        |c| Some(Place::in_dump(c.header.bugcheck_at)),
     ),
     derived(
         col("bugcheck_name", Kind::Text, "Its name in Microsoft's reference"),
@@ -78,7 +74,7 @@ const FIELDS: &[Field<Crashes>] = &[
     placed(
         col("parameters", Kind::Nested, "Its four parameters: value, meaning, what the value says, driver it lies in"),
         |c| parameters(&c.crash),
-        |c| Some(in_file(c.header.parameters_at)),
+        |c| Some(Place::in_dump(c.header.parameters_at)),
     ),
     derived(
         col(
@@ -93,7 +89,7 @@ const FIELDS: &[Field<Crashes>] = &[
     placed(
         col("exception", Kind::Nested, "The exception record: code, flags, address, parameters"),
         |c| exception(c.dump, c.header, &c.crash.modules),
-        |c| Some(in_file(c.header.exception?.0)),
+        |c| Some(Place::in_dump(c.header.exception?.0)),
     ),
     derived(
         col("instruction", Kind::Hex, "Where the processor was (instruction pointer of the context)"),
@@ -120,12 +116,12 @@ const FIELDS: &[Field<Crashes>] = &[
     placed(
         col("registers", Kind::Nested, "Registers of the context record"),
         |c| c.context.as_ref().map_or_else(|why| Cell::Absent(*why), registers),
-        |c| Some(in_file(c.header.context?.0)),
+        |c| Some(Place::in_dump(c.header.context?.0)),
     ),
     placed(
         col("system_time", Kind::Time, "When the machine stopped, by the header"),
         |c| c.header.system_time.ok_or(Absent::NotRecorded).into(),
-        |c| Some(in_file(c.header.system_time_at)),
+        |c| Some(Place::in_dump(c.header.system_time_at)),
     ),
     derived(
         col("uptime", Kind::Text, "How long it had run: days.hours:minutes:seconds"),
@@ -163,7 +159,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let running = running(case, &context);
     let copied = case.kernel().ok().and_then(|k| k.copied.as_ref());
     let of = Of { dump, header, crash, context, running, copied };
-    sink.row(Row::of(FIELDS, &of, &ask.rows).at(in_file(0)).upright())
+    sink.row(Row::of(FIELDS, &of, &ask.rows).at(Place::in_dump(0)).upright())
 }
 
 fn parameters(crash: &Crash<'_>) -> Cell {

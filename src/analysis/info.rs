@@ -73,7 +73,7 @@ impl Of<'_> {
         let own = self.kernel.zip(space.as_ref()).filter(|(k, space)| k.clock(space).now.is_ok());
         match own {
             Some((kernel, space)) => kernel.system_time_place(space),
-            None => Some(in_file(self.dump.header.as_ref()?.system_time_at)),
+            None => Some(Place::in_dump(self.dump.header.as_ref()?.system_time_at)),
         }
     }
     /// Where a field of `KUSER_SHARED_DATA` is.
@@ -87,7 +87,7 @@ impl Of<'_> {
     /// By the header it is its time less its up time.
     fn boot_at(&self) -> Option<Place> {
         if self.told.by_header.contains(&"boot_time") {
-            return Some(in_file(self.dump.header.as_ref()?.system_time_at));
+            return Some(Place::in_dump(self.dump.header.as_ref()?.system_time_at));
         }
         self.global("KeBootTime")
     }
@@ -101,12 +101,8 @@ impl Of<'_> {
         Some(self.kernel?.space().place(self.kernel?.global(name)?))
     }
     fn header_at(&self, field: HeaderField) -> Option<Place> {
-        Some(in_file(self.dump.header.as_ref()?.field_at(field)))
+        Some(Place::in_dump(self.dump.header.as_ref()?.field_at(field)))
     }
-}
-
-fn in_file(offset: u64) -> Place {
-    Place { file: Some(offset.into()), ..Place::default() }
 }
 
 const FIELDS: &[Field<About>] = &[

@@ -3,7 +3,7 @@
 use super::disassembly::{Look, hex_lines, instructions, look};
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Answers, Ask, Case, Subject, Switch, user_memory, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, user, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::bytes::{Bytes, Place};
 use crate::error::Result;
@@ -37,7 +37,7 @@ pub static MALFIND: Analysis = Analysis {
         about: "Ranges too whose code looks as a compiler makes it at run time",
     }],
     subject: Subject::Processes,
-    answers: Answers::of(run).minidump(|case, dump, ask, sink| user_memory::malfind(&case.dump, *dump, ask, sink)),
+    answers: Answers::of(run).minidump(|case, dump, ask, sink| user::memory::malfind(&case.dump, *dump, ask, sink)),
 };
 
 /// A range that runs code without being an image.

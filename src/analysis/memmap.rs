@@ -2,7 +2,7 @@
 
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Answers, Ask, Case, Subject, Switch, memory, user_memory, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, memory, user, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::bytes::Place;
 use crate::error::Result;
@@ -36,7 +36,7 @@ pub static MEMMAP: Analysis = Analysis {
         Switch { name: "kernel", value: None, about: "The kernel's half of the address space as well" },
     ],
     subject: Subject::Processes,
-    answers: Answers::of(run).minidump(|_, dump, ask, sink| user_memory::memmap(dump, ask, sink)),
+    answers: Answers::of(run).minidump(|_, dump, ask, sink| user::memory::memmap(dump, ask, sink)),
 };
 
 /// A page of a process, or several in a row.

@@ -59,7 +59,6 @@ pub mod tokens;
 mod unloaded;
 pub mod unloadeddlls;
 mod user;
-mod user_memory;
 pub mod vadinfo;
 pub mod vadtree;
 pub mod verinfo;

@@ -50,7 +50,7 @@ impl Of<'_> {
     /// Where a field of its loader entry is, or of its entry in a triage dump (the fields of [`Driver::fields`]).
     fn at(&self, new: At<KernelEntry>, old: At<UserEntry>, triage: Option<usize>) -> Option<Place> {
         if let Some(entry) = self.entry {
-            return Some(in_file(entry.file.checked_add((*entry.fields.get(triage?)?).into())?));
+            return Some(Place::in_dump(entry.file.checked_add((*entry.fields.get(triage?)?).into())?));
         }
         let (kernel, space) = self.kernel?;
         let va = self.module.offset.ok()?;
@@ -64,19 +64,15 @@ impl Of<'_> {
         let Some(entry) = self.entry else { return self.text_at(&self.module.name) };
         let path = entry.name.as_ref().ok()?;
         let folder = path.strip_suffix(base_name(path))?.encode_utf16().count();
-        Some(in_file(entry.name_at.checked_add(u64::try_from(folder).ok()?.checked_mul(2)?)?))
+        Some(Place::in_dump(entry.name_at.checked_add(u64::try_from(folder).ok()?.checked_mul(2)?)?))
     }
     /// Where a text of its loader entry is; of a triage dump the path.
     pub fn text_at(&self, text: &Value<Text>) -> Option<Place> {
         match self.entry {
-            Some(entry) => entry.name.is_ok().then(|| in_file(entry.name_at)),
+            Some(entry) => entry.name.is_ok().then(|| Place::in_dump(entry.name_at)),
             None => self.kernel?.1.place_of(text),
         }
     }
-}
-
-fn in_file(offset: u64) -> Place {
-    Place { file: Some(offset.into()), ..Place::default() }
 }
 
 /// The columns of a module, shared with `modscan`.

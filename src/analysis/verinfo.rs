@@ -4,7 +4,7 @@ use super::dlllist::ModuleRows;
 use super::image_facts::{self, Facts};
 use super::parallel::each_process;
 use super::tell::tell;
-use super::{Analysis, Answers, Ask, Case, Subject, user_memory, who};
+use super::{Analysis, Answers, Ask, Case, Subject, user, who};
 use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::address_space::AddressSpace;
@@ -28,7 +28,7 @@ pub static VERINFO: Analysis = Analysis {
     columns: &COLUMNS,
     switches: &[],
     subject: Subject::Processes,
-    answers: Answers::of(run).minidump(|case, dump, ask, sink| user_memory::verinfo(&case.dump, *dump, ask, sink)),
+    answers: Answers::of(run).minidump(|case, dump, ask, sink| user::memory::verinfo(&case.dump, *dump, ask, sink)),
 };
 
 /// A module of a process, as its image tells of it.

@@ -74,7 +74,7 @@ fn home_of(thread: &Thread<'_>) -> Option<Note> {
 pub fn modules(dump: &Dump) -> Option<Modules> {
     let list = dump.triage()?.drivers().iter().map(|d| Module {
         offset: Err(Absent::NotRecorded),
-        place: Place { va: None, pa: None, file: Some(d.file.into()) },
+        place: Place::in_dump(d.file),
         base: Ok(d.base),
         size: Ok(d.size),
         entry: Err(Absent::NotRecorded),
@@ -93,15 +93,13 @@ pub fn modules(dump: &Dump) -> Option<Modules> {
 pub fn unloaded(dump: &Dump) -> Option<Vec<Unloaded>> {
     let list = dump.triage()?.unloaded().iter().zip(0..).map(|(d, index)| Unloaded {
         index,
-        place: Place { va: None, pa: None, file: Some(d.file.into()) },
+        place: Place::in_dump(d.file),
         name: d.name.clone().map(Into::into),
         start: Ok(d.start),
         end: Ok(d.end),
         time: Err(Absent::NotRecorded),
         places: {
-            let [name, start, end] = d.fields.map(|field| {
-                Some(Place { file: Some(d.file.saturating_add(field.into()).into()), ..Place::default() })
-            });
+            let [name, start, end] = d.fields.map(|field| Some(Place::in_dump(d.file.saturating_add(field.into()))));
             [name.filter(|_| d.name.is_ok()), start, end, None]
         },
     });

@@ -33,7 +33,7 @@ pub fn finding(case: &Case) -> Option<Finding> {
     let field = |field: String, value: u64, at: u64, size: u32| {
         let from = usize::try_from(at).unwrap_or(usize::MAX);
         let bytes = case.dump.map().get(from..).and_then(|m| m.get(..size as usize));
-        let place = Place { va: None, pa: None, file: Some(at.into()) };
+        let place = Place::in_dump(at);
         Evidence {
             field: field.into(),
             value: Cell::Hex(value),

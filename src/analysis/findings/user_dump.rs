@@ -4,7 +4,7 @@ use super::rules::INJECTED_CODE;
 use super::{Evidence, Finding, Severity, Subject};
 use crate::addr::Va;
 use crate::analysis::malfind::COLUMNS;
-use crate::analysis::{Ask, user_memory};
+use crate::analysis::{Ask, user};
 use crate::bytes::Place;
 use crate::dump::Dump;
 use crate::dump::user::UserDump;
@@ -19,7 +19,7 @@ use crate::value::{Absent, Note};
 /// The sink's.
 pub fn findings(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<Vec<Finding>> {
     let mut rows = Collected::default();
-    user_memory::malfind(dump, user, ask, &mut rows)?;
+    user::memory::malfind(dump, user, ask, &mut rows)?;
     rows.notes.into_iter().for_each(|n| sink.note(n));
     sink.note(Note::info("a user-mode minidump holds one process and no kernel: only its memory was looked through"));
     let told = rows.rows.iter().map(|row| finding(dump, row));

@@ -32,7 +32,7 @@ pub(super) fn gather(case: &Case, kernel: &Kernel, events: &mut Vec<Event>, note
         && let Some(time) = header.system_time
     {
         let what = format!("crash dump header, bug check {:#x}", header.bugcheck);
-        let place = Place { file: Some(header.system_time_at.into()), ..Place::default() };
+        let place = Place::in_dump(header.system_time_at);
         push(time, Kind::Crash, nothing(), Some(what), place);
     }
     match kernel.unloaded_drivers() {

@@ -1,14 +1,15 @@
 //! `crashinfo` of a user-mode minidump: the exception it was written for.
 
-use super::{at, cells, placed, process_name, record};
+use super::{at, placed, process_name, row_of};
 use crate::addr::Va;
 use crate::analysis::Ask;
 use crate::analysis::code::{Location, module_code};
+use crate::bytes::Place;
 use crate::dump::Arch;
 use crate::dump::user::{Exception, UserDump};
 use crate::error::Result;
 use crate::kernel::context::status_name;
-use crate::report::{Cell, Column, Row, Sink};
+use crate::report::{Cell, Column, Sink};
 use crate::value::Absent;
 
 /// The row.
@@ -57,7 +58,7 @@ pub(in crate::analysis) fn crashinfo(
         // MINIDUMP_HEADER.TimeDateStamp.
         ("system_time", Some(20)),
     ];
-    let row = Row::new(cells(columns, known)).at(record(raised.map_or(0, |e| e.file)));
+    let row = row_of(columns, known, Place::in_dump(raised.map_or(0, |e| e.file)));
     sink.row(placed(row, ask, &places).upright())
 }
 

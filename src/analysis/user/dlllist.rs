@@ -1,11 +1,12 @@
 //! `dlllist` of a user-mode minidump: its module list.
 
-use super::{asked, at, base_name, cells, name_at, path_at, placed, record, tell_missing, whose, whose_at};
+use super::{asked, at, base_name, name_at, path_at, placed, row_of, tell_missing, whose, whose_at};
 use crate::analysis::Ask;
 use crate::analysis::dlllist::COLUMNS;
+use crate::bytes::Place;
 use crate::dump::user::{List, UserDump};
 use crate::error::Result;
-use crate::report::{Cell, Row, Sink};
+use crate::report::{Cell, Sink};
 
 /// The rows.
 pub(in crate::analysis) fn dlllist(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
@@ -34,7 +35,7 @@ pub(in crate::analysis) fn dlllist(user: &UserDump<'_>, ask: &Ask, sink: &mut dy
             ("path", path_at(user, m)),
             ("timestamp", at(m.file, 16)),
         ];
-        sink.row(placed(Row::new(cells(&COLUMNS, known)).at(record(m.file)), ask, &places))?;
+        sink.row(placed(row_of(&COLUMNS, known, Place::in_dump(m.file)), ask, &places))?;
     }
     Ok(())
 }

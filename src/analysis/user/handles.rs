@@ -1,11 +1,12 @@
 //! `handles` of a user-mode minidump: its handle data.
 
-use super::{asked, at, cells, placed, record, tell_missing, whose, whose_at};
+use super::{asked, at, placed, row_of, tell_missing, whose, whose_at};
 use crate::analysis::Ask;
 use crate::analysis::handles::rights;
+use crate::bytes::Place;
 use crate::dump::user::{List, UserDump};
 use crate::error::Result;
-use crate::report::{Cell, Column, Row, Sink};
+use crate::report::{Cell, Column, Sink};
 
 /// `OBJ_PROTECT_CLOSE`, `OBJ_INHERIT` and `OBJ_AUDIT_OBJECT_CLOSE`: the same bits as in a handle table's entry.
 const ATTRIBUTES: [(u8, &str); 3] = [
@@ -56,7 +57,7 @@ pub(in crate::analysis) fn handles(
             ("handle_count", at(h.file, 24)),
             ("pointer_count", at(h.file, 28)),
         ];
-        sink.row(placed(Row::new(cells(columns, known)).at(record(h.file)), ask, &places))?;
+        sink.row(placed(row_of(columns, known, Place::in_dump(h.file)), ask, &places))?;
     }
     Ok(())
 }

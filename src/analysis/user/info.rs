@@ -1,6 +1,6 @@
 //! What `info` tells of a user-mode minidump besides.
 
-use super::{process_name, record};
+use super::process_name;
 use crate::bytes::Place;
 use crate::dump::user::UserDump;
 use crate::report::Cell;
@@ -36,10 +36,10 @@ pub(in crate::analysis) fn info(user: &UserDump<'_>) -> Vec<(&'static str, Cell)
 
 /// Where they are: `MINIDUMP_SYSTEM_INFO`, and `TimeDateStamp` of `MINIDUMP_HEADER`.
 pub(in crate::analysis) fn info_at(user: &UserDump<'_>) -> Vec<(&'static str, Place)> {
-    let mut places = vec![("system_time", record(20))];
+    let mut places = vec![("system_time", Place::in_dump(20))];
     if let Some(s) = user.system() {
         let fields = [("version", 8), ("build", 16), ("product", 7), ("suite_mask", 28), ("processors", 6)];
-        places.extend(fields.map(|(key, field)| (key, record(s.file.saturating_add(field)))));
+        places.extend(fields.map(|(key, field)| (key, Place::in_dump(s.file.saturating_add(field)))));
     }
     places
 }

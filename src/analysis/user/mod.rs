@@ -4,6 +4,7 @@ mod crashinfo;
 mod dlllist;
 mod handles;
 mod info;
+pub(super) mod memory;
 mod modules;
 mod parameters;
 mod pslist;
@@ -45,15 +46,14 @@ fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
     ask.wants(user.info().pid.ok().map(Into::into), process_name(user).ok().as_deref(), None)
 }
 
-/// A record of the file.
-fn record(file: u64) -> Place {
-    Place { file: Some(file.into()), ..Place::default() }
-}
-
 /// The same row, with the places of its values where they were asked for: file offsets, by column.
-fn placed(mut row: Row, ask: &Ask, places: &[(&'static str, Option<u64>)]) -> Row {
+fn placed(row: Row, ask: &Ask, places: &[(&'static str, Option<u64>)]) -> Row {
+    placed_at(row, ask, places.iter().map(|(key, at)| (*key, at.map(Place::in_dump))))
+}
+/// The same, of values that are in the process's memory as well.
+fn placed_at(mut row: Row, ask: &Ask, places: impl IntoIterator<Item = (&'static str, Option<Place>)>) -> Row {
     if ask.rows.places {
-        row.fields.extend(places.iter().filter_map(|(key, at)| Some((*key, record((*at)?)))));
+        row.fields.extend(places.into_iter().filter_map(|(key, place)| Some((key, place?))));
     }
     row
 }
@@ -81,6 +81,10 @@ const fn at(record: u64, field: u64) -> Option<u64> {
     record.checked_add(field)
 }
 
+/// A row of the cells that are known.
+fn row_of(columns: &[Column], known: Vec<(&str, Cell)>, place: Place) -> Row {
+    Row::new(cells(columns, known)).at(place)
+}
 /// A row's cells from those that are known, by column; no stream of a minidump holds the others.
 fn cells(columns: &[Column], known: Vec<(&str, Cell)>) -> Vec<Cell> {
     let mut cells = vec![Cell::Absent(Absent::NotRecorded); columns.len()];

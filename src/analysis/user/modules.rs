@@ -1,11 +1,12 @@
 //! `modules` and `unloaded` of a user-mode minidump: the process's own.
 
-use super::{at, base_name, cells, name_at, path_at, placed, record, tell_missing};
+use super::{at, base_name, name_at, path_at, placed, row_of, tell_missing};
 use crate::analysis::Ask;
+use crate::bytes::Place;
 use crate::dump::user::{List, UserDump};
 use crate::error::Result;
 use crate::kernel::stamp::{Bounds, Stamp};
-use crate::report::{Cell, Column, Row, Sink};
+use crate::report::{Cell, Column, Sink};
 use crate::time::FileTime;
 use crate::value::Absent;
 
@@ -40,7 +41,7 @@ pub(in crate::analysis) fn modules(
             ("timestamp", at(m.file, 16)),
             ("checksum", at(m.file, 12)),
         ];
-        sink.row(placed(Row::new(cells(columns, known)).at(record(m.file)), ask, &places))?;
+        sink.row(placed(row_of(columns, known, Place::in_dump(m.file)), ask, &places))?;
     }
     Ok(())
 }
@@ -62,7 +63,7 @@ pub(in crate::analysis) fn unloaded(
         ];
         let text = at(m.file, 20).and_then(|rva| user.text_at(rva));
         let places = [("name", text), ("start", at(m.file, 0)), ("end", at(m.file, 8))];
-        sink.row(placed(Row::new(cells(columns, known)).at(record(m.file)), ask, &places))?;
+        sink.row(placed(row_of(columns, known, Place::in_dump(m.file)), ask, &places))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! `cmdline` and `envars` of a user-mode minidump: from the PEB, where its memory was kept.
 
-use super::{asked, cells, placed, record, whose, whose_at};
+use super::{asked, cells, placed, whose, whose_at};
 use crate::addr::{Pa, Va};
 use crate::analysis::{Ask, cmdline as command, envars as environment};
 use crate::bytes::Place;
@@ -118,7 +118,7 @@ pub(in crate::analysis) fn cmdline(dump: &Dump, user: &UserDump<'_>, ask: &Ask, 
     }
     sink.row(match (p, user.info().file) {
         (Ok(p), _) => row.at(p.place),
-        (Err(_), Some(file)) => row.at(record(file)),
+        (Err(_), Some(file)) => row.at(Place::in_dump(file)),
         _ => row,
     })
 }

@@ -1,8 +1,9 @@
 //! `pslist` of a user-mode minidump: its one process.
 
-use super::{asked, at, cells, misc_at, path_at, placed, process_name, record, whose, whose_at};
+use super::{asked, at, cells, misc_at, path_at, placed, process_name, whose, whose_at};
 use crate::analysis::Ask;
 use crate::analysis::pslist::COLUMNS;
+use crate::bytes::Place;
 use crate::dump::user::{List, UserDump};
 use crate::error::Result;
 use crate::report::{Cell, Column, Row, Sink};
@@ -26,7 +27,7 @@ pub(in crate::analysis) fn named(
     let [pid, name] = whose_at(user);
     let row = placed(Row::new(cells(columns, known)), ask, &[pid, name, ("create_time", misc_at(user, 12))]);
     sink.row(match user.info().file {
-        Some(file) => row.at(record(file)),
+        Some(file) => row.at(Place::in_dump(file)),
         None => row,
     })
 }
@@ -65,7 +66,7 @@ pub(in crate::analysis) fn pslist(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn
     let row = placed(Row::new(cells(&COLUMNS, known)), ask, &places);
     let file = user.info().file.or(program.map(|p| p.file));
     sink.row(match file {
-        Some(file) => row.at(record(file)),
+        Some(file) => row.at(Place::in_dump(file)),
         None => row,
     })
 }

@@ -1,11 +1,12 @@
 //! `threads` and `callstacks` of a user-mode minidump: what its streams hold.
 
-use super::{asked, at, cells, placed, record, whose, whose_at};
+use super::{asked, at, placed, row_of, whose, whose_at};
 use crate::addr::Va;
 use crate::analysis::code::{Location, module_code};
 use crate::analysis::thread_walk::nested;
 use crate::analysis::threads::COLUMNS;
 use crate::analysis::{Ask, callstacks};
+use crate::bytes::Place;
 use crate::dump::user::{Thread, UserDump};
 use crate::error::Result;
 use crate::kernel::stack::call::Isa;
@@ -84,7 +85,7 @@ fn row(user: &UserDump<'_>, code: &CodeMap, thread: &Thread, budget: Option<&mut
         ("user_stack_base", at(thread.file, 24)),
         ("user_stack_limit", at(thread.file, 24)),
     ];
-    placed(Row::new(cells(&COLUMNS, known)).at(record(thread.file)), ask, &places)
+    placed(row_of(&COLUMNS, known, Place::in_dump(thread.file)), ask, &places)
 }
 
 /// The rows of `callstacks`.
@@ -113,9 +114,9 @@ pub(in crate::analysis) fn callstacks(
             pid: pid.clone(),
             name: name.clone(),
             tid: id.into(),
-            places: [whose_at(user)[0].1, whose_at(user)[1].1, at(file, 0)].map(|at| at.map(record)),
+            places: [whose_at(user)[0].1, whose_at(user)[1].1, at(file, 0)].map(|at| at.map(Place::in_dump)),
         };
-        callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), record(file), ask, sink)?;
+        callstacks::frames(&of, &stack, |_, ip| Location::plain(&code, ip), Place::in_dump(file), ask, sink)?;
     }
     if without > 0 {
         sink.note(Note::info(format!(

@@ -1,6 +1,6 @@
 //! `timeline` of a user-mode minidump: what its streams have of times.
 
-use super::{asked, at, base_name, misc_at, process_name, record};
+use super::{asked, at, base_name, misc_at, process_name};
 use crate::analysis::Ask;
 use crate::analysis::timeline::event::{Event, Kind, Stamp};
 use crate::bytes::Place;
@@ -18,7 +18,7 @@ pub(in crate::analysis) fn events(user: &UserDump<'_>, ask: &Ask) -> Vec<Event> 
     let mut out = Vec::new();
     let mut push = |time: Value<FileTime>, kind, name: &Value<String>, description, file: Option<u64>| {
         if let Ok(time) = time {
-            let place = file.map_or_else(Place::default, record);
+            let place = file.map_or_else(Place::default, Place::in_dump);
             let stamp = if kind == Kind::ImageBuilt { Stamp::Unknown } else { Stamp::Time };
             out.push(Event { time, kind, pid, name: name.clone().map(Into::into), description, place, stamp });
         }

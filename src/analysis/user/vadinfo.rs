@@ -1,9 +1,10 @@
 //! `vadinfo` of a user-mode minidump: its memory-info list, the view that `VirtualQuery` gives.
 
-use super::{asked, at, cells, placed, record, tell_missing, whose, whose_at};
+use super::{asked, at, placed, row_of, tell_missing, whose, whose_at};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::analysis::Ask;
 use crate::analysis::vadinfo::COLUMNS;
+use crate::bytes::Place;
 use crate::dump::user::{List, Region, UserDump};
 use crate::error::Result;
 use crate::kernel::protection::Protection;
@@ -68,7 +69,7 @@ fn row(user: &UserDump<'_>, region: &Region, ask: &Ask) -> Row {
         ("commit", at(region.file, 24)),
         ("flags", at(region.file, 32)),
     ];
-    placed(Row::new(cells(&COLUMNS, known)).at(record(region.file)), ask, &places)
+    placed(row_of(&COLUMNS, known, Place::in_dump(region.file)), ask, &places)
 }
 
 /// What the other streams say lies in a region.

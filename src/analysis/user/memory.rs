@@ -1,8 +1,9 @@
 //! The address-space analyses of a user-mode minidump: what its streams hold, and what the process's own memory says where it was kept.
 
-use super::image_facts::{self, Facts};
-use super::{Ask, malfind, memmap};
+use super::{asked, placed, placed_at, process_name, row_of, whose_at};
 use crate::addr::{Pa, Va};
+use crate::analysis::image_facts::{self, Facts};
+use crate::analysis::{self, Ask, disassembly, malfind, memmap};
 use crate::bytes::Place;
 use crate::dump::user::{List, Region, UserDump};
 use crate::dump::{Arch, Dump};
@@ -15,7 +16,7 @@ use crate::kernel::stamp::Bounds;
 use crate::kernel::teb::TebLayout;
 use crate::paging::{Mode, Space};
 use crate::place::At;
-use crate::report::{Cell, Column, Row, Sink};
+use crate::report::{Cell, Sink};
 use crate::symbols::resolved::Resolved;
 use crate::symbols::{Fallback, Machine, Symbols, builtin};
 use crate::time::FileTime;
@@ -68,10 +69,7 @@ impl<'d> Minidump<'d> {
         Err(why)
     }
     fn who(&self) -> Vec<(&'static str, Cell)> {
-        vec![
-            ("pid", self.user.info().pid.into()),
-            ("name", process_name(&self.user).map_or(Cell::Absent(Absent::NotRecorded), Cell::from)),
-        ]
+        vec![("pid", self.user.info().pid.into()), ("name", process_name(&self.user).into())]
     }
 }
 
@@ -85,44 +83,9 @@ fn layouts(dump: &Dump, user: &UserDump<'_>) -> Option<Symbols> {
     builtin::nearest(&Fallback { machine, build, revision: None }).next()
 }
 
-fn process_name(user: &UserDump<'_>) -> Option<String> {
-    let path = user.program()?.name.as_ref().ok()?;
-    Some(base_name(path).to_owned())
-}
-
-fn asked(user: &UserDump<'_>, ask: &Ask) -> bool {
-    ask.wants(user.info().pid.ok().map(Into::into), process_name(user).as_deref(), None)
-}
-
-/// The same row with the places of its values, where they were asked for.
-fn placed(mut row: Row, ask: &Ask, places: impl IntoIterator<Item = (&'static str, Option<Place>)>) -> Row {
-    if ask.rows.places {
-        row.fields.extend(places.into_iter().filter_map(|(key, place)| Some((key, place?))));
-    }
-    row
-}
-fn whose_at(user: &UserDump<'_>) -> [(&'static str, Option<Place>); 2] {
-    super::user::whose_at(user).map(|(key, at)| (key, at.map(at_file)))
-}
-
-/// A row of `columns` with the cells known; the others are not recorded.
-fn row(columns: &[Column], known: Vec<(&str, Cell)>, place: Place) -> Row {
-    let mut cells = vec![Cell::Absent(Absent::NotRecorded); columns.len()];
-    for (key, cell) in known {
-        let column = columns.iter().position(|c| c.key == key);
-        if let Some(slot) = column.and_then(|i| cells.get_mut(i)) {
-            *slot = cell;
-        }
-    }
-    Row::new(cells).at(place)
-}
 fn hex(v: u32) -> Cell {
     Cell::Hex(v.into())
 }
-fn at_file(file: u64) -> Place {
-    Place { file: Some(file.into()), ..Place::default() }
-}
-
 /// `MEM_PRIVATE`, `MEM_MAPPED`, `MEM_IMAGE`.
 fn kind(region: &Region) -> Value<&'static str> {
     match region.kind {
@@ -134,7 +97,7 @@ fn kind(region: &Region) -> Value<&'static str> {
 }
 
 /// The rows of `verinfo`: what the dump recorded, and the headers and resources that were kept.
-pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+pub(in crate::analysis) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if !asked(&user, ask) {
         return Ok(());
     }
@@ -169,8 +132,8 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
             ("module_name", m.name.as_deref().map(|path| base_name(path).to_owned()).map_err(|e| *e).into()),
             ("path", m.name.clone().into()),
         ]);
-        let row = placed(row(&super::verinfo::COLUMNS, known, at_file(m.file)), ask, whose_at(&user));
-        let recorded = |field: u64| Some(at_file(m.file.saturating_add(field)));
+        let row = placed(row_of(&analysis::verinfo::COLUMNS, known, Place::in_dump(m.file)), ask, &whose_at(&user));
+        let recorded = |field: u64| Some(Place::in_dump(m.file.saturating_add(field)));
         let fields = [
             ("machine", facts.header_at(HeaderField::Machine)),
             ("entry", facts.header_at(HeaderField::Entry)),
@@ -178,7 +141,7 @@ pub(super) fn verinfo(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
             ("timestamp", facts.header_at(HeaderField::TimeStamp).or_else(|| recorded(16))),
             ("checksum", facts.header_at(HeaderField::CheckSum).or_else(|| recorded(12))),
         ];
-        sink.row(placed(row, ask, fields))?;
+        sink.row(placed_at(row, ask, fields))?;
     }
     Ok(())
 }
@@ -208,14 +171,11 @@ fn of_image(facts: &Facts<'_>) -> [(&'static str, Cell); 18] {
 }
 
 /// The rows of `memmap`: what was kept of each region, and what was not.
-pub(super) fn memmap(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+pub(in crate::analysis) fn memmap(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if !asked(user, ask) {
         return Ok(());
     }
-    let who = [
-        ("pid", Cell::from(user.info().pid)),
-        ("name", process_name(user).map_or(Cell::Absent(Absent::NotRecorded), Cell::from)),
-    ];
+    let who = [("pid", Cell::from(user.info().pid)), ("name", process_name(user).into())];
     let mut give = |start: Va, size: u64, state: &'static str, file: Option<u64>| {
         let mut known = who.to_vec();
         known.extend([
@@ -225,7 +185,7 @@ pub(super) fn memmap(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Res
             ("file_offset", file.map_or(Cell::Absent(Absent::NotInDump), Cell::Hex)),
         ]);
         let place = Place { va: Some(start), pa: None, file: file.map(At::in_dump) };
-        sink.row(placed(row(&memmap::COLUMNS, known, place), ask, whose_at(user)))
+        sink.row(placed(row_of(&memmap::COLUMNS, known, place), ask, &whose_at(user)))
     };
     let committed = user.regions().iter().filter(|r| r.state == COMMIT);
     if user.regions().is_empty() {
@@ -258,7 +218,7 @@ pub(super) fn memmap(user: &UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Res
 }
 
 /// The rows of `malfind`: private memory that may be written and executed, or holds an image.
-pub(super) fn malfind(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
+pub(in crate::analysis) fn malfind(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     if !asked(&user, ask) {
         return Ok(());
     }
@@ -294,9 +254,8 @@ pub(super) fn malfind(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
         let narrow = dump.arch == Some(Arch::X86);
         let bytes = space.fetch(region.base, 128);
         let code = if bytes.prefix().is_empty() { bytes.at(0, 1) } else { Ok(bytes.prefix()) };
-        let lines = code.and_then(|b| {
-            super::disassembly::instructions(dump.arch.ok_or(Absent::NotRecorded)?, narrow, region.base, b, 16)
-        });
+        let lines = code
+            .and_then(|b| disassembly::instructions(dump.arch.ok_or(Absent::NotRecorded)?, narrow, region.base, b, 16));
         let mut known = mini.who();
         known.extend([
             ("start", region.base.into()),
@@ -307,11 +266,11 @@ pub(super) fn malfind(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
             ("notes", notes.into()),
             ("threads", threads.into()),
             ("code_at", region.base.into()),
-            ("hexdump", code.map(|b| super::disassembly::hex_lines(region.base, b.get(..64).unwrap_or(b))).into()),
+            ("hexdump", code.map(|b| disassembly::hex_lines(region.base, b.get(..64).unwrap_or(b))).into()),
             ("disassembly", if header.is_ok() { Absent::NotApplicable.into() } else { lines.into() }),
         ]);
-        let row = placed(row(&malfind::COLUMNS, known, at_file(region.file)), ask, whose_at(&user));
-        let field = |at: u64| Some(at_file(region.file.saturating_add(at)));
+        let row = placed(row_of(&malfind::COLUMNS, known, Place::in_dump(region.file)), ask, &whose_at(&user));
+        let field = |at: u64| Some(Place::in_dump(region.file.saturating_add(at)));
         // MINIDUMP_MEMORY_INFO.
         let fields = [
             ("start", field(0)),
@@ -322,7 +281,7 @@ pub(super) fn malfind(dump: &Dump, user: UserDump<'_>, ask: &Ask, sink: &mut dyn
             ("hexdump", Some(bytes.place(0))),
             ("disassembly", Some(bytes.place(0))),
         ];
-        sink.row(placed(row, ask, fields))?;
+        sink.row(placed_at(row, ask, fields))?;
     }
     Ok(())
 }
