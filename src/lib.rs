@@ -20,7 +20,7 @@
 //!
 //! | layer | owns | may import |
 //! |---|---|---|
-//! | [`addr`] [`place`] [`bytes`] [`value`] [`error`] [`time`] [`utf16`] [`progress`] [`regular`] | address newtypes, bytes that know their origin, values or reasons, errors, FILETIME, Windows text, files that are safe to open: the primitives | each other |
+//! | [`addr`] [`place`] [`bytes`] [`value`] [`error`] [`time`] [`utf16`] [`number`] [`progress`] [`regular`] | address newtypes, bytes that know their origin, values or reasons, errors, FILETIME, Windows text, numbers as people write them, files that are safe to open: the primitives | each other |
 //! | [`dump`] | a file → physical pages; one file per container, one run lookup for all | primitives |
 //! | [`paging`] | (root, virtual address) → physical; fetches with holes; one file per paging mode | primitives, dump, `symbols::layout`, `symbols::types` |
 //! | [`symbols`] | PDB, ISF or built-in table → names and layouts; store, download, cache; `layout!` | primitives |
@@ -107,6 +107,7 @@ pub mod cli;
 pub mod dump;
 pub mod error;
 pub mod kernel;
+pub mod number;
 pub mod paging;
 pub mod place;
 pub mod progress;

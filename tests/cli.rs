@@ -211,6 +211,38 @@ fn columns_are_those_asked_for_in_that_order() {
 }
 
 #[test]
+fn switches_are_judged_before_a_dump_is_opened() {
+    let wrong = [
+        ("memory", "start", "here"),
+        ("memory", "size", "1f"),
+        ("callstacks", "tid", "x"),
+        ("poolscan", "tag", "Proc,Process"),
+        ("process", "sections", "pslist,modules"),
+        ("report", "sections", "handels"),
+        ("triage", "explain", "no-such-rule"),
+        ("handles", "type", "File,"),
+    ];
+    for (name, switch, value) in wrong {
+        let (code, _, err) = run(&[name, "no-such-file.dmp", &format!("--{switch}={value}")]);
+        assert!(code == 2 && err.contains(switch) && !err.contains("no-such-file"), "{name} --{switch}: {code} {err}");
+    }
+    let takes = |a: &dumpwalk::analysis::Analysis| a.switches.iter().filter(|s| s.value.is_some()).count();
+    assert_eq!(ALL.iter().map(|a| takes(a)).sum::<usize>(), wrong.len() + 1, "findings has --explain, too");
+    let twice = run(&["callstacks", "no-such-file.dmp", "--tid", "1", "--tid", "2"]);
+    assert!(twice.0 == 2 && twice.2.contains("--tid"), "{}", twice.2);
+}
+
+#[test]
+fn a_list_may_be_given_in_parts() {
+    let Some(sample) = sample() else { return };
+    let lines = |words: &[&str]| run(&on_sample("handles", &sample, words)).1.lines().count();
+    let (files, keys) = (lines(&["-f", "jsonl", "--type", "File"]), lines(&["-f", "jsonl", "--type", "Key"]));
+    assert!(files > 0 && keys > 0);
+    assert_eq!(lines(&["-f", "jsonl", "--type", "File", "--type", "Key"]), files + keys);
+    assert_eq!(lines(&["-f", "jsonl", "--type", "file, key"]), files + keys);
+}
+
+#[test]
 fn outputs_are_the_same_bytes_and_nothing_is_overwritten() {
     let Some(sample) = sample() else { return };
     let dir = tempfile::tempdir().unwrap();

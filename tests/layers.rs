@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Primitives: import nothing of ours but each other.
-const PRIMITIVES: &[&str] = &["addr", "bytes", "error", "place", "progress", "regular", "time", "utf16", "value"];
+const PRIMITIVES: &[&str] =
+    &["addr", "bytes", "error", "number", "place", "progress", "regular", "time", "utf16", "value"];
 
 /// A layer and what it may import besides primitives and itself: a whole layer, or one module of it.
 const LAYERS: &[(&str, &[&str])] = &[

@@ -3,7 +3,7 @@
 use super::code::Location;
 use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Worker, each_thread, frame_location, symbol, walk};
-use super::{Analysis, Answers, Ask, Case, Subject, Switch, copied, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, Takes, copied, user, who};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
@@ -11,6 +11,7 @@ use crate::kernel::process::{EProcess, Process};
 use crate::kernel::stack::thread::{Side, Stack};
 use crate::kernel::stack::walk::Frame;
 use crate::kernel::thread::EThread;
+use crate::number;
 use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::value::Absent;
 
@@ -26,7 +27,11 @@ pub static CALLSTACKS: Analysis = Analysis {
            A triage dump has the call stack of the crash, whatever stack the processor was on; it needs no symbols.\n\n\
            Example: dumpwalk callstacks memory.dmp --pid 4 --tid 88",
     columns: &COLUMNS,
-    switches: &[Switch { name: "tid", value: Some("TID"), about: "Only the thread with this id" }],
+    switches: &[Switch {
+        name: "tid",
+        value: Some(Takes::one("TID", |text| number::count(text).map(drop))),
+        about: "Only the thread with this id",
+    }],
     subject: Subject::Processes,
     answers: Answers::of(run)
         .triage(of_triage)
@@ -121,8 +126,7 @@ pub const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
 /// The thread that was asked for.
 fn tid(ask: &Ask) -> Result<Option<u64>> {
-    let number = |text: &str| text.parse().map_err(|_| Error::Usage(format!("--tid {text}: not a number")));
-    ask.value("tid").map(number).transpose()
+    ask.value("tid").map(number::count).transpose().map_err(Error::Usage)
 }
 
 fn of_triage(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `handles`: what each process has open, and what it may do with it.
 
 use super::parallel::{asked_for, in_order};
-use super::{Analysis, Answers, Ask, Case, Subject, Switch, user, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, Takes, user, who};
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::kernel::handle_table::{AUDIT, Handle, HandleTables, INHERIT, Leaf, PROTECT};
@@ -24,7 +24,7 @@ pub static HANDLES: Analysis = Analysis {
     columns: &COLUMNS,
     switches: &[Switch {
         name: "type",
-        value: Some("TYPES"),
+        value: Some(Takes::list("TYPES", any_type)),
         about: "Only objects of these types (Process,Thread,Key …), ignoring case",
     }],
     subject: Subject::Processes,
@@ -120,9 +120,14 @@ struct Unit<'k> {
     notes: Vec<Note>,
 }
 
+/// Which types there are only the dump knows.
+fn any_type(text: &str) -> std::result::Result<(), String> {
+    if text.is_empty() { Err("a type of objects has a name".into()) } else { Ok(()) }
+}
+
 /// The types asked for, in lower case; none for all.
 fn kinds(ask: &Ask) -> Vec<String> {
-    ask.value("type").into_iter().flat_map(|t| t.split(',')).map(|t| t.trim().to_lowercase()).collect()
+    ask.values("type").map(str::to_lowercase).collect()
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `memory`: bytes of a process's address space, wherever they are kept.
 
 use super::parallel::each_process;
-use super::{Analysis, Answers, Ask, Case, Subject, Switch, who};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, Takes, who};
 use crate::addr::{PAGE_SIZE, Va};
 use crate::bytes::{At, Bytes, Place};
 use crate::dump::UserDump;
@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::kernel::address_space::AddressSpace;
 use crate::kernel::process::Process;
 use crate::kernel::vad_tree::{self, Tree};
+use crate::number;
 use crate::paging::{Mode, Space};
 use crate::report::{Cell, Column, Field, Kind, Row, Sink, Wanted, col, derived, headers, placed, wide};
 use crate::value::{Absent, Note, Value};
@@ -25,8 +26,16 @@ pub static MEMORY: Analysis = Analysis {
            dumpwalk memory memory.dmp --pid 1234 --start 0x1d0dbaa0000 --size 0x1000 --raw -o page.bin",
     columns: &COLUMNS,
     switches: &[
-        Switch { name: "start", value: Some("ADDRESS"), about: "First address, hexadecimal" },
-        Switch { name: "size", value: Some("BYTES"), about: "How many bytes; 0x for hexadecimal [default: 256]" },
+        Switch {
+            name: "start",
+            value: Some(Takes::one("ADDRESS", |text| number::address(text).map(drop))),
+            about: "First address, hexadecimal",
+        },
+        Switch {
+            name: "size",
+            value: Some(Takes::one("BYTES", |text| number::count(text).map(drop))),
+            about: "How many bytes; 0x for hexadecimal [default: 256]",
+        },
         Switch {
             name: "raw",
             value: None,
@@ -110,8 +119,8 @@ const ROW: u64 = 16;
 
 /// From where, and how many bytes, were asked for.
 fn asked(ask: &Ask) -> Result<(Option<Va>, u64)> {
-    let start = ask.value("start").map(|text| number(text, 16)).transpose()?.map(Va);
-    let size = ask.value("size").map_or(Ok(256), |text| number(text, 10))?;
+    let start = ask.value("start").map(number::address).transpose().map_err(Error::Usage)?.map(Va);
+    let size = ask.value("size").map_or(Ok(256), number::count).map_err(Error::Usage)?;
     Ok((start, size))
 }
 
@@ -131,13 +140,6 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
         return Err(Error::Usage("--raw writes the memory of one process: name it with --pid".into()));
     }
     each_process(case, ask, sink, |space, process, sink| of_process(process, space, (start, size), ask, sink))
-}
-
-/// A number of an option: hexadecimal with `0x`, else to this base.
-fn number(text: &str, base: u32) -> Result<u64> {
-    let (digits, base) =
-        text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).map_or((text, base), |hex| (hex, 16));
-    u64::from_str_radix(&digits.replace('`', ""), base).map_err(|_| Error::Usage(format!("'{text}' is no number")))
 }
 
 fn of_process<'k>(

@@ -79,10 +79,46 @@ use crate::report::{Column, Wanted};
 pub struct Switch {
     /// Without the dashes.
     pub name: &'static str,
-    /// The value's name in the help, of a switch that takes one.
-    pub value: Option<&'static str>,
+    /// Its value, of a switch that takes one.
+    pub value: Option<Takes>,
     /// What it does.
     pub about: &'static str,
+}
+
+/// The value that a switch takes, judged before a dump is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Takes {
+    /// What the help calls it.
+    pub name: &'static str,
+    /// Whether it is a list: separated by commas, and the switch may be given more than once.
+    pub list: bool,
+    /// Says what is wrong with a value, or with one of a list.
+    pub check: fn(&str) -> std::result::Result<(), String>,
+}
+
+impl Takes {
+    /// One value.
+    #[must_use]
+    pub const fn one(name: &'static str, check: fn(&str) -> std::result::Result<(), String>) -> Self {
+        Self { name, list: false, check }
+    }
+    /// A list of values.
+    #[must_use]
+    pub const fn list(name: &'static str, check: fn(&str) -> std::result::Result<(), String>) -> Self {
+        Self { name, list: true, check }
+    }
+    /// Judges what was given.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn judge(&self, text: &str) -> std::result::Result<(), String> {
+        if self.list { listed(text).try_for_each(self.check) } else { (self.check)(text) }
+    }
+}
+
+/// The values of a list.
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim)
 }
 
 /// What the user asked of an analysis.
@@ -114,6 +150,10 @@ impl Ask {
     #[must_use]
     pub fn value(&self, name: &str) -> Option<&str> {
         self.switches.iter().find(|(n, _)| *n == name).map(|(_, v)| v.as_str())
+    }
+    /// The values of a switch that takes a list, each time it was given.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.switches.iter().filter(move |(n, _)| *n == name).flat_map(|(_, v)| listed(v))
     }
     /// Whether no process is named: all are asked for.
     #[must_use]

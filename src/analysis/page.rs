@@ -8,9 +8,9 @@ use super::parallel::{asked_for, in_order};
 use super::thread_walk::{Common, Worker};
 use super::vadinfo::VadRows;
 use super::{
-    Analysis, Answers, Ask, Case, Subject, Switch, callstacks, cmdline, crashinfo, dlllist, envars, getsids, handles,
-    heaps, images, info, joblinks, lifecycle, mappedfiles, modules, privileges, procinfo, pslist, sessions, stacks,
-    threads, tokens, unloaded, unloadeddlls, vadinfo, workingset,
+    Analysis, Answers, Ask, Case, Subject, Switch, Takes, callstacks, cmdline, crashinfo, dlllist, envars, getsids,
+    handles, heaps, images, info, joblinks, lifecycle, mappedfiles, modules, privileges, procinfo, pslist, sessions,
+    stacks, threads, tokens, unloaded, unloadeddlls, vadinfo, workingset,
 };
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -32,7 +32,7 @@ pub static PROCESS: Analysis = Analysis {
            Examples:\n  dumpwalk process memory.dmp --pid 4242\n  \
            dumpwalk process memory.dmp --name explorer --sections pslist,tokens,callstacks",
     columns: &[],
-    switches: &[CHOICE],
+    switches: &[choice(|name| section(name, &[]))],
     subject: Subject::Processes,
     answers: Answers::of(process)
         .triage(process_of_triage)
@@ -48,7 +48,7 @@ pub static REPORT: Analysis = Analysis {
            section. Rows stream: memory does not grow with the dump.\n\n\
            Example: dumpwalk report memory.dmp --format jsonl -o report.jsonl",
     columns: &[],
-    switches: &[CHOICE],
+    switches: &[choice(|name| section(name, &BEFORE))],
     subject: Subject::Processes,
     answers: Answers::of(report)
         .triage(report_of_triage)
@@ -56,8 +56,13 @@ pub static REPORT: Analysis = Analysis {
 };
 
 /// The switch that both have.
-const CHOICE: Switch =
-    Switch { name: "sections", value: Some("NAMES"), about: "Only these sections, by the names of their subcommands" };
+const fn choice(check: fn(&str) -> std::result::Result<(), String>) -> Switch {
+    Switch {
+        name: "sections",
+        value: Some(Takes::list("NAMES", check)),
+        about: "Only these sections, by the names of their subcommands",
+    }
+}
 
 /// What all processes share, read once; of what no wanted section needs, nothing.
 struct Shared<'k> {
@@ -333,21 +338,20 @@ static OF_STREAMS: [&Analysis; 11] = [
 /// What a triage dump of a kernel without a known layout says of the process that was running.
 static OF_COPIES: [&Analysis; 3] = [&pslist::PSLIST, &threads::THREADS, &callstacks::CALLSTACKS];
 
+/// Refuses what is no section.
+fn section(name: &str, whole: &[&'static Analysis]) -> std::result::Result<(), String> {
+    let known = || whole.iter().map(|a| a.name).chain(SECTIONS.iter().map(|s| s.analysis.name));
+    if known().any(|k| k == name) {
+        return Ok(());
+    }
+    Err(format!("there is no section '{name}'; there are {}", known().collect::<Vec<_>>().join(", ")))
+}
+
 /// Which sections the user wants.
 fn chosen(ask: &Ask, whole: &[&'static Analysis]) -> Result<impl Fn(&str) -> bool> {
-    let names: Option<Vec<String>> =
-        ask.value("sections").map(|v| v.split(',').map(|name| name.trim().to_owned()).collect());
-    for name in names.iter().flatten() {
-        let known = || whole.iter().map(|a| a.name).chain(SECTIONS.iter().map(|s| s.analysis.name));
-        if !known().any(|k| k == name) {
-            let all: Vec<&str> = known().collect();
-            return Err(Error::Usage(format!(
-                "--sections {name}: there is no such section; there are {}",
-                all.join(", ")
-            )));
-        }
-    }
-    Ok(move |name: &str| names.as_ref().is_none_or(|wanted| wanted.iter().any(|w| w == name)))
+    let names: Vec<String> = ask.values("sections").map(str::to_owned).collect();
+    names.iter().try_for_each(|name| section(name, whole)).map_err(Error::Usage)?;
+    Ok(move |name: &str| names.is_empty() || names.iter().any(|wanted| wanted == name))
 }
 
 /// The sections wanted of the processes that were asked for.

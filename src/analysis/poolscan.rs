@@ -1,6 +1,6 @@
 //! `poolscan`: pool allocations by tag.
 
-use super::{Analysis, Answers, Ask, Case, Subject, Switch, scans};
+use super::{Analysis, Answers, Ask, Case, Subject, Switch, Takes, scans};
 use crate::addr::Va;
 use crate::bytes::Place;
 use crate::error::{Error, Result};
@@ -22,7 +22,11 @@ pub static POOLSCAN: Analysis = Analysis {
            endpoints. `object` is the object in the allocation where header and fields bear one out. A header may be a freed allocation's remains; allocations larger than a page and those of the \
            segment heap's small buckets have none.\n\nExample: dumpwalk poolscan memory.dmp --tag Proc,Thre",
     columns: &COLUMNS,
-    switches: &[Switch { name: "tag", value: Some("TAGS"), about: "Tags, separated by commas" }],
+    switches: &[Switch {
+        name: "tag",
+        value: Some(Takes::list("TAGS", |text| tag(text).map(drop))),
+        about: "Tags, separated by commas",
+    }],
     subject: Subject::Machine,
     answers: Answers::of_memory(run),
 };
@@ -93,16 +97,16 @@ const FIELDS: &[Field<Allocations>] = &[
 ];
 const COLUMNS: [Column; FIELDS.len()] = headers(FIELDS);
 
+fn tag(text: &str) -> std::result::Result<Tag, String> {
+    Tag::parse(text).ok_or_else(|| format!("a pool tag has one to four characters, not {text:?}"))
+}
+
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = case.kernel()?;
-    let tags: Vec<Tag> = match ask.value("tag") {
-        Some(text) => text
-            .split(',')
-            .map(|t| {
-                Tag::parse(t).ok_or_else(|| Error::Usage(format!("a pool tag has one to four characters, not {t:?}")))
-            })
-            .collect::<Result<_>>()?,
-        None => Scanned::ALL.iter().flat_map(|k| k.tags()).filter_map(|t| Tag::parse(t)).collect(),
+    let tags: Vec<Tag> = if ask.has("tag") {
+        ask.values("tag").map(tag).collect::<std::result::Result<_, _>>().map_err(Error::Usage)?
+    } else {
+        Scanned::ALL.iter().flat_map(|k| k.tags()).filter_map(|t| Tag::parse(t)).collect()
     };
     let mut notes = Vec::new();
     let scanned = kernel.scan_pool(&tags, &ask.progress, &mut notes, &mut |allocation| {

@@ -3,6 +3,7 @@
 use super::{exit, other_tools};
 use crate::analysis::{ALL, Analysis, GROUPS};
 use crate::kernel::paged::Given;
+use crate::number;
 use crate::report::Format;
 use crate::symbols::{Chosen, manage};
 use clap::builder::PossibleValuesParser;
@@ -177,7 +178,10 @@ fn words_of(analysis: &'static Analysis, command: Command) -> Command {
     for switch in analysis.switches {
         let arg = Arg::new(switch.name).long(switch.name).help(switch.about).help_heading("This analysis");
         out = out.arg(match switch.value {
-            Some(value) => arg.value_name(value).action(ArgAction::Append),
+            Some(takes) => arg
+                .value_name(takes.name)
+                .value_parser(move |text: &str| takes.judge(text).map(|()| text.to_owned()))
+                .action(if takes.list { ArgAction::Append } else { ArgAction::Set }),
             None => arg.action(ArgAction::SetTrue),
         });
     }
@@ -210,7 +214,7 @@ fn selection(analysis: &Analysis) -> Vec<Arg> {
             .value_parser(pid)
             .help("Only these processes (repeatable, or a list with commas)"),
         name.help("Only processes whose name contains this, ignoring case (repeatable)"),
-        arg("offset").value_name("ADDRESS").value_delimiter(',').value_parser(address).help(
+        arg("offset").value_name("ADDRESS").value_delimiter(',').value_parser(number::address).help(
             "The process whose _EPROCESS lies there, on a list or not (psscan, psxview and triage show it; repeatable)",
         ),
     ]
@@ -376,17 +380,7 @@ pub(super) fn verbose() -> Arg {
 
 /// A process id, decimal or `0x…`.
 pub(super) fn pid(text: &str) -> Result<u64, String> {
-    let parsed = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u64::from_str_radix(digits, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| format!("invalid process id '{text}': expected a number such as 1337 or 0x539"))
-}
-
-/// An address, `0x…` as the program prints it; WinDbg's `ffffab0f`c6f4e080` too.
-pub(super) fn address(text: &str) -> Result<u64, String> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text).replace('`', "");
-    u64::from_str_radix(&digits, 16).map_err(|_| format!("'{text}' is no address: hexadecimal, as 0xffffab0fc6f4e080"))
+    number::decimal(text).ok_or_else(|| format!("invalid process id '{text}': expected a number such as 1337 or 0x539"))
 }
 
 #[cfg(test)]
@@ -418,12 +412,6 @@ mod tests {
         }
         let file = std::env::current_exe().unwrap();
         assert_eq!(chosen(file.to_str().unwrap()), Ok(Chosen::File(file)));
-    }
-    #[test]
-    fn addresses_are_hexadecimal() {
-        assert_eq!(address("0xffffab0fc6f4e080"), Ok(0xffff_ab0f_c6f4_e080));
-        assert_eq!(address("ffffab0f`c6f4e080"), address("0xffffab0fc6f4e080"));
-        assert!(address("-1").is_err() && address("").is_err() && address("4x").is_err());
     }
     #[test]
     fn page_files_are_paths_with_or_without_a_number() {

@@ -4,7 +4,7 @@ use super::scene::{Desk, Scene};
 use super::story::{Story, stories};
 use super::world::World;
 use super::{Check, Finding, Rule, Severity, Subject, crash, explain, needs, user_dump};
-use crate::analysis::{Analysis, Answers, Ask, Case, Subject as About, Switch};
+use crate::analysis::{Analysis, Answers, Ask, Case, Subject as About, Switch, Takes};
 use crate::error::Result;
 use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, wide};
 use crate::value::{Absent, Note};
@@ -47,7 +47,7 @@ pub static TRIAGE: Analysis = Analysis {
 
 const EXPLAIN: Switch = Switch {
     name: "explain",
-    value: Some("RULE"),
+    value: Some(Takes::one("RULE", |text| explain::rule(text).map(drop).map_err(|why| why.to_string()))),
     about: "What a rule means, how it is fooled, and how to check its findings by hand at the offsets given",
 };
 
