@@ -163,12 +163,18 @@ impl Header {
     /// File offset of a field (`raw::Head64`, `raw::Tail64` and those of 32 bits).
     #[must_use]
     pub fn field_at(&self, field: HeaderField) -> u64 {
-        let wide = self.parameter_size == 8;
-        let (start, offset) = match field {
-            _ if wide => (raw::BUGCHECK64.0, [0xc, 0x10, 0x20, 0x28, 0x80, 0x34, 0x1040, 0x1044]),
-            _ => (raw::BUGCHECK32.0, [0xc, 0x10, 0x18, 0x1c, 0x60, 0x24, 0xf94, 0xf98]),
+        let (wide, narrow) = match field {
+            HeaderField::Build => (0xc, 0xc),
+            HeaderField::Dtb => (0x10, 0x10),
+            HeaderField::ModuleList => (0x20, 0x18),
+            HeaderField::ProcessHead => (0x28, 0x1c),
+            HeaderField::Kdbg => (0x80, 0x60),
+            HeaderField::Processors => (0x34, 0x24),
+            HeaderField::Product => (0x1040, 0xf94),
+            HeaderField::Suite => (0x1044, 0xf98),
         };
-        let offset = offset.get(field as usize).copied().unwrap_or(0);
+        let (start, offset) =
+            if self.parameter_size == 8 { (raw::BUGCHECK64.0, wide) } else { (raw::BUGCHECK32.0, narrow) };
         self.bugcheck_at.saturating_sub(start).saturating_add(offset)
     }
     /// The same header, which begins `by` bytes into the file.
