@@ -1,5 +1,6 @@
 //! Addresses and page numbers as types of their own, so that none is taken for another.
 
+use crate::value::{Absent, Value};
 use std::fmt;
 
 /// Bytes in a page. Windows uses 4 KiB pages on x86, x64 and ARM64.
@@ -84,6 +85,13 @@ impl Pa {
     }
 }
 impl Va {
+    /// A pointer that points somewhere.
+    ///
+    /// # Errors
+    /// [`Absent::NotApplicable`] for the null pointer.
+    pub const fn not_null(self) -> Value<Self> {
+        if self.is_null() { Err(Absent::NotApplicable) } else { Ok(self) }
+    }
     /// Whether the upper 16 bits repeat bit 47, as every 48-bit x64 and ARM64 pointer must.
     #[must_use]
     pub const fn is_canonical48(self) -> bool {

@@ -151,7 +151,7 @@ const FIELDS: &[Field<Modules>] = &[
     ),
     placed(
         wide("loaded_by", Kind::Hex, "Base of the module that loaded it"),
-        |c| c.listed(|m| m.parent.and_then(present).into()),
+        |c| c.listed(|m| m.parent.and_then(Va::not_null).into()),
         |c| c.at(LdrEntry::parent),
     ),
     placed(
@@ -203,10 +203,6 @@ impl<'k> ModuleRows<'k> {
     pub fn file(&self, files: &mut Files<'k>, space: &Space<'k>, vad: &Vad) -> Value<File> {
         files.read(self.sections.file_of(space, vad)?)
     }
-}
-
-fn present(va: Va) -> Value<Va> {
-    if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }
 }
 
 fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {

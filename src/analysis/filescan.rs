@@ -2,6 +2,7 @@
 
 use super::scans::{self, Scans};
 use super::{Analysis, Answers, Ask, Case, Subject};
+use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::file_object::{File, FileLayout, Files};
@@ -115,7 +116,7 @@ const MUTANT_FIELDS: &[Field<MutantHits>] = &[
     ),
     placed(
         col("owner", Kind::Hex, "Address of the thread that holds it; none while it is free"),
-        |c| c.mutant.owner().and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }).into(),
+        |c| c.mutant.owner().and_then(Va::not_null).into(),
         |c| c.mutant.at(Mutant::owner),
     ),
     placed(

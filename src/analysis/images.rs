@@ -77,7 +77,7 @@ impl<'a> Of<'a> {
     }
     /// The address of the kernel's notes on the image.
     fn information(&self) -> Value<Va> {
-        present(self.sections.segment(self.space, self.area?.segment?).image_information()?)
+        self.sections.segment(self.space, self.area?.segment?).image_information()?.not_null()
     }
     fn in_information(&self, at: Va) -> Value<View<'a, ImageInformation>> {
         let layout: &ImageInformation = self.process.kernel.layout().map_err(|_| Absent::NoSymbol)?;
@@ -155,7 +155,7 @@ pub const FIELDS: &[Field<Images>] = &[
     ),
     placed(
         wide("entry_section", Kind::Hex, "Entry point as the kernel noted it, for the base the image wanted"),
-        |c| c.information().and_then(|at| present(c.in_information(at)?.entry()?)).into(),
+        |c| c.information().and_then(|at| c.in_information(at)?.entry()?.not_null()).into(),
         |c| c.in_information(c.information().ok()?).ok()?.at(ImageInformation::entry),
     ),
     image_facts::company(col("company", Kind::Text, "CompanyName of the version resource")),
@@ -220,8 +220,8 @@ impl<'k> ImageRows<'k> {
         let path_peb = native.and_then(|s| s.parameters(&memory?.space)).and_then(|p| p.image_path);
         let base_peb = native.and_then(|s| s.view(&memory?.space)?.image_base());
         let path_audit = process.image_path(space);
-        let base = process.view.image_base().and_then(present);
-        let section = process.view.section().and_then(present);
+        let base = process.view.image_base().and_then(Va::not_null);
+        let section = process.view.section().and_then(Va::not_null);
         let vad = base.and_then(|b| memory?.tree.at(b).cloned().ok_or(Absent::NotMapped));
         // The section object, else what is mapped at the base: the same control area, unless the image was unmapped and replaced.
         let area = section
@@ -260,10 +260,6 @@ impl<'k> ImageRows<'k> {
     fn own_file(&self, process: &Process<'k>, why: Absent) -> Value<Va> {
         process.view.image_file().ok().filter(|f| !f.is_null()).ok_or(why)
     }
-}
-
-fn present(va: Va) -> Value<Va> {
-    if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }
 }
 
 /// Whether the paths that are known name the same file.

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::object::Objects;
 use crate::kernel::object::job::{self, Job};
-use crate::kernel::process::{EProcess, Process, applicable};
+use crate::kernel::process::{EProcess, Process};
 use crate::paging::Space;
 use crate::report::{Cell, Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
 use crate::symbols::layout::View;
@@ -92,7 +92,7 @@ const FIELDS: &[Field<Members>] = &[
     ),
     placed(
         wide("parent_job", Kind::Hex, "Address of the job it is nested in"),
-        |c| c.view.parent().and_then(applicable).into(),
+        |c| c.view.parent().and_then(Va::not_null).into(),
         |c| c.view.at(Job::parent),
     ),
     who::offset(wide("offset", Kind::Hex, "Address of the _EPROCESS")),
@@ -130,7 +130,7 @@ fn run(case: &Case, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
 /// The symbols lack a type or a field, or the sink's error.
 pub fn rows<'k>(objects: &mut Objects<'k>, process: &Process<'k>, ask: &Ask, sink: &mut dyn Sink) -> Result<()> {
     let kernel = process.kernel;
-    let Ok(job) = process.view.job().and_then(applicable) else { return Ok(()) };
+    let Ok(job) = process.view.job().and_then(Va::not_null) else { return Ok(()) };
     let layout = kernel.layout::<Job>().map_err(|e| kernel.unreadable(&e))?;
     let object = objects.with_body(job);
     let path = objects.path(&object);
@@ -159,7 +159,7 @@ fn jobs<'k>(
 ) -> BTreeMap<Va, Vec<Member<'k>>> {
     let mut jobs: BTreeMap<Va, Vec<Member<'k>>> = BTreeMap::new();
     for process in all {
-        if let Ok(job) = process.view.job().and_then(applicable) {
+        if let Ok(job) = process.view.job().and_then(Va::not_null) {
             let member = Member { process: process.clone(), listed: true, in_job: Ok(false) };
             jobs.entry(job).or_default().push(member);
         }

@@ -8,7 +8,7 @@ use crate::addr::Va;
 use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::holders::Holder;
-use crate::kernel::process::{Process, applicable};
+use crate::kernel::process::Process;
 use crate::kernel::standing::Sort;
 use crate::kernel::token::Tokens;
 use crate::paging::Space;
@@ -122,7 +122,7 @@ impl<'k> Shared<'k> {
             {
                 consoles.entry(up).or_insert(process.pid());
             }
-            if let Ok(token) = process.view.token().and_then(applicable) {
+            if let Ok(token) = process.view.token().and_then(Va::not_null) {
                 by_token.entry(token).or_default().add(i, process.create_time().ok());
             }
         }
@@ -193,7 +193,7 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
         Parent::Found(up) => shared.all.get(up),
         _ => None,
     };
-    let job = |p: &Process<'_>| p.view.job().and_then(applicable).ok();
+    let job = |p: &Process<'_>| p.view.job().and_then(Va::not_null).ok();
     let named = |pid: u64| shared.by_pid.get(&pid).and_then(|i| shared.all.get(*i)?.name().ok());
     let owner = process.view.owner().unwrap_or(0);
     let console = process.offset().and_then(|at| shared.consoles.get(&shared.family.place(at)?));
@@ -230,7 +230,7 @@ fn origin(shared: &Shared<'_>, process: &Process<'_>) -> Origin {
 
 /// Some of the other processes with the very token object of this one, how many more there are, and whether none of all is older.
 fn same_token(shared: &Shared<'_>, process: &Process<'_>) -> (Vec<Other>, usize, bool) {
-    let token = process.view.token().and_then(applicable).ok();
+    let token = process.view.token().and_then(Va::not_null).ok();
     let Some(group) = token.and_then(|t| shared.by_token.get(&t)) else { return (Vec::new(), 0, true) };
     // Told apart by their addresses: a copy of a process in a triage dump has none, and is the only one.
     let others = group.members.iter().filter_map(|i| shared.all.get(*i)).filter(|p| p.offset() != process.offset());

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::kernel::Kernel;
 use crate::kernel::object::Objects;
 use crate::kernel::object::types::ObjectTypes;
-use crate::kernel::process::{EProcess, Process, applicable};
+use crate::kernel::process::{EProcess, Process};
 use crate::kernel::shared_data::Clock;
 use crate::kernel::standing::{Sort, signing_level};
 use crate::paging::Space;
@@ -45,7 +45,7 @@ who::of_process!(Details, Of);
 
 impl Of<'_> {
     fn job(&self) -> Value<Va> {
-        self.process.view.job().and_then(applicable)
+        self.process.view.job().and_then(Va::not_null)
     }
 }
 
@@ -193,7 +193,7 @@ const FIELDS: &[Field<Details>] = &[
     who::user_dtb(wide("user_dtb", Kind::Hex, "Page tables used in user mode where kernel addresses are shadowed")),
     placed(
         wide("silo", Kind::Hex, "Address of the server silo (container) it belongs to"),
-        |c| c.process.view.silo().and_then(applicable).into(),
+        |c| c.process.view.silo().and_then(Va::not_null).into(),
         |c| c.process.view.at(EProcess::silo),
     ),
     placed(

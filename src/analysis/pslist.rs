@@ -3,8 +3,9 @@
 use super::parallel::each_process;
 use super::who::{self, Of, Processes};
 use super::{Analysis, Answers, Ask, Case, Subject, copied, user};
+use crate::addr::Va;
 use crate::error::Result;
-use crate::kernel::process::{EProcess, Process, applicable};
+use crate::kernel::process::{EProcess, Process};
 use crate::kernel::standing::Sort;
 use crate::paging::Space;
 use crate::report::{Column, Field, Kind, Row, Sink, col, derived, headers, placed, wide};
@@ -70,7 +71,7 @@ pub const FIELDS: &[Field<Processes>] = &[
     who::peb(wide("peb", Kind::Hex, "Address of its process environment block")),
     placed(
         wide("image_base", Kind::Hex, "Where its image is mapped (SectionBaseAddress)"),
-        |c| c.process.view.image_base().and_then(applicable).into(),
+        |c| c.process.view.image_base().and_then(Va::not_null).into(),
         |c| c.process.view.at(EProcess::image_base),
     ),
     derived(

@@ -219,13 +219,7 @@ pub const FIELDS: &[Field<ThreadsOf>] = &[
     ),
     placed(
         wide("trap_frame", Kind::Hex, "Address of the trap frame of its last entry into the kernel"),
-        |c| {
-            c.thread
-                .view
-                .trap_frame()
-                .and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) })
-                .into()
-        },
+        |c| c.thread.view.trap_frame().and_then(Va::not_null).into(),
         |c| c.thread.view.at(EThread::trap_frame),
     ),
     derived(wide("registers", Kind::Nested, "Registers in the trap frame"), "the fields of the trap frame", |c| {

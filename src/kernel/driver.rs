@@ -111,7 +111,6 @@ impl Kernel {
         if view.kind() != Ok(IO_TYPE_DRIVER) {
             return Ok(None);
         }
-        let applicable = |v: Value<Va>| v.and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) });
         let width = space.pointer_size();
         let table = layout.field("major").map(|f| f.offset);
         let slot = |i: u32| view.bytes.at(table?.saturating_add(i.saturating_mul(width)), width);
@@ -121,12 +120,12 @@ impl Kernel {
             object: va,
             place: view.place(),
             name: view.name().and_then(|n| space.text(n)),
-            start: applicable(view.start()),
+            start: view.start().and_then(Va::not_null),
             size: view.image_size(),
-            init: applicable(view.init()),
-            unload: applicable(view.unload()),
-            start_io: applicable(view.start_io()),
-            section: applicable(view.section()),
+            init: view.init().and_then(Va::not_null),
+            unload: view.unload().and_then(Va::not_null),
+            start_io: view.start_io().and_then(Va::not_null),
+            section: view.section().and_then(Va::not_null),
             major: (0..functions).map(|i| pointer(slot(i))).collect(),
         }))
     }

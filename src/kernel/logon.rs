@@ -87,7 +87,7 @@ impl Sessions {
                     id,
                     buddy: view.buddy(),
                     flags: view.flags(),
-                    token: view.token().and_then(|t| if t.is_null() { Err(Absent::NotApplicable) } else { Ok(t) }),
+                    token: view.token().and_then(Va::not_null),
                     account: text(view.account()),
                     authority: text(view.authority()),
                     place: view.place(),

@@ -430,7 +430,7 @@ impl<'k> Process<'k> {
     /// [`Absent::NotApplicable`]: the process has none (System, minimal processes, ended ones); [`Absent::Implausible`] where no process
     /// can have one, in the kernel half.
     pub fn peb(&self) -> Value<Va> {
-        self.user_address(applicable(self.view.peb_raw()?)?)
+        self.user_address(self.view.peb_raw()?.not_null()?)
     }
     /// An address in the user half.
     fn user_address(&self, va: Va) -> Value<Va> {
@@ -466,7 +466,7 @@ impl<'k> Process<'k> {
         if self.kernel.arch == Arch::X86 {
             return Err(Absent::NotApplicable);
         }
-        let at = applicable(self.view.wow64()?)?;
+        let at = self.view.wow64()?.not_null()?;
         match self.kernel.described::<EWow64>() {
             Some(layout) => {
                 let view = space.view(layout, at);
@@ -480,7 +480,7 @@ impl<'k> Process<'k> {
     /// Where the machine type of its image is: in `_EPROCESS`, or before that in `_EWOW64PROCESS`.
     #[must_use]
     pub fn machine_at(&self, space: &Space<'_>) -> Option<Place> {
-        let wow64 = || self.kernel.place_in(space, applicable(self.view.wow64().ok()?).ok()?, EWow64::machine);
+        let wow64 = || self.kernel.place_in(space, self.view.wow64().ok()?.not_null().ok()?, EWow64::machine);
         self.view.at(EProcess::machine).or_else(wow64)
     }
     /// Whether it runs 32-bit code on a 64-bit kernel.
@@ -558,14 +558,6 @@ impl EProcess {
         use crate::symbols::layout::Layout;
         self.field("links").map_or(0, |f| f.offset.into())
     }
-}
-
-/// A pointer that is not null.
-///
-/// # Errors
-/// [`Absent::NotApplicable`] for null.
-pub fn applicable(va: Va) -> Value<Va> {
-    if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }
 }
 
 /// An address of 32-bit code.

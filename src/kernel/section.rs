@@ -184,9 +184,9 @@ impl<'k> Sections<'k> {
         let mapping = vad.mapping.as_ref().ok_or(Absent::NotApplicable)?;
         let address = match mapping.control_area {
             Ok(direct) => direct,
-            Err(_) => space.view(self.subsection, present(mapping.subsection)?).control_area()?,
+            Err(_) => space.view(self.subsection, mapping.subsection.and_then(Va::not_null)?).control_area()?,
         };
-        self.control_area(space, present(Ok(address))?)
+        self.control_area(space, address.not_null()?)
     }
     /// A control area by its address.
     ///
@@ -199,7 +199,7 @@ impl<'k> Sections<'k> {
         Ok(ControlArea {
             address,
             segment: v.segment(),
-            file: v.file().and_then(|f| present(Ok(f))),
+            file: v.file().and_then(Va::not_null),
             image: yes(v.image()),
             physical: yes(v.physical()),
             delete_on_close: yes(v.delete_on_close()),
@@ -290,7 +290,7 @@ impl<'k> Sections<'k> {
     ) -> Result<Prototyped, u64> {
         let rest = vad.end.0.saturating_sub(va.page().0).saturating_add(1);
         let run = |first: Va, most: u64| Ok(Prototyped { first, pages: most.min(rest / PAGE_SIZE).max(1) });
-        let first = vad.mapping.as_ref().map(|m| (m, present(m.first_prototype)));
+        let first = vad.mapping.as_ref().map(|m| (m, m.first_prototype.and_then(Va::not_null)));
         let Some((mapping, Ok(first))) = first else { return Err(rest) };
         let page = va.0.saturating_sub(vad.start.0) / PAGE_SIZE;
         let straight = first.0.saturating_add(page.saturating_mul(self.pte_size));
@@ -314,9 +314,4 @@ impl<'k> Sections<'k> {
         }
         Err(rest)
     }
-}
-
-/// A pointer that must not be null.
-fn present(va: Value<Va>) -> Value<Va> {
-    va.and_then(|v| if v.is_null() { Err(Absent::NotApplicable) } else { Ok(v) })
 }

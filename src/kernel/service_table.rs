@@ -5,7 +5,6 @@
 //! (0x40 in the symbols of 6.1.7601.24540 x64). Where the symbols also name `KiServiceTable` and `KiServiceLimit`, these must agree.
 
 use super::Kernel;
-use super::process::applicable;
 use crate::addr::Va;
 use crate::bytes::{Place, le};
 use crate::dump::Arch;
@@ -150,7 +149,7 @@ impl Kernel {
         let layout = self.layout::<ThreadServices>().ok()?;
         let system = self.process_at(space, self.system?).ok()?;
         let threads = system.thread_list(space).ok()?.list;
-        threads.iter().find_map(|t| space.view(layout, t.offset()?).table().and_then(applicable).ok())
+        threads.iter().find_map(|t| space.view(layout, t.offset()?).table().and_then(Va::not_null).ok())
     }
 
     /// win32k's table, seen from a process that has windows where System does not map it.
@@ -189,7 +188,7 @@ fn descriptor(space: &Space<'_>, table: Va, which: Table) -> Value<Descriptor> {
     let width = u64::from(space.pointer_size());
     let at = table.add(which.number().saturating_mul(width.saturating_mul(4)));
     let word = |n: u64| at.add(n.saturating_mul(width));
-    let base = applicable(space.pointer(word(0))?)?;
+    let base = space.pointer(word(0))?.not_null()?;
     let limit = space.number(word(2), 4)?;
     if limit == 0 || limit > MOST_SERVICES {
         return Err(Absent::Implausible);
@@ -213,7 +212,7 @@ fn entries(space: &Space<'_>, table: Table, found: &Descriptor, notes: &mut Vec<
         let arguments = if wide {
             raw.map(|raw| (raw & 0xf) as u8)
         } else {
-            applicable(found.arguments).and_then(|at| space.number(at.add(index), 1)).map(|bytes| (bytes / 4) as u8)
+            found.arguments.not_null().and_then(|at| space.number(at.add(index), 1)).map(|bytes| (bytes / 4) as u8)
         };
         out.push(Service { table, index, place: bytes.place(0), routine, arguments });
     }

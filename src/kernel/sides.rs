@@ -68,7 +68,7 @@ impl<'k> Sides<'k> {
         let Some(layouts) = &self.wow64 else { return sides };
         match process.wow64(kernel_space) {
             Ok(narrow) => {
-                let peb = narrow.peb.and_then(|p| if p.is_null() { Err(Absent::NotApplicable) } else { Ok(p) });
+                let peb = narrow.peb.and_then(Va::not_null);
                 sides.push(Side { wow64: true, peb, layouts });
             }
             // Where the kernel does not say, there may be one.

@@ -300,7 +300,7 @@ impl<'k> Thread<'k> {
     /// # Errors
     /// [`Absent::NotApplicable`]: system threads have none.
     pub fn teb(&self) -> Value<Va> {
-        some(self.view.teb_raw()?)
+        self.view.teb_raw()?.not_null()
     }
     /// The scheduler's state by name (`_KTHREAD_STATE`).
     ///
@@ -378,7 +378,7 @@ impl<'k> Thread<'k> {
     /// # Errors
     /// [`Absent::NotApplicable`] without one.
     pub fn name(&self, space: &Space<'_>) -> Value<Text> {
-        let at = some(self.view.name_raw()?)?;
+        let at = self.view.name_raw()?.not_null()?;
         let layout = self.kernel.layout::<UnicodeString>().map_err(|_| Absent::NoSymbol)?;
         let view = space.view(layout, at);
         let width = space.pointer_size();
@@ -402,16 +402,16 @@ impl<'k> Thread<'k> {
         match self.view.client() {
             // _PS_CLIENT_SECURITY_CONTEXT: ImpersonationLevel in bits 0 and 1, EffectiveOnly in bit 2, the rest is the token.
             Ok(raw) => Ok(Impersonation {
-                token: some(Va(raw & !7))?,
+                token: Va(raw & !7).not_null()?,
                 level: u32::try_from(raw & 3).map_err(|_| Absent::Implausible)?,
                 effective_only: raw & 4 != 0,
             }),
             Err(Absent::NotInBuild) => {
-                let at = some(self.view.impersonation_info()?)?;
+                let at = self.view.impersonation_info()?.not_null()?;
                 let layout = self.kernel.layout::<OldImpersonation>().map_err(|_| Absent::NoSymbol)?;
                 let old = space.view(layout, at);
                 Ok(Impersonation {
-                    token: some(old.token()?)?,
+                    token: old.token()?.not_null()?,
                     level: old.level()?,
                     effective_only: old.effective_only()? != 0,
                 })
@@ -436,7 +436,7 @@ impl<'k> Thread<'k> {
             return Ok(vec![(0, raw)]);
         }
         let layout = self.kernel.layout::<AffinityEx>().map_err(|_| Absent::NoSymbol)?;
-        let view = space.view(layout, some(Va(raw))?);
+        let view = space.view(layout, Va(raw).not_null()?);
         // KAFFINITY_EX has at most 32 words (Windows 11), of the machine's pointer size.
         let (count, width) = (u32::from(view.count()?), space.pointer_size());
         if count > 32 {
@@ -460,11 +460,6 @@ layout! {
         /// `Buffer`.
         buffer: Va = "Buffer",
     }
-}
-
-/// A pointer, unless it is null.
-fn some(va: Va) -> Value<Va> {
-    if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) }
 }
 
 /// The name of an enumeration's value: as the symbols have it, else as every known kernel that has the enumeration does.

@@ -181,7 +181,7 @@ pub fn people<'k>(
         .map_init(
             || kernel.space(),
             |space, (process, place, found)| {
-                let token = process.view.token().and_then(crate::kernel::process::applicable);
+                let token = process.view.token().and_then(Va::not_null);
                 let life = Life::of(&process, space);
                 let read = identities.and_then(|i| token_of(&i.tokens, space, &process).ok());
                 let read = read.filter(|t| t.plausible());

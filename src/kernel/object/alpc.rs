@@ -37,22 +37,19 @@ layout! {
     }
 }
 
-fn there(va: Value<Va>) -> Value<Va> {
-    va.and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) })
-}
-
 /// Which end it is, whose, and by what name the connection was made.
 pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
     let port = objects.kernel.layout::<AlpcPort>().map_err(|_| Absent::NoSymbol)?;
     let info = objects.kernel.layout::<Communication>().map_err(|_| Absent::NoSymbol)?;
     let v = objects.space.view(port, body);
     // A port that is not connected to anything has no such structure.
-    let communication = match there(v.communication()) {
+    let communication = match v.communication().and_then(Va::not_null) {
         Err(Absent::NotApplicable) => return Ok(Vec::new()),
         communication => communication?,
     };
     let c = objects.space.view(info, communication);
-    let (connection, server, client) = (there(c.connection()), there(c.server()), there(c.client()));
+    let (connection, server, client) =
+        (c.connection().and_then(Va::not_null), c.server().and_then(Va::not_null), c.client().and_then(Va::not_null));
     let end = [(connection, "connection"), (server, "server"), (client, "client")];
     let end = end.iter().find(|(at, _)| *at == Ok(body)).map(|(_, name)| *name).ok_or(Absent::Implausible);
     let name = connection.and_then(|at| {
@@ -60,7 +57,7 @@ pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
         objects.path(&object)
     });
     let mut whose = |port_at: Value<Va>| {
-        let owner = there(objects.space.view(port, port_at?).owner())?;
+        let owner = objects.space.view(port, port_at?).owner().and_then(Va::not_null)?;
         objects.owner(owner).pid
     };
     let own = whose(Ok(body));
@@ -78,13 +75,13 @@ pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
 pub(super) fn lpc_facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
     let layout = objects.kernel.layout::<LpcPort>().map_err(|_| Absent::NoSymbol)?;
     let v = objects.space.view(layout, body);
-    let name = there(v.connection()).and_then(|at| {
+    let name = v.connection().and_then(Va::not_null).and_then(|at| {
         let object = objects.with_body(at);
         objects.path(&object)
     });
     Ok(vec![
         ("connection_port", name.into()),
         ("owner_pid", v.creator().into()),
-        ("connected", there(v.connected()).into()),
+        ("connected", v.connected().and_then(Va::not_null).into()),
     ])
 }

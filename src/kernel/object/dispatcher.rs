@@ -85,7 +85,7 @@ pub(super) fn event(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
 
 pub(super) fn mutant(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
     let v = view!(objects, Mutant, body);
-    let owner = v.owner().and_then(|o| if o.is_null() { Err(Absent::NotApplicable) } else { Ok(o) });
+    let owner = v.owner().and_then(Va::not_null);
     let tid = owner.and_then(|o| objects.kernel.thread_at(&objects.space, o).map_err(|_| Absent::NoSymbol)?.tid());
     Ok(vec![
         ("owned", v.state().map(|s| s <= 0).into()),

@@ -96,7 +96,7 @@ pub(super) fn facts(objects: &mut Objects<'_>, body: Va) -> Value<Facts> {
         ("terminated_processes", v.terminated().into()),
         ("limits", limits.into()),
         ("session", v.session().into()),
-        ("parent_job", v.parent().and_then(|p| if p.is_null() { Err(Absent::NotApplicable) } else { Ok(p) }).into()),
+        ("parent_job", v.parent().and_then(Va::not_null).into()),
         ("ui_limits", v.ui_limits().map_or_else(Fact::Absent, |l| Fact::Hex(l.into()))),
     ])
 }

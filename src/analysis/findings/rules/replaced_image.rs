@@ -103,7 +103,7 @@ fn other_file(scene: &Scene<'_, '_>, base: Va, out: &mut Vec<Finding>) {
     else {
         return;
     };
-    let section = view.section().and_then(|va| if va.is_null() { Err(Absent::NotApplicable) } else { Ok(va) });
+    let section = view.section().and_then(Va::not_null);
     let of_section = section.and_then(|va| objects.control_area(&scene.desk.space, sections, va));
     let (Ok(of_section), Ok(of_range)) = (of_section, sections.control_area_of(&scene.desk.space, vad)) else { return };
     if of_section.address == of_range.address {
